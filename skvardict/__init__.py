@@ -1,0 +1,3 @@
+"""Sparse representation learning for scikit-learn users, on torch."""
+
+__version__ = "0.1.0"

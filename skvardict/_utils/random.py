@@ -1,0 +1,33 @@
+"""`random_state` becomes one seed, and the seed lives in a private generator."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+_global_generator_lock = Lock()
+
+
+def draw_seed(random_state) -> int:
+    """Return one non-negative integer seed drawn from `random_state` (int, RandomState or None)."""
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a private generator; the global one is never touched."""
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+@contextmanager
+def private_global_generator(generator: torch.Generator) -> Iterator[None]:
+    """Seed torch's global generator from `generator` inside the block, and restore its state afterwards.
+
+    Only for code that cannot take a generator (the constructors of torch's own layers).
+    """
+    seed = int(torch.randint(2**31 - 1, (), generator=generator))
+    with _global_generator_lock, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # noqa: TID251
+        yield

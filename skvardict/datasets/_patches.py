@@ -1,0 +1,88 @@
+"""Random patches of images of several sizes."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
+
+
+class DrawnPatches(NamedTuple):
+    """Patches, and where each of them was cut.
+
+    Parameters
+    ----------
+    patches : ndarray of shape (n_patches, height * width)
+    image_index : ndarray of shape (n_patches,)
+        Position of the image in the list that was drawn from.
+    corners : ndarray of shape (n_patches, 2)
+        Row and column of the upper left pixel.
+    """
+
+    patches: NDArray
+    image_index: NDArray[np.intp]
+    corners: NDArray[np.intp]
+
+
+def draw_patches(
+    images: Sequence[ArrayLike],
+    n_patches: int,
+    size: tuple[int, int],
+    rng: np.random.RandomState,
+    names: Sequence[str] | None = None,
+) -> DrawnPatches:
+    """Cut `n_patches` patches: each from an image, then from a place, drawn uniformly.
+
+    Parameters
+    ----------
+    images : sequence of 2-D arrays
+        Sizes may differ. float32 and float64 are kept, any other dtype becomes float32.
+    n_patches : int
+    size : (int, int)
+        Height and width of a patch.
+    rng : RandomState
+    names : sequence of str, optional
+        What to call the images in error messages.
+
+    Raises
+    ------
+    ValueError
+        If there are no images, an image is not 2-D, or one is smaller than a patch.
+    """
+    arrays = check_images(images, size, names)
+    image_index = rng.randint(len(arrays), size=n_patches)
+    room = np.array([np.subtract(image.shape, size) + 1 for image in arrays])[image_index]
+    corners = np.floor(rng.uniform(size=(n_patches, 2)) * room).astype(np.intp)
+    patches = np.empty((n_patches, *size), dtype=np.result_type(*{image.dtype for image in arrays}))
+    for index in np.unique(image_index):
+        rows = np.flatnonzero(image_index == index)
+        windows = sliding_window_view(arrays[index], size)
+        patches[rows] = windows[corners[rows, 0], corners[rows, 1]]
+    return DrawnPatches(patches.reshape(n_patches, -1), image_index, corners)
+
+
+def check_images(
+    images: Sequence[ArrayLike], size: tuple[int, int] = (1, 1), names: Sequence[str] | None = None
+) -> list[NDArray]:
+    """Return `images` as 2-D float arrays of at least the given size, or say which one is not."""
+    if len(images) == 0:
+        raise ValueError(
+            "Expected at least one image, but got none. Pass a list of 2-D arrays (height, width)."
+        )
+    arrays = [np.asarray(image) for image in images]
+    for index, array in enumerate(arrays):
+        name = f"Image {index}" if names is None else f"Image {names[index]}"
+        if array.ndim != 2:
+            raise ValueError(
+                f"{name} has shape {array.shape}; expected a 2-D array (height, width). "
+                "Convert it to grey first, and pass a list even for a single image."
+            )
+        if array.shape[0] < size[0] or array.shape[1] < size[1]:
+            raise ValueError(
+                f"{name} has {array.shape[0]} x {array.shape[1]} pixels, fewer than a patch of "
+                f"{size[0]} x {size[1]}. Leave it out, or ask for smaller patches."
+            )
+    return [
+        array if array.dtype in (np.float32, np.float64) else array.astype(np.float32) for array in arrays
+    ]

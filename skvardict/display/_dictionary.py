@@ -1,0 +1,246 @@
+"""A dictionary as a sheet of small pictures."""
+
+from math import ceil, sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from skvardict.preprocessing._shapes import resolve_image_shape
+
+_BORDER = 1  # pixels between tiles
+
+
+class DictionaryDisplay:
+    """Atoms of a dictionary, tiled in a grid that is as square as can be.
+
+    Each atom is divided by its largest absolute value, so that zero has the same shade in all tiles and the
+    sign of an entry can be seen; the borders between tiles are NaN and take no colour. Make one with
+    `from_estimator` or `from_components`.
+
+    Parameters
+    ----------
+    tiles : ndarray of shape (n_rows * (height + 1) + 1, n_columns * (width + 1) + 1)
+        The sheet: entries in [-1, 1], NaN in borders and empty places.
+    atom_indices : ndarray of shape (n_atoms,)
+        Which atom stands where, row by row from the upper left.
+    image_shape : (int, int)
+        Height and width of one atom.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the sheet; set by `plot`, like the next two.
+    figure_ : matplotlib Figure
+    image_ : matplotlib AxesImage
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvardict.display import DictionaryDisplay
+    >>> display = DictionaryDisplay.from_components(np.eye(9), image_shape=(3, 3))
+    >>> display.tiles.shape
+    (13, 13)
+    >>> display.plot(cmap="RdBu")  # doctest: +SKIP
+    """
+
+    def __init__(self, tiles: NDArray, *, atom_indices: NDArray[np.intp], image_shape: tuple[int, int]):
+        self.tiles = tiles
+        self.atom_indices = atom_indices
+        self.image_shape = image_shape
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        step: str | None = None,
+        image_shape: tuple[int, int] | None = None,
+        n_atoms: int | None = None,
+        order: str | ArrayLike | None = None,
+    ) -> "DictionaryDisplay":
+        """Make a display of a fitted estimator that has ``components_``.
+
+        Parameters
+        ----------
+        estimator : estimator or Pipeline
+            Of a pipeline, the last step that has `components_` is shown.
+        step : str, optional
+            Name of the step of the pipeline to show instead.
+        image_shape, n_atoms, order
+            As in `from_components`.
+
+        Returns
+        -------
+        display : DictionaryDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If there are no `components_`, `step` is unknown, or the other parameters do not fit them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.decomposition import PCA
+        >>> from skvardict.display import DictionaryDisplay
+        >>> pca = PCA(4).fit(np.random.default_rng(0).normal(size=(20, 9)))
+        >>> DictionaryDisplay.from_estimator(pca).atom_indices
+        array([0, 1, 2, 3])
+        """
+        components = _find_components(estimator, step)
+        return cls.from_components(components, image_shape=image_shape, n_atoms=n_atoms, order=order)
+
+    @classmethod
+    def from_components(
+        cls,
+        components: ArrayLike,
+        *,
+        image_shape: tuple[int, int] | None = None,
+        n_atoms: int | None = None,
+        order: str | ArrayLike | None = None,
+    ) -> "DictionaryDisplay":
+        """Make a display of a dictionary whose atoms are rows.
+
+        Parameters
+        ----------
+        components : array-like of shape (n_components, n_features)
+        image_shape : (int, int), optional
+            Height and width of an atom; by default square.
+        n_atoms : int, optional
+            Show only so many, the first ones in `order`; by default all.
+        order : "norm" or array-like of int, optional
+            "norm" shows the largest atoms first; indices show those atoms in that order; by default
+            the order of the rows.
+
+        Returns
+        -------
+        display : DictionaryDisplay
+
+        Raises
+        ------
+        ValueError
+            If `components` is not 2-D, or `image_shape`, `n_atoms` or `order` does not fit it.
+        """
+        atoms = np.asarray(components)
+        if atoms.ndim != 2 or 0 in atoms.shape:
+            raise ValueError(
+                "DictionaryDisplay expects components of shape (n_components, n_features), "
+                f"but got {atoms.shape}. Pass atoms as rows."
+            )
+        image_shape = resolve_image_shape(cls.__name__, atoms.shape[1], image_shape)
+        atom_indices = _ordered(atoms, order)[: _checked_count(n_atoms)]
+        tiles = _tile(atoms[atom_indices].reshape(-1, *image_shape))
+        return cls(tiles, atom_indices=atom_indices, image_shape=image_shape)
+
+    def plot(
+        self, ax=None, *, cmap: str = "gray", title: str | None = None, **imshow_kwargs
+    ) -> "DictionaryDisplay":
+        """Draw the sheet.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; by default a new figure.
+        cmap : str, default="gray"
+            Colour map; zero has its middle colour.
+        title : str, optional
+        **imshow_kwargs
+            Passed to ``Axes.imshow``.
+
+        Returns
+        -------
+        self : DictionaryDisplay
+            With `ax_`, `figure_` and `image_`.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        """
+        if ax is None:
+            ax = _new_axes()
+        self.image_ = ax.imshow(
+            self.tiles, **{"cmap": cmap, "vmin": -1, "vmax": 1, "interpolation": "nearest", **imshow_kwargs}
+        )
+        ax.set_axis_off()
+        if title is not None:
+            ax.set_title(title)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _new_axes():
+    try:
+        import matplotlib.pyplot as plt  # noqa: TID251
+    except ImportError as error:
+        raise ImportError(
+            "DictionaryDisplay.plot needs matplotlib, which is not installed: pip install matplotlib"
+        ) from error
+    return plt.subplots()[1]
+
+
+def _find_components(estimator: Any, step: str | None) -> NDArray:
+    name = type(estimator).__name__
+    if step is not None:
+        steps = getattr(estimator, "named_steps", {})
+        if step not in steps:
+            raise ValueError(f"{name} has no step {step!r}; its steps are {list(steps)}. Pass one of them.")
+        candidates = [steps[step]]
+    else:
+        candidates = [part for _, part in reversed(getattr(estimator, "steps", [("", estimator)]))]
+    for candidate in candidates:
+        # A step of a pipeline can be the string "passthrough".
+        if hasattr(candidate, "fit"):
+            check_is_fitted(candidate)
+            if hasattr(candidate, "components_"):
+                return candidate.components_
+    where = name if step is None else f"the step {step!r} of {name}"
+    raise ValueError(
+        f"DictionaryDisplay expects an estimator with components_ of shape (n_components, n_features), "
+        f"but {where} has none. Pass a decomposition or dictionary model, or use from_components."
+    )
+
+
+def _ordered(atoms: NDArray, order: str | ArrayLike | None) -> NDArray[np.intp]:
+    n_components = len(atoms)
+    if order is None:
+        return np.arange(n_components)
+    if isinstance(order, str):
+        if order != "norm":
+            raise ValueError(
+                f"DictionaryDisplay does not know order={order!r}. Use 'norm', indices, or None."
+            )
+        return np.argsort(-np.linalg.norm(atoms, axis=1), kind="stable")
+    indices = np.asarray(order)
+    is_valid = indices.ndim == 1 and indices.size > 0 and np.issubdtype(indices.dtype, np.integer)
+    if not is_valid or indices.min() < 0 or indices.max() >= n_components:
+        raise ValueError(
+            f"DictionaryDisplay expects order to hold indices from 0 to {n_components - 1}, "
+            f"but got {order!r}. Pass a 1-D list of integers in that range."
+        )
+    return indices
+
+
+def _checked_count(n_atoms: int | None) -> int | None:
+    if n_atoms is not None and n_atoms < 1:
+        raise ValueError(
+            f"DictionaryDisplay expects n_atoms >= 1, but got {n_atoms}. Leave it out to show all."
+        )
+    return n_atoms
+
+
+def _tile(images: NDArray) -> NDArray:
+    """Return (n, height, width) images, each scaled to [-1, 1], on one sheet with NaN between them."""
+    n, height, width = images.shape
+    n_columns = ceil(sqrt(n))
+    n_rows = ceil(n / n_columns)
+    peak = np.abs(images).max(axis=(1, 2), keepdims=True)
+    cells = np.full((n_rows * n_columns, height + _BORDER, width + _BORDER), np.nan)
+    cells[:n, :height, :width] = images / np.where(peak > 0, peak, 1)
+    rows_of_cells = cells.reshape(n_rows, n_columns, height + _BORDER, width + _BORDER).swapaxes(1, 2)
+    sheet = rows_of_cells.reshape(n_rows * (height + _BORDER), n_columns * (width + _BORDER))
+    return np.pad(sheet, ((_BORDER, 0), (_BORDER, 0)), constant_values=np.nan)

@@ -1,0 +1,55 @@
+"""From the names that estimators take, or a user's builder, to modules."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from skvardict._utils.random import private_global_generator
+from skvardict.networks.decoders import LinearDecoder, MLPDecoder
+from skvardict.networks.encoders import LISTAEncoder
+
+
+def build_decoder(
+    decoder,
+    n_features: int,
+    n_components: int,
+    *,
+    hidden_layer_sizes: Sequence[int],
+    generator: torch.Generator,
+) -> nn.Module:
+    """Return a decoder module for the name "linear" or "mlp", or for a builder."""
+    if decoder == "linear":
+        return LinearDecoder(n_components, n_features, generator)
+    if decoder == "mlp":
+        return MLPDecoder(n_components, n_features, hidden_layer_sizes, generator)
+    return _call_builder("decoder", decoder, n_features, n_components, generator)
+
+
+def build_encoder(
+    encoder,
+    n_features: int,
+    n_components: int,
+    *,
+    n_iter: int,
+    positive: bool,
+    generator: torch.Generator,
+) -> nn.Module | None:
+    """Return an encoder module for the name "lista" or for a builder; None for None."""
+    if encoder is None:
+        return None
+    if encoder == "lista":
+        return LISTAEncoder(n_features, n_components, n_iter=n_iter, positive=positive, generator=generator)
+    return _call_builder("encoder", encoder, n_features, n_components, generator)
+
+
+def _call_builder(role: str, builder, n_features: int, n_components: int, generator: torch.Generator) -> nn.Module:
+    # A user's module draws its weights from torch's global generator: lend it a seeded one and put the old back.
+    with private_global_generator(generator):
+        module = builder(n_features, n_components)
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"{role}= must be a name or a builder (n_features, n_components) -> torch.nn.Module, but the builder "
+            f"{builder!r} returned {type(module).__name__}. Return a module from it."
+        )
+    return module

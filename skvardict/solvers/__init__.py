@@ -1,0 +1,7 @@
+"""Iterative inference. A solver holds settings only; it is handed a problem and a start, and returns a result."""
+
+from skvardict.solvers._result import SolverResult
+from skvardict.solvers.fista import FISTA
+from skvardict.solvers.ista import ISTA
+
+__all__ = ["FISTA", "ISTA", "SolverResult"]

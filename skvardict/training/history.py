@@ -1,0 +1,52 @@
+"""What is recorded per epoch, and when to stop."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+
+History = dict[str, list]
+
+
+def append_epoch(history: History, entries: Mapping[str, float]) -> None:
+    """Append one epoch; a quantity that appears late or is missing now is nan where it has no value."""
+    length = len(next(iter(history.values()), []))
+    for name, value in entries.items():
+        history.setdefault(name, [float("nan")] * length).append(value)
+    for name in history.keys() - entries.keys():
+        history[name].append(float("nan"))
+
+
+def describe_epoch(history: History, wanted: tuple[str, ...]) -> str:
+    """Return one line about the last epoch."""
+    shown = [name for name in wanted if name in history]
+    return "  ".join(f"{name} {history[name][-1]:.5g}" for name in shown)
+
+
+@dataclass
+class EarlyStopping:
+    """Counts epochs without a relative improvement of more than `tol`.
+
+    ``improved`` compares with the best energy so far, whatever `tol`: the best state is the best state.
+    """
+
+    n_iter_no_change: int
+    tol: float
+    best: float = inf
+    reference: float = inf
+    n_stale: int = 0
+
+    def update(self, energy: float) -> bool:
+        """Take the energy of an epoch; return whether it is the best so far."""
+        margin = self.tol * abs(self.reference) if self.reference < inf else 0.0
+        if energy < self.reference - margin:
+            self.reference, self.n_stale = energy, 0
+        else:
+            self.n_stale += 1
+        improved = energy < self.best
+        self.best = min(self.best, energy)
+        return improved
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether patience has run out."""
+        return self.n_stale >= self.n_iter_no_change

@@ -1,0 +1,153 @@
+"""The one training loop: shuffle, and for every batch backward, step, constrain.
+
+Randomness comes from the session's generator alone. Sums for the history stay on the device until the epoch
+ends. After every epoch the validation energy decides which parameters are the best so far.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from skvardict._utils.batches import RowReader, Subset, shuffled_batches
+from skvardict.training.history import EarlyStopping, append_epoch
+from skvardict.training.session import TrainingPlan, TrainingSession
+
+Rows = RowReader | Subset
+
+
+class TrainingDivergedError(ArithmeticError):
+    """A loss became NaN or infinite; the estimator keeps the state of the last good epoch, if there was one."""
+
+
+@dataclass
+class Outcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    params : dict of Tensor
+        The best parameters on the validation energy, or the last where there is no validation data.
+    best_epoch : int
+        Number of the epoch (counted from 1 over the whole session) that `params` come from.
+    stopped_early, interrupted : bool
+    diverged : str or None
+        Where the loss became non-finite. `params` and the session then hold the last good epoch.
+    n_new_epochs : int
+        Complete epochs of this run.
+    """
+
+    params: dict[str, Tensor]
+    best_epoch: int
+    n_new_epochs: int = 0
+    stopped_early: bool = False
+    interrupted: bool = False
+    diverged: str | None = None
+
+
+def train(
+    session: TrainingSession,
+    plan: TrainingPlan,
+    rows: Rows,
+    validation: Rows | None = None,
+    on_epoch: Callable[[TrainingSession], bool] = lambda session: False,
+) -> Outcome:
+    """Run up to ``plan.max_epochs`` epochs.
+
+    Parameters
+    ----------
+    session : TrainingSession
+        Modified in place; ends at the state of the last good epoch.
+    plan : TrainingPlan
+    rows : reader
+        Training rows.
+    validation : reader or None
+        Rows on which the best epoch is chosen.
+    on_epoch : callable
+        Called after every epoch; a true result ends the run.
+
+    Returns
+    -------
+    Outcome
+    """
+    patience = EarlyStopping(plan.n_iter_no_change, plan.tol)
+    outcome = Outcome(session.snapshot(), session.n_epochs)
+    if validation is not None and session.n_epochs > 0:
+        # A continued run competes with what it starts from.
+        patience.update(_evaluate(session, validation, plan.batch_size)["validation_energy"])
+    last_good = session.to_arrays()
+    try:
+        for _ in range(plan.max_epochs):
+            outcome.diverged = _run_epoch(session, plan, rows, validation)
+            if outcome.diverged is not None:
+                session.load_arrays(last_good)
+                break
+            outcome.n_new_epochs += 1
+            last_good = session.to_arrays()
+            if validation is None or patience.update(session.history["validation_energy"][-1]):
+                outcome.params, outcome.best_epoch = session.snapshot(), session.n_epochs
+            if on_epoch(session):
+                break
+            if validation is not None and plan.early_stopping and patience.is_exhausted:
+                outcome.stopped_early = True
+                break
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+        if outcome.n_new_epochs == 0:  # better a state trained on half an epoch than none
+            outcome.params = session.snapshot()
+    return outcome
+
+
+def _run_epoch(
+    session: TrainingSession, plan: TrainingPlan, rows: Rows, validation: Rows | None
+) -> str | None:
+    """Train one epoch and record it; return where the loss became non-finite, or None."""
+    begin = perf_counter()
+    session.set_learning_rates(plan)
+    sums: dict[str, Tensor] = {}
+    for index, batch in enumerate(shuffled_batches(rows, plan.batch_size, session.generator)):
+        losses = _step(session, batch, sums)
+        # On a GPU asking would wait for every batch; the sums of the epoch carry a NaN just as well.
+        if batch.device.type == "cpu" and not all(isfinite(loss.detach()) for loss in losses.values()):
+            return _divergence(session, index, losses)
+    entries = session.objective.summarize(sums, validation=False)
+    if not all(isfinite(value) for value in entries.values()):
+        return _divergence(session, None, losses)
+    session.n_epochs += 1
+    if validation is not None:
+        entries |= _evaluate(session, validation, plan.batch_size)
+    entries |= {"seconds": perf_counter() - begin}
+    append_epoch(session.history, {"epoch": session.n_epochs, **entries})
+    return None
+
+
+def _step(session: TrainingSession, batch: Tensor, sums: dict[str, Tensor]) -> dict[str, Tensor]:
+    losses, monitored = session.objective.step(batch, session.generator)
+    torch.stack(list(losses.values())).sum().backward()
+    session.optimizer.step()
+    session.optimizer.zero_grad(set_to_none=True)
+    session.objective.constrain_()
+    session.n_steps += 1
+    _add(sums, monitored)
+    return losses
+
+
+def _evaluate(session: TrainingSession, validation: Rows, batch_size: int) -> dict[str, float]:
+    sums: dict[str, Tensor] = {}
+    for _, batch in validation.slices(batch_size):
+        _add(sums, session.objective.evaluate(batch))
+    return session.objective.summarize(sums, validation=True)
+
+
+def _add(sums: dict[str, Tensor], terms: dict[str, Tensor]) -> None:
+    for name, term in terms.items():
+        sums[name] = sums[name] + term if name in sums else term
+
+
+def _divergence(session: TrainingSession, index: int | None, losses: dict[str, Tensor]) -> str:
+    where = f"epoch {session.n_epochs + 1}" + ("" if index is None else f", batch {index + 1}")
+    values = ", ".join(f"{name} {float(loss.detach()):.3g}" for name, loss in losses.items())
+    return f"{where} ({values})"

@@ -1,0 +1,28 @@
+"""What the loop asks of an objective."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Objective(Protocol):
+    """One batch to named losses; the loop does backward, step, constrain."""
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Return the trained parts by name; their tensors are what is saved."""
+
+    def parameter_groups(self) -> list[dict]:
+        """Return optimiser groups: ``params``, ``lr``, ``weight_decay``."""
+
+    def step(self, X: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the losses of a training batch, and tensors that the loop sums over the epoch."""
+
+    def evaluate(self, X: Tensor) -> dict[str, Tensor]:
+        """Return tensors that the loop sums over the validation batches."""
+
+    def summarize(self, sums: dict[str, Tensor], *, validation: bool) -> dict[str, float]:
+        """Return history entries from the sums of an epoch; validation has "validation_energy" among them."""
+
+    def constrain_(self) -> None:
+        """Put parameters back on their constraint set, in place; called after every step."""

@@ -1,0 +1,119 @@
+"""Everything that changes during training, and its way to arrays and back.
+
+The arrays are plain numpy: they pickle, copy and load on any machine. Reading copies them into fresh tensors.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skvardict.training.history import History
+from skvardict.training.protocol import Objective
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Settings of a run.
+
+    Parameters
+    ----------
+    batch_size : int
+        Rows per batch at most; batches of an epoch differ by at most one row.
+    max_epochs : int
+    early_stopping : bool
+        Whether `n_iter_no_change` epochs without a relative improvement of `tol` end the run.
+    learning_rate_decay : tuple (factor, every) or None
+        Multiply the learning rates of the groups marked ``decays`` by `factor` after every `every` epochs.
+    """
+
+    batch_size: int
+    max_epochs: int
+    early_stopping: bool = True
+    n_iter_no_change: int = 10
+    tol: float = 1e-4
+    learning_rate_decay: tuple[float, int] | None = None
+
+
+@dataclass
+class TrainingSession:
+    """An objective with its optimiser, generator and counters.
+
+    Parameters
+    ----------
+    objective : Objective
+    generator : torch.Generator
+        Source of all randomness of the run; on the CPU, so that a run does not depend on the device.
+    """
+
+    objective: Objective
+    generator: torch.Generator
+    n_epochs: int = 0
+    n_steps: int = 0
+    history: History = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.optimizer = torch.optim.Adam(self.objective.parameter_groups(), fused=True)
+        for group in self.optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+
+    def set_learning_rates(self, plan: TrainingPlan) -> None:
+        """Set the learning rates of the epoch that is about to begin."""
+        if plan.learning_rate_decay is None:
+            return
+        factor, every = plan.learning_rate_decay
+        for group in self.optimizer.param_groups:
+            if group.get("decays", True):
+                group["lr"] = group["initial_lr"] * factor ** (self.n_epochs // every)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return a copy of all parameters, on their device."""
+        return {name: tensor.detach().clone() for name, tensor in self._named_tensors()}
+
+    def load_snapshot(self, snapshot: Mapping[str, Tensor]) -> None:
+        """Copy parameters back into the modules."""
+        with torch.no_grad():
+            for name, tensor in self._named_tensors():
+                tensor.copy_(snapshot[name])
+
+    def to_arrays(self) -> Arrays:
+        """Return parameters, optimiser moments and generator as arrays."""
+        arrays = {f"params.{name}": array for name, array in to_numpy(self.snapshot()).items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            for name, value in state.items():
+                arrays[f"optimizer.{index}.{name}"] = np.array(value.detach().cpu())
+        arrays["generator"] = self.generator.get_state().numpy().copy()
+        arrays["counters"] = np.array([self.n_epochs, self.n_steps])
+        return arrays
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Continue from what :meth:`to_arrays` returned."""
+        params = {
+            name.removeprefix("params."): torch.from_numpy(np.array(array))
+            for name, array in arrays.items()
+            if name.startswith("params.")
+        }
+        self.load_snapshot(params)
+        state: dict[int, dict[str, Any]] = {}
+        for name, array in arrays.items():
+            if name.startswith("optimizer."):
+                _, index, key = name.split(".", 2)
+                state.setdefault(int(index), {})[key] = torch.from_numpy(np.array(array))
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self.generator.set_state(torch.from_numpy(np.array(arrays["generator"])))
+        self.n_epochs, self.n_steps = (int(value) for value in arrays["counters"])
+
+    def _named_tensors(self):
+        for part, module in self.objective.modules().items():
+            for name, tensor in module.state_dict(keep_vars=True).items():
+                yield f"{part}.{name}", tensor
+
+
+def to_numpy(snapshot: Mapping[str, Tensor]) -> Arrays:
+    """Return tensors as arrays that share no memory with them."""
+    return {name: np.array(tensor.detach().cpu()) for name, tensor in snapshot.items()}

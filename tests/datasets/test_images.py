@@ -1,0 +1,115 @@
+import builtins
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skvardict.datasets import load_images, load_natural_patches
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    Image.fromarray(rng.integers(0, 256, (12, 9, 3), dtype=np.uint8)).save(folder / "b.png")
+    Image.fromarray(rng.integers(0, 256, (8, 15), dtype=np.uint8)).save(folder / "a.png")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def test_images_are_grey_between_zero_and_one_and_in_the_order_of_names(folder):
+    images, names = load_images(folder)
+    assert names == ["a.png", "b.png"]
+    assert [image.shape for image in images] == [(8, 15), (12, 9)]
+    assert {image.dtype for image in images} == {np.dtype(np.float32)}
+    colour = np.asarray(Image.open(folder / "b.png"), dtype=float)
+    # grey levels are rounded to bytes
+    np.testing.assert_allclose(images[1], colour @ [0.299, 0.587, 0.114] / 255, atol=0.51 / 255)
+    np.testing.assert_allclose(images[0], np.asarray(Image.open(folder / "a.png")) / 255, rtol=1e-6)
+
+
+def test_sixteen_bit_images_are_not_clipped(folder):
+    pixels = np.array([[0, 256], [40000, 65535]], dtype=np.uint16)
+    Image.fromarray(pixels).save(folder / "0.png")
+    np.testing.assert_allclose(load_images(folder)[0][0], pixels / 65535, rtol=1e-6)
+
+
+def test_patches_are_cut_from_the_images_they_name(folder):
+    images, _ = load_images(folder)
+    bunch = load_natural_patches(40, (5, 4), folder=folder, random_state=0)
+    assert bunch.data.shape == (40, 20)
+    assert bunch.data.dtype == np.float32
+    assert bunch.filenames == ["a.png", "b.png"]
+    assert set(bunch.image_index) == {0, 1}
+    for patch, index in zip(bunch.data, bunch.image_index):
+        windows = np.lib.stride_tricks.sliding_window_view(images[index], (5, 4)).reshape(-1, 20)
+        assert (windows == patch).all(axis=1).any()
+
+
+def test_the_seed_decides_the_patches(folder):
+    first, again, other = (
+        load_natural_patches(10, (4, 4), folder=folder, random_state=seed).data for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_a_missing_and_an_empty_folder_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"There is no folder .*nowhere"):
+        load_images(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"has no \.jpg, \.jpeg, \.png files"):
+        load_images(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 60])
+def test_an_unreadable_image_is_named(folder, keep):
+    (folder / "c.png").write_bytes((folder / "b.png").read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"c\.png cannot be read as an image"):
+        load_images(folder)
+
+
+def test_thirty_two_bit_images_are_refused(folder):
+    Image.fromarray(np.array([[0.5]], dtype=np.float32)).save(folder / "c.jpg", format="TIFF")
+    with pytest.raises(ValueError, match=r"c\.jpg has 32-bit pixels"):
+        load_images(folder)
+
+
+def test_an_image_smaller_than_a_patch_is_named(folder):
+    with pytest.raises(ValueError, match=r"Image a\.png has 8 x 15 pixels, fewer than a patch of 9 x 9"):
+        load_natural_patches(1, (9, 9), folder=folder)
+
+
+@pytest.mark.parametrize("root", [None, "empty"])
+def test_absent_data_are_reported_with_the_variable_to_set(tmp_path, monkeypatch, root):
+    if root is None:
+        monkeypatch.delenv("SKVARDICT_DATA", raising=False)
+    else:
+        monkeypatch.setenv("SKVARDICT_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="Set SKVARDICT_DATA to a folder"):
+        load_natural_patches(1)
+
+
+def test_a_missing_pillow_is_reported(folder, monkeypatch):
+    original = builtins.__import__
+
+    def without_pillow(name, *args, **kwargs):
+        if name == "PIL":
+            raise ImportError(name)
+        return original(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_pillow)
+    with pytest.raises(ImportError, match="pip install pillow"):
+        load_images(folder)
+
+
+def test_photographs_have_the_published_grey_statistics():
+    folder = os.path.join(os.environ.get("SKVARDICT_DATA", ""), "natural_images", "val")
+    if not os.path.isdir(folder):
+        pytest.skip("SKVARDICT_DATA does not name a folder with natural_images/val")
+    images, names = load_images(folder)
+    assert len(names) == 100
+    pixels = np.concatenate([image.ravel() for image in images])
+    assert pixels.mean(dtype=np.float64) == pytest.approx(0.4239, abs=1e-4)
+    assert pixels.std(dtype=np.float64) == pytest.approx(0.2359, abs=1e-4)

@@ -41,9 +41,7 @@ def autograd_fista(
     t = 1.0
     for iteration in range(1, max_iter + 1):
         leaf = momentum_point.detach().requires_grad_()
-        value = energy(
-            X, leaf, decoder, prediction, beta=beta, std_threshold=std_threshold, gamma=gamma
-        )
+        value = energy(X, leaf, decoder, prediction, beta=beta, std_threshold=std_threshold, gamma=gamma)
         (gradient,) = torch.autograd.grad(value, leaf)
         with torch.no_grad():
             moved = momentum_point - step_size * gradient

@@ -4,6 +4,7 @@ Every epoch has ``ceil(n / batch_size)`` batches whose sizes differ by at most o
 curvature ``2 beta / (n - 1)``, so that a small batch left over at the end would be a different problem.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -53,7 +54,7 @@ class RowReader:
     def slices(self, batch_size: int) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield ``(start, rows)`` over all rows, in order."""
         bounds = batch_bounds(len(self), batch_size)
-        for start, stop in zip(bounds[:-1], bounds[1:]):
+        for start, stop in itertools.pairwise(bounds):
             yield start, self.slice(start, stop)
 
     def _place(self, block: torch.Tensor) -> torch.Tensor:
@@ -78,15 +79,13 @@ class Subset:
     def slices(self, batch_size: int) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield ``(start, rows)`` over all rows of the subset, in order."""
         bounds = batch_bounds(len(self), batch_size)
-        for start, stop in zip(bounds[:-1], bounds[1:]):
+        for start, stop in itertools.pairwise(bounds):
             yield start, self.reader.take(self.rows[start:stop])
 
 
-def shuffled_batches(
-    reader, batch_size: int, generator: torch.Generator
-) -> Iterator[torch.Tensor]:
+def shuffled_batches(reader, batch_size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
     """Yield all rows of `reader` once, in the random order drawn from `generator`, batch by batch."""
     order = torch.randperm(len(reader), generator=generator)
     bounds = batch_bounds(len(reader), batch_size)
-    for start, stop in zip(bounds[:-1], bounds[1:]):
+    for start, stop in itertools.pairwise(bounds):
         yield reader.take(order[start:stop])

@@ -51,9 +51,7 @@ def load_images(folder: str | os.PathLike) -> tuple[list[NDArray[np.float32]], l
         raise FileNotFoundError(f"There is no folder {folder}. Pass a folder with {_readable()} files.")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise FileNotFoundError(
-            f"The folder {folder} has no {_readable()} files. Pass a folder with photographs."
-        )
+        raise FileNotFoundError(f"The folder {folder} has no {_readable()} files. Pass a folder with photographs.")
     return [_read_grey(path) for path in paths], [path.name for path in paths]
 
 
@@ -114,11 +112,7 @@ def _natural_images(split: str) -> Path:
     folder = shared_folder("natural_images", split)
     if folder is not None and folder.is_dir():
         return folder
-    state = (
-        f"the environment variable {VARIABLE} is not set"
-        if folder is None
-        else f"there is no folder {folder}"
-    )
+    state = f"the environment variable {VARIABLE} is not set" if folder is None else f"there is no folder {folder}"
     raise FileNotFoundError(
         f"No natural images: {state}. Set {VARIABLE} to a folder that has photographs in "
         f"{os.path.join('natural_images', split)!r} (BSDS500, for instance), or pass folder=."
@@ -129,9 +123,7 @@ def _read_grey(path: Path) -> NDArray[np.float32]:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError(
-            "Reading images needs Pillow, which is not installed: pip install pillow"
-        ) from error
+        raise ImportError("Reading images needs Pillow, which is not installed: pip install pillow") from error
     try:
         with Image.open(path) as image:
             if image.mode.startswith("I;16"):
@@ -144,9 +136,7 @@ def _read_grey(path: Path) -> NDArray[np.float32]:
             f"{path} cannot be read as an image ({error}). Expected a complete {_readable()} file: "
             "replace it or take it out of the folder."
         ) from error
-    raise ValueError(
-        f"{path} has 32-bit pixels (mode {mode!r}) of unknown range. Convert it to 8 or 16 bits."
-    )
+    raise ValueError(f"{path} has 32-bit pixels (mode {mode!r}) of unknown range. Convert it to 8 or 16 bits.")
 
 
 def _readable() -> str:

@@ -67,9 +67,7 @@ def check_images(
 ) -> list[NDArray]:
     """Return `images` as 2-D float arrays of at least the given size, or say which one is not."""
     if len(images) == 0:
-        raise ValueError(
-            "Expected at least one image, but got none. Pass a list of 2-D arrays (height, width)."
-        )
+        raise ValueError("Expected at least one image, but got none. Pass a list of 2-D arrays (height, width).")
     arrays = [np.asarray(image) for image in images]
     for index, array in enumerate(arrays):
         name = f"Image {index}" if names is None else f"Image {names[index]}"
@@ -83,6 +81,4 @@ def check_images(
                 f"{name} has {array.shape[0]} x {array.shape[1]} pixels, fewer than a patch of "
                 f"{size[0]} x {size[1]}. Leave it out, or ask for smaller patches."
             )
-    return [
-        array if array.dtype in (np.float32, np.float64) else array.astype(np.float32) for array in arrays
-    ]
+    return [array if array.dtype in (np.float32, np.float64) else array.astype(np.float32) for array in arrays]

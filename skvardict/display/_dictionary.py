@@ -136,9 +136,7 @@ class DictionaryDisplay:
         tiles = _tile(atoms[atom_indices].reshape(-1, *image_shape))
         return cls(tiles, atom_indices=atom_indices, image_shape=image_shape)
 
-    def plot(
-        self, ax=None, *, cmap: str = "gray", title: str | None = None, **imshow_kwargs
-    ) -> "DictionaryDisplay":
+    def plot(self, ax=None, *, cmap: str = "gray", title: str | None = None, **imshow_kwargs) -> "DictionaryDisplay":
         """Draw the sheet.
 
         Parameters
@@ -211,9 +209,7 @@ def _ordered(atoms: NDArray, order: str | ArrayLike | None) -> NDArray[np.intp]:
         return np.arange(n_components)
     if isinstance(order, str):
         if order != "norm":
-            raise ValueError(
-                f"DictionaryDisplay does not know order={order!r}. Use 'norm', indices, or None."
-            )
+            raise ValueError(f"DictionaryDisplay does not know order={order!r}. Use 'norm', indices, or None.")
         return np.argsort(-np.linalg.norm(atoms, axis=1), kind="stable")
     indices = np.asarray(order)
     is_valid = indices.ndim == 1 and indices.size > 0 and np.issubdtype(indices.dtype, np.integer)
@@ -227,9 +223,7 @@ def _ordered(atoms: NDArray, order: str | ArrayLike | None) -> NDArray[np.intp]:
 
 def _checked_count(n_atoms: int | None) -> int | None:
     if n_atoms is not None and n_atoms < 1:
-        raise ValueError(
-            f"DictionaryDisplay expects n_atoms >= 1, but got {n_atoms}. Leave it out to show all."
-        )
+        raise ValueError(f"DictionaryDisplay expects n_atoms >= 1, but got {n_atoms}. Leave it out to show all.")
     return n_atoms
 
 

@@ -6,8 +6,8 @@ from skvardict.energies.scale import from_sklearn_alpha, to_sklearn_alpha
 from skvardict.energies.terms import (
     coupling,
     coupling_gradient,
-    linear_reconstruction_gradient,
     l1_norm,
+    linear_reconstruction_gradient,
     reconstruction,
     variance_hinge,
     variance_hinge_gradient,

@@ -1,5 +1,6 @@
 """Decoders: codes (..., n, l) to reconstructions (..., n, d)."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -65,7 +66,7 @@ class MLPDecoder(nn.Module):
         super().__init__()
         sizes = [n_components, *hidden_layer_sizes, n_features]
         self.weights = nn.ParameterList(
-            uniform_fan_in(m, k, fan_in=m, generator=generator) for m, k in zip(sizes[:-1], sizes[1:])
+            uniform_fan_in(m, k, fan_in=m, generator=generator) for m, k in itertools.pairwise(sizes)
         )
         self.biases = nn.ParameterList(torch.zeros(size) for size in hidden_layer_sizes)
         # First vectors of the power iterations: not state of the model, so not saved with it.

@@ -39,9 +39,7 @@ class LISTAEncoder(nn.Module):
     ):
         super().__init__()
         self.n_iter = n_iter
-        self.input = nn.Parameter(
-            uniform_fan_in(n_features, n_components, fan_in=n_features, generator=generator)
-        )
+        self.input = nn.Parameter(uniform_fan_in(n_features, n_components, fan_in=n_features, generator=generator))
         self.recurrent = nn.Parameter(
             uniform_fan_in(n_components, n_components, fan_in=n_components, generator=generator)
         )

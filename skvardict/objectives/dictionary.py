@@ -17,7 +17,6 @@ from skvardict.energies import (
     DecoderProblem,
     LinearProblem,
     Penalties,
-    l1_norm,
     linear_reconstruction_loss,
     reconstruction,
     variance_hinge,
@@ -140,9 +139,7 @@ class DictionaryObjective:
             error, l1 = float(sums["reconstruction"]) / n_rows, float(sums["l1"]) / n_rows
             hinge = float(sums["hinge"]) / n_batches
             return {
-                "validation_energy": error
-                + self.penalties.alpha * l1
-                + self.penalties.beta * hinge / self.batch_rows,
+                "validation_energy": error + self.penalties.alpha * l1 + self.penalties.beta * hinge / self.batch_rows,
                 "validation_reconstruction": error,
                 "validation_r2": _r2(sums, n_rows),
                 "validation_psnr": -10 * float(sums["log10_error"]) / n_rows,
@@ -207,4 +204,4 @@ def _split_biases(module: nn.Module, lr: float, weight_decay: float, bias_decay:
     biases = [parameter for name, parameter in named if "bias" in name]
     weights = [parameter for name, parameter in named if "bias" not in name]
     groups = [{"params": weights, "lr": lr, "weight_decay": weight_decay}]
-    return groups + [{"params": biases, "lr": lr, "weight_decay": bias_decay}] if biases else groups
+    return [*groups, {"params": biases, "lr": lr, "weight_decay": bias_decay}] if biases else groups

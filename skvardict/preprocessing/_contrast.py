@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skvardict.preprocessing._rows import check_rows, float_dtype, row_blocks
+from skvardict._utils.rows import check_rows, float_dtype, row_blocks
 from skvardict.preprocessing._shapes import resolve_image_shape
 
 
@@ -186,9 +186,7 @@ class LocalContrastNormalizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         X = check_rows(self, X, reset=False)
         shape, dtype = (X.shape[0], self._n_features_out), float_dtype(X)
         is_tensor = isinstance(X, Tensor)
-        results = [
-            X.new_empty(shape, dtype=dtype) if is_tensor else np.empty(shape, dtype) for _ in range(n_results)
-        ]
+        results = [X.new_empty(shape, dtype=dtype) if is_tensor else np.empty(shape, dtype) for _ in range(n_results)]
         for rows, values in row_blocks(X):
             for result, part in zip(results, self._normalize_block(values)):
                 result[rows] = part if is_tensor else part.numpy()
@@ -215,9 +213,7 @@ def _check_window(window_size: int, sigma: float, min_scale: float) -> None:
         )
     for name, value in (("sigma", sigma), ("min_scale", min_scale)):
         if not value > 0:
-            raise ValueError(
-                f"LocalContrastNormalizer expects {name} > 0, but got {value}. Use a positive number."
-            )
+            raise ValueError(f"LocalContrastNormalizer expects {name} > 0, but got {value}. Use a positive number.")
 
 
 def _gaussian_window(size: int, sigma: float) -> Tensor:

@@ -43,10 +43,7 @@ class NormalizedPatches:
 
     def take(self, rows: ArrayLike) -> "NormalizedPatches":
         """Return the given patches (indices, a mask or a slice): those of some photographs, for instance."""
-        kept = {
-            name: getattr(self, name)[rows]
-            for name in ("patches", "local_mean", "local_scale", "image_index")
-        }
+        kept = {name: getattr(self, name)[rows] for name in ("patches", "local_mean", "local_scale", "image_index")}
         return replace(self, **kept)
 
     def to_pixels(self, patches: ArrayLike | None = None) -> NDArray:

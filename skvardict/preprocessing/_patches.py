@@ -120,7 +120,5 @@ class PatchSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 f"but got {self.patch_size!r}. Pass two positive integers."
             )
         if self.n_patches < 1:
-            raise ValueError(
-                f"PatchSampler expects n_patches >= 1, but got {self.n_patches}. Ask for some patches."
-            )
+            raise ValueError(f"PatchSampler expects n_patches >= 1, but got {self.n_patches}. Ask for some patches.")
         return tuple(self.patch_size)

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skvardict.preprocessing._rows import check_columns, check_rows, float_dtype, row_blocks
+from skvardict._utils.rows import check_columns, check_rows, float_dtype, row_blocks
 
 
 class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -83,8 +83,7 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._validate_params()
         if self.std is not None and not self.std > 0:
             raise ValueError(
-                f"GlobalStandardizer expects std > 0, but got {self.std!r}. "
-                "Leave it out to use that of the data."
+                f"GlobalStandardizer expects std > 0, but got {self.std!r}. Leave it out to use that of the data."
             )
         X = check_rows(self, X, reset=True)
         mean, std = self.mean, self.std

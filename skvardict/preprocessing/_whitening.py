@@ -83,9 +83,7 @@ class FourierWhitener(TransformerMixin, BaseEstimator):
         for name in ("cutoff", "variance"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ValueError(
-                    f"FourierWhitener expects {name} > 0, but got {value}. Leave it out for the default."
-                )
+                raise ValueError(f"FourierWhitener expects {name} > 0, but got {value}. Leave it out for the default.")
         arrays = check_images(images)
         self.scale_ = 1.0
         if self.variance is not None:

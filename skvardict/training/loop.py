@@ -101,9 +101,7 @@ def train(
     return outcome
 
 
-def _run_epoch(
-    session: TrainingSession, plan: TrainingPlan, rows: Rows, validation: Rows | None
-) -> str | None:
+def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: Rows, validation: Rows | None) -> str | None:
     """Train one epoch and record it; return where the loss became non-finite, or None."""
     begin = perf_counter()
     session.set_learning_rates(plan)

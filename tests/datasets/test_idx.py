@@ -54,9 +54,7 @@ def test_flipped_bits_inside_a_gzip_file_are_noticed(tmp_path, array):
         read_idx(path)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\x00\x00\x0d\x01" + bytes(20), b"P5 2 2 255", b"\x00\x00\x08\x03\x00"]
-)
+@pytest.mark.parametrize("content", [b"", b"\x00\x00\x0d\x01" + bytes(20), b"P5 2 2 255", b"\x00\x00\x08\x03\x00"])
 def test_another_format_is_named(tmp_path, content):
     with pytest.raises(ValueError, match=r"a\.gz is not an IDX file"):
         read_idx(write(tmp_path / "a.gz", content))

@@ -105,9 +105,7 @@ def test_a_changed_file_is_named(tiny, on_disk):
 @pytest.mark.usefixtures("offline")
 def test_missing_files_are_named_with_the_places_and_the_variable(tiny, on_disk, tmp_path):
     (on_disk / TRAIN_FILES[1]).unlink()
-    with pytest.raises(
-        FileNotFoundError, match=rf"{TRAIN_FILES[1]}.*SKVARDICT_DATA.*download_if_missing"
-    ) as error:
+    with pytest.raises(FileNotFoundError, match=rf"{TRAIN_FILES[1]}.*SKVARDICT_DATA.*download_if_missing") as error:
         fetch_idx(tiny[0], "train", data_home=tmp_path / "home", download_if_missing=False)
     assert str(on_disk) in str(error.value)
     assert str(tmp_path / "home") in str(error.value)

@@ -6,9 +6,7 @@ from skvardict.datasets import make_sparse_coded_signals
 
 @pytest.mark.parametrize("positive", [True, False])
 def test_signals_are_what_they_are_said_to_be(positive):
-    X, codes, dictionary = make_sparse_coded_signals(
-        200, 20, 50, 3, positive=positive, random_state=0, dtype=float
-    )
+    X, codes, dictionary = make_sparse_coded_signals(200, 20, 50, 3, positive=positive, random_state=0, dtype=float)
     np.testing.assert_allclose(X, codes @ dictionary, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(np.linalg.norm(dictionary, axis=1), 1, rtol=1e-12)
     np.testing.assert_array_equal((codes != 0).sum(axis=1), 3)

@@ -68,9 +68,7 @@ def test_atoms_are_shown_in_the_order_asked_for(atoms):
     by_norm = DictionaryDisplay.from_components(atoms, order="norm", n_atoms=4, **shape)
     np.testing.assert_array_equal(by_norm.atom_indices, np.argsort(-norms)[:4])
     picked = DictionaryDisplay.from_components(atoms, order=[5, 0], **shape)
-    np.testing.assert_array_equal(
-        picked.tiles, DictionaryDisplay.from_components(atoms[[5, 0]], **shape).tiles
-    )
+    np.testing.assert_array_equal(picked.tiles, DictionaryDisplay.from_components(atoms[[5, 0]], **shape).tiles)
     assert DictionaryDisplay.from_components(atoms, **shape).atom_indices.tolist() == list(range(7))
 
 
@@ -103,9 +101,7 @@ def test_an_estimator_without_components_is_refused(X):
     with pytest.raises(ValueError, match="but KMeans has none"):
         DictionaryDisplay.from_estimator(KMeans(2, n_init=1, random_state=0).fit(X))
     with pytest.raises(ValueError, match="the step 'standardscaler' of Pipeline has none"):
-        DictionaryDisplay.from_estimator(
-            make_pipeline(StandardScaler(), PCA(2)).fit(X), step="standardscaler"
-        )
+        DictionaryDisplay.from_estimator(make_pipeline(StandardScaler(), PCA(2)).fit(X), step="standardscaler")
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,7 @@ def pair():
 @pytest.mark.parametrize("data_range", [1.0, 255])
 def test_psnr_is_the_mean_of_the_row_values_of_scikit_image(pair, data_range):
     X, X_reconstructed = pair
-    expected = np.mean(
-        [peak_signal_noise_ratio(a, b, data_range=data_range) for a, b in zip(X, X_reconstructed)]
-    )
+    expected = np.mean([peak_signal_noise_ratio(a, b, data_range=data_range) for a, b in zip(X, X_reconstructed)])
     assert psnr(X, X_reconstructed, data_range=data_range) == pytest.approx(expected, rel=1e-12)
 
 

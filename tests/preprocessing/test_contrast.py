@@ -75,9 +75,7 @@ def test_rows_do_not_depend_on_each_other_or_on_the_block(dtype, monkeypatch):
     monkeypatch.setattr(_rows, "_BLOCK_ENTRIES", 3 * 52 * 52)
     tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == np.float32 else {"rtol": 1e-10, "atol": 1e-12}
     np.testing.assert_allclose(normalizer.transform(X), whole, **tolerance)
-    np.testing.assert_allclose(
-        np.concatenate([normalizer.transform(row[None]) for row in X]), whole, **tolerance
-    )
+    np.testing.assert_allclose(np.concatenate([normalizer.transform(row[None]) for row in X]), whole, **tolerance)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -18,9 +18,7 @@ def photographs():
 
 
 def extract(photographs, n_patches=50, **parameters):
-    return extract_normalized_patches(
-        photographs, n_patches, **{"shorter_side": None, "random_state": 0, **parameters}
-    )
+    return extract_normalized_patches(photographs, n_patches, **{"shorter_side": None, "random_state": 0, **parameters})
 
 
 def test_patches_are_normalised_crops_of_the_photographs_they_name(photographs):

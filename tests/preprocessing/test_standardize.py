@@ -70,8 +70,7 @@ def test_moments_of_float32_survive_a_large_offset(X):
 
 def test_given_values_are_used_and_the_other_one_is_learned(X):
     assert (
-        vars(GlobalStandardizer(mean=0.1307, std=0.3081).fit(X)).items()
-        >= {"mean_": 0.1307, "scale_": 0.3081}.items()
+        vars(GlobalStandardizer(mean=0.1307, std=0.3081).fit(X)).items() >= {"mean_": 0.1307, "scale_": 0.3081}.items()
     )
     half = GlobalStandardizer(mean=1).fit(X)
     assert half.mean_ == 1.0
@@ -144,9 +143,7 @@ def test_a_read_only_memory_map_is_never_converted_whole(tmp_path, dtype, monkey
     assert scaler.scale_ == pytest.approx(data.std(dtype=float))
     assert len(seen) > 10
     assert all(np.shares_memory(rows, X) for rows in seen)
-    np.testing.assert_allclose(
-        scaler.transform(X), (data - scaler.mean_) / scaler.scale_, rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(scaler.transform(X), (data - scaler.mean_) / scaler.scale_, rtol=1e-4, atol=1e-5)
 
 
 def test_frames_keep_their_columns_and_index():

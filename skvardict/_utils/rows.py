@@ -65,11 +65,7 @@ def _check_tensor(estimator, X: Tensor) -> Tensor:
             f"feature, but got {tuple(X.shape)}. Flatten each sample to one row."
         )
     if X.is_complex():
-        raise ValueError(
-            f"{name} expects real numbers, but got {X.dtype}. Pass the real and imaginary parts."
-        )
+        raise ValueError(f"{name} expects real numbers, but got {X.dtype}. Pass the real and imaginary parts.")
     if not torch.isfinite(X).all():
-        raise ValueError(
-            f"{name} expects finite numbers, but X contains NaN or infinity. Clean the rows first."
-        )
+        raise ValueError(f"{name} expects finite numbers, but X contains NaN or infinity. Clean the rows first.")
     return X

@@ -1,0 +1,133 @@
+"""Codes for a fixed dictionary."""
+
+import warnings
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_array
+from torch import Tensor
+
+from skvardict._utils.batches import RowReader
+from skvardict._utils.rows import float_dtype
+from skvardict.energies import LinearProblem, Penalties
+from skvardict.solvers import FISTA
+
+_ROWS_PER_CHUNK = 2500  # codes, momentum and gradients of a chunk stay in the processor's cache
+
+
+def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_000):
+    """Return the sparse codes of the rows of `X` in a fixed dictionary.
+
+    Minimises ``1/d |x - z W|^2 + alpha |z|_1`` per row, over ``z >= 0`` if `positive`, by FISTA with adaptive
+    restart, until the duality gap of the row is at most ``tol`` times its objective.
+
+    Parameters
+    ----------
+    X : array-like or Tensor of shape (n_samples, n_features)
+    components : array-like or Tensor of shape (n_components, n_features)
+        Atoms are rows; their norms are used as they are.
+    alpha : float
+        Sparsity weight, in the units of this package: scikit-learn's times ``2 / n_features``
+        (:func:`skvardict.energies.from_sklearn_alpha`). Codes are zero from :func:`alpha_max` on.
+    positive : bool, default=True
+        Whether codes are non-negative.
+    tol : float, default=1e-4
+        Relative duality gap at which a row has converged. Below 1e-5, pass float64: single precision cannot
+        tell such gaps from rounding.
+    max_iter : int, default=10000
+        Iterations after which a row is given up, with a warning.
+
+    Returns
+    -------
+    codes : ndarray or Tensor of shape (n_samples, n_components)
+        A tensor on the device of `X` if `X` is one; float64 stays float64, everything else becomes float32.
+
+    Raises
+    ------
+    ValueError
+        If `X` and `components` differ in their number of features, or hold NaN or infinity.
+
+    References
+    ----------
+    Beck & Teboulle (2009), eq. 4.1-4.3; O'Donoghue & Candes (2015), section 3.2 (gradient restart).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvardict import sparse_encode
+    >>> X = np.array([[3.0, 0.5, -1.0]])
+    >>> sparse_encode(X, np.eye(3), alpha=2 / 3).round(4)
+    array([[2., 0., 0.]])
+    """
+    X, components = _check_pair(X, components)
+    if not alpha >= 0:
+        raise ValueError(f"sparse_encode expects alpha >= 0, but got {alpha!r}.")
+    device = X.device if isinstance(X, Tensor) else torch.device("cpu")
+    dtype = torch.float64 if float_dtype(X) in (np.float64, torch.float64) else torch.float32
+    atoms = torch.as_tensor(components).to(device=device, dtype=dtype)
+    solver = FISTA(max_iter=max_iter, tol=tol, restart=True, criterion="gap", check_every=10)
+    codes = torch.empty(X.shape[0], atoms.shape[0], dtype=dtype, device=device)
+    n_unconverged = 0
+    for start, rows in RowReader(X, device, dtype).slices(_ROWS_PER_CHUNK):
+        problem = LinearProblem(rows, atoms, Penalties(alpha, positive))
+        result = solver.solve(problem, rows.new_zeros(len(rows), atoms.shape[0]))
+        codes[start : start + len(rows)] = result.codes
+        n_unconverged += int((~result.converged).sum())
+    if n_unconverged:
+        warnings.warn(
+            f"sparse_encode: {n_unconverged} of {len(codes)} rows did not reach a relative duality gap of "
+            f"{tol} within {max_iter} iterations. Raise max_iter or tol"
+            + ("." if dtype == torch.float64 else ", or pass float64."),
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return codes if isinstance(X, Tensor) else codes.numpy()
+
+
+def alpha_max(X, components, *, positive=True) -> float:
+    """Return the smallest `alpha` for which every code of ``sparse_encode(X, components)`` is zero.
+
+    ``2 / d max_ij <x_i, w_j>``, with the absolute value for signed codes.
+
+    Parameters
+    ----------
+    X : array-like or Tensor of shape (n_samples, n_features)
+    components : array-like or Tensor of shape (n_components, n_features)
+    positive : bool, default=True
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvardict import alpha_max
+    >>> alpha_max(np.array([[3.0, 0.0]]), np.eye(2))
+    3.0
+    """
+    X, components = _check_pair(X, components)
+    rows, atoms = (
+        torch.as_tensor(np.array(X) if isinstance(X, np.ndarray) else X),
+        torch.as_tensor(components),
+    )
+    correlation = rows.to(torch.float64) @ atoms.to(rows.device, torch.float64).mT
+    if not positive:
+        correlation = correlation.abs()
+    return max(0.0, float(correlation.max())) * 2 / X.shape[1]
+
+
+def _check_pair(X, components):
+    X, components = (_check_matrix(name, value) for name, value in (("X", X), ("components", components)))
+    if X.shape[1] != components.shape[1]:
+        raise ValueError(
+            f"X has {X.shape[1]} features, but the atoms in components have {components.shape[1]}. "
+            "Atoms are rows: components has shape (n_components, n_features)."
+        )
+    return X, components
+
+
+def _check_matrix(name: str, value):
+    if isinstance(value, Tensor):
+        if value.dim() != 2 or not torch.isfinite(value).all():
+            raise ValueError(f"{name} must be a finite 2-D tensor, but has shape {tuple(value.shape)} or NaN.")
+        return value.detach()
+    keep = isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
+    return check_array(value, dtype=None if keep else [np.float32, np.float64], input_name=name)

@@ -81,9 +81,7 @@ def few_labels(model, train, test, n_per_class: int, n_draws: int) -> dict:
         rng = np.random.default_rng(seed)
         rows = np.concatenate([rng.choice(np.flatnonzero(y == c), n_per_class, replace=False) for c in range(10)])
         pairs = [(X[rows], X_test), (model.transform(X[rows]), codes_test)]
-        scores.append(
-            [LogisticRegression(max_iter=2000).fit(a, y[rows]).score(b, y_test) * 100 for a, b in pairs]
-        )
+        scores.append([LogisticRegression(max_iter=2000).fit(a, y[rows]).score(b, y_test) * 100 for a, b in pairs])
     means = np.mean(scores, axis=0)
     return {"raw": means[0], "codes": means[1], "gain": means[1] - means[0], "draws": n_draws}
 

@@ -16,7 +16,7 @@ class _LinearReconstruction(torch.autograd.Function):
         return ((X.square().sum((-2, -1)) + quadratic) / n_values).clamp_min(0)
 
     @staticmethod
-    def backward(ctx, grad_output: Tensor):  # type: ignore[override]
+    def backward(ctx, grad_output: Tensor):
         (gradient,) = ctx.saved_tensors
         return grad_output[..., None, None] * gradient, None, None
 

@@ -135,6 +135,7 @@ class CodingProblem(ABC):
         """Return reconstruction, coupling and an equal share of the hinge, per row, shape (..., n)."""
         value = terms.reconstruction(self.X, self.decode(point))
         if self.penalties.gamma > 0:
+            assert self.prediction is not None
             value = value + self.penalties.gamma * terms.coupling(point, self.prediction)
         if self.couples_rows:
             moments, _ = self._moments(point)

@@ -369,7 +369,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                 block = slice(start, start + len(rows))
                 block_codes, block_n_iter, block_converged = self._encode_block(objective, rows)
                 codes[block] = block_codes
-                if block_n_iter is not None:
+                if block_n_iter is not None and block_converged is not None:
                     n_iter[block], converged[block] = block_n_iter, block_converged
         n_unconverged = int((~converged).sum())
         if n_unconverged:

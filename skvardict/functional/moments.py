@@ -25,13 +25,13 @@ _ROUNDING = 16  # a scatter below this many epsilons of the sum of squares is ro
 class Moments(NamedTuple):
     """Count, sum and sum of squares of rows, each measured from a fixed reference point."""
 
-    count: int
+    n_rows: int
     total: Tensor  # (..., 1, l)
     total_sq: Tensor  # (..., 1, l)
 
     def merge(self, other: "Moments") -> "Moments":
         """Return the moments of both groups of rows together."""
-        return Moments(self.count + other.count, self.total + other.total, self.total_sq + other.total_sq)
+        return Moments(self.n_rows + other.n_rows, self.total + other.total, self.total_sq + other.total_sq)
 
 
 def batch_moments(codes: Tensor, reference: Tensor, out: Tensor | None = None) -> Moments:
@@ -52,7 +52,7 @@ def mean_and_std(codes: Tensor) -> tuple[Tensor, Tensor]:
     """
     reference = codes.mean(-2, keepdim=True)
     moments = batch_moments(codes, reference)
-    return reference + moments.total / moments.count, _std(moments)
+    return reference + moments.total / moments.n_rows, _std(moments)
 
 
 def hinge_value(moments: Moments, std_threshold: float) -> Tensor:
@@ -86,16 +86,16 @@ def hinge_pull(moments: Moments, reference: Tensor, scale: HingeScale) -> tuple[
     # 2 (T - s) / ((n - 1) s) with s = sqrt(scatter / (n - 1)) is affine in scatter^(-1/2).
     pull = torch.addcmul(scale.offset, scatter.rsqrt_(), scale.slope)
     pull.clamp_min_(0).masked_fill_(is_constant, 0)
-    return pull, torch.add(reference, moments.total, alpha=1 / moments.count)
+    return pull, torch.add(reference, moments.total, alpha=1 / moments.n_rows)
 
 
 def _std(moments: Moments) -> Tensor:
     rounding = _ROUNDING * torch.finfo(moments.total.dtype).eps
     scatter, is_constant = _scatter(moments, rounding)
-    return (scatter.masked_fill(is_constant, 0) / max(moments.count - 1, 1)).sqrt()
+    return (scatter.masked_fill(is_constant, 0) / max(moments.n_rows - 1, 1)).sqrt()
 
 
 def _scatter(moments: Moments, rounding: float | Tensor) -> tuple[Tensor, Tensor]:
     """Return the sum of squares about the mean, and where it is nothing but rounding."""
-    scatter = torch.addcmul(moments.total_sq, moments.total, moments.total, value=-1 / moments.count)
+    scatter = torch.addcmul(moments.total_sq, moments.total, moments.total, value=-1 / moments.n_rows)
     return scatter, scatter <= moments.total_sq * rounding

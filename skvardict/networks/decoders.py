@@ -1,7 +1,7 @@
 """Decoders: codes (..., n, l) to reconstructions (..., n, d)."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +104,12 @@ class MLPDecoder(nn.Module):
         product = self.weights[0].new_ones(())
         for index, weight in enumerate(self.weights):
             norm_sq, self._directions[index] = power_iteration(
-                lambda v, w=weight: (v @ w) @ w.mT, self._directions[index].to(weight.dtype), n_iter
+                _normal_operator(weight), self._directions[index].to(weight.dtype), n_iter
             )
             product = product * norm_sq
         return product
+
+
+def _normal_operator(weight: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return ``v -> W W^T v`` without forming the product of the matrices."""
+    return lambda vector: (vector @ weight) @ weight.mT

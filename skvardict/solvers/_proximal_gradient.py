@@ -35,7 +35,7 @@ class _Iterate:
         self.z = start
         self.x = start
         self.t = t
-        self._buffers = [torch.empty_like(start) for _ in range(4)] if in_place else [None] * 4
+        self._buffers: list[Tensor | None] = [torch.empty_like(start) for _ in range(4)] if in_place else [None] * 4
 
     def buffer(self, index: int) -> Tensor | None:
         """Return a buffer for the codes (0 and 1 in turn), the change (2) or the momentum point (3)."""

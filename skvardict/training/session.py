@@ -86,7 +86,7 @@ class TrainingSession:
         arrays = {f"params.{name}": array for name, array in to_numpy(self.snapshot()).items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             for name, value in state.items():
-                arrays[f"optimizer.{index}.{name}"] = np.array(value.detach().cpu())
+                arrays[f"optimizer.{index}.{name}"] = value.detach().cpu().numpy().copy()
         arrays["generator"] = self.generator.get_state().numpy().copy()
         arrays["counters"] = np.array([self.n_epochs, self.n_steps])
         return arrays
@@ -116,4 +116,4 @@ class TrainingSession:
 
 def to_numpy(snapshot: Mapping[str, Tensor]) -> Arrays:
     """Return tensors as arrays that share no memory with them."""
-    return {name: np.array(tensor.detach().cpu()) for name, tensor in snapshot.items()}
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in snapshot.items()}

@@ -1,0 +1,41 @@
+"""Real data where they are, no window system, and a guard around every test's global state."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+if _DATA.is_dir():
+    os.environ.setdefault("SKVARDICT_DATA", str(_DATA))
+
+
+def pytest_collection_modifyitems(items):
+    if torch.cuda.is_available():
+        return
+    skip = pytest.mark.skip(reason="needs a CUDA device")
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(skip)
+
+
+def _global_state():
+    return {
+        "threads": torch.get_num_threads(),
+        "default dtype": torch.get_default_dtype(),
+        "determinism": torch.are_deterministic_algorithms_enabled(),
+        "TF32": torch.backends.cuda.matmul.allow_tf32,
+        "grad mode": torch.is_grad_enabled(),
+        "generator": torch.get_rng_state().numpy().tobytes(),
+    }
+
+
+@pytest.fixture(autouse=True)
+def global_torch_state_is_left_alone():
+    before = _global_state()
+    yield
+    after = _global_state()
+    changed = [name for name in before if before[name] != after[name]]
+    assert not changed, f"the test left torch's global state changed: {changed}"

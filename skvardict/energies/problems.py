@@ -133,10 +133,10 @@ class CodingProblem(ABC):
 
     def smooth_value(self, point: Tensor) -> Tensor:
         """Return reconstruction, coupling and an equal share of the hinge, per row, shape (..., n)."""
-        value = terms.reconstruction(self.X, self.decode(point))
+        value = terms.reconstruction(self._left(self.X), self.decode(point))
         if self.penalties.gamma > 0:
             assert self.prediction is not None
-            value = value + self.penalties.gamma * terms.coupling(point, self.prediction)
+            value = value + self.penalties.gamma * terms.coupling(point, self._left(self.prediction))
         if self.couples_rows:
             moments, _ = self._moments(point)
             hinge = hinge_value(moments, self.penalties.std_threshold)
@@ -166,6 +166,10 @@ class CodingProblem(ABC):
         """Fix the reference point of the moments; called once, before the first step."""
         if self.couples_rows:
             self.reference = codes.mean(-2, keepdim=True)
+
+    def _left(self, rows: Tensor) -> Tensor:
+        """Return those of `rows` that have not left the computation."""
+        return rows
 
     def _hinge(self, point: Tensor, weight=1.0) -> tuple[Tensor, Tensor]:
         """Return the hinge's pull, times beta and `weight`, and the mean it pulls away from."""
@@ -285,13 +289,15 @@ class LinearProblem(CodingProblem):
         if self.couples_rows:
             super().relative_gap(codes)
         n_features = self.components.shape[-1]
-        X, prediction = self._left(self.X), self._left(self.prediction)
+        X = self._left(self.X)
         residual = X - self.decode(codes)
         correlation = residual @ self.components.mT
         residual_sq = residual.square().sum(-1)
         along = (residual * X).sum(-1)
         if self.penalties.gamma > 0:
             weight = self.penalties.gamma * n_features / codes.shape[-1]
+            assert self.prediction is not None
+            prediction = self._left(self.prediction)
             shortfall = prediction - codes
             correlation = torch.add(correlation, shortfall, alpha=weight)
             residual_sq = residual_sq + weight * shortfall.square().sum(-1)
@@ -305,8 +311,8 @@ class LinearProblem(CodingProblem):
         dual = scale * along - scale.square() * residual_sq / 2
         return Gap((primal - dual) * (2 / n_features), primal * (2 / n_features))
 
-    def _left(self, rows):
-        return rows if rows is None or self._rows is None else rows.index_select(0, self._rows)
+    def _left(self, rows: Tensor) -> Tensor:
+        return rows if self._rows is None else rows.index_select(0, self._rows)
 
     def _fuse(self, step) -> tuple[Tensor, ...]:
         """Return M, C, the diagonal of M as a row (a view, into which the hinge writes), and a copy of it."""

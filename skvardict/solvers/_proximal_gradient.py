@@ -124,9 +124,7 @@ class ProximalGradientSolver(BaseEstimator):
         every = self.check_every or problem.check_every
         every_sync = every * (1 if start.device.type == "cpu" else _TESTS_PER_SYNC)
         for iteration in range(1, self.max_iter + 1):
-            previous, change, accepted = self._advance(problem, rule, iterate, iteration)
-            iterate.z = torch.where(done, previous, iterate.z)
-            iterate.x = torch.where(done, previous, iterate.x)
+            previous, change, accepted = self._advance(problem, rule, iterate, iteration, frozen=done)
             if iteration % every and iteration < self.max_iter:
                 continue
             met = self._meets_criterion(problem, iterate.z, previous, change, accepted)
@@ -161,10 +159,10 @@ class ProximalGradientSolver(BaseEstimator):
         # A number costs nothing on the CPU; on a GPU reading it would wait for the device.
         return ConstantStep(step if step.is_cuda else float(step))
 
-    def _advance(self, problem: Any, rule, iterate: _Iterate, iteration: int) -> tuple[Tensor, Tensor, Any]:
+    def _advance(self, problem: Any, rule, iterate: _Iterate, iteration: int, frozen: Tensor | None = None):
         """Move `iterate` on; return the codes before, the change, and the rows that could move (None: all)."""
         previous, point, t = iterate.z, iterate.x, iterate.t
-        z, accepted = rule.advance(problem, point, iterate.buffer(iteration % 2))
+        z, accepted = rule.advance(problem, point, frozen, iterate.buffer(iteration % 2))
         change = torch.sub(z, previous, out=iterate.buffer(2))
         x = z
         if self._accelerated:

@@ -12,9 +12,10 @@ class ConstantStep:
     def __init__(self, step):
         self.step = step
 
-    def advance(self, problem: Any, point: Tensor, out: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the new codes, in `out` where it is given, and None: every row moves."""
-        return problem.prox(problem.forward_step(point, self.step, out), self.step), None
+    def advance(self, problem: Any, point: Tensor, frozen: Tensor | None, out: Tensor | None):
+        """Return the new codes (in `out` where it is given; of `frozen` rows the old ones), and None: all may move."""
+        moved = problem.prox(problem.forward_step(point, self.step, out), self.step)
+        return (moved if frozen is None else torch.where(frozen, point, moved)), None
 
     def keep_rows(self, keep: Tensor) -> None:
         """Nothing belongs to a row."""
@@ -39,12 +40,14 @@ class BacktrackingStep:
         shape = (*start.shape[:-2], 1 if problem.couples_rows else start.shape[-2], 1)
         self.step = torch.ones(shape, dtype=start.dtype, device=start.device) * step
 
-    def advance(self, problem: Any, point: Tensor, out: Tensor | None) -> tuple[Tensor, Tensor]:
+    def advance(self, problem: Any, point: Tensor, frozen: Tensor | None, out: Tensor | None):
         """Return the new codes and which rows may move, a mask of shape (..., n, 1)."""
         gradient = problem.smooth_gradient(point)
         value = problem.smooth_value(point)
         shift = problem.penalties.alpha if problem.penalties.positive else 0.0
         moved = problem.prox(point - self.step * (gradient + shift), self.step)
+        if frozen is not None:
+            moved = torch.where(frozen, point, moved)
         change = moved - point
         slack = (gradient * change).sum(-1) + change.square().sum(-1) / (2 * self.step.squeeze(-1))
         excess = problem.smooth_value(moved) - value - slack

@@ -1,0 +1,58 @@
+"""Networks against their written recursions."""
+
+import pytest
+import torch
+
+from skvardict.networks import LISTAEncoder, MLPDecoder, build_decoder, build_encoder, normalize_atoms_
+
+
+def _generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_lista_follows_its_recursion():
+    encoder = LISTAEncoder(5, 4, generator=_generator())
+    X = torch.randn(3, 5, generator=_generator(1))
+    drive = X @ encoder.input + encoder.bias
+    codes = drive.relu()
+    for _ in range(3):
+        codes = (drive + codes @ encoder.recurrent).relu()
+    torch.testing.assert_close(encoder(X), codes)
+
+
+def test_initial_weights_have_the_papers_column_norms():
+    decoder = build_decoder("linear", 784, 128, hidden_layer_sizes=(), generator=_generator())
+    assert decoder.components.detach().norm(dim=1).mean().item() == pytest.approx(1.43, abs=0.01)
+    mlp = MLPDecoder(128, 784, (1024,), _generator())
+    assert mlp.weights[0].detach().norm(dim=1).mean().item() == pytest.approx(1.64, abs=0.01)
+    assert mlp.weights[1].detach().norm(dim=1).mean().item() == pytest.approx(0.51, abs=0.01)
+
+
+def test_lipschitz_bound_equals_the_product_of_spectral_norms():
+    decoder = MLPDecoder(6, 16, (20, 12), _generator()).double()
+    expected = torch.stack([torch.linalg.matrix_norm(w.detach(), 2) ** 2 for w in decoder.weights]).prod()
+    torch.testing.assert_close(decoder.lipschitz_squared(), expected, rtol=0.02, atol=0)
+
+
+def test_atoms_of_one_hidden_layer_leave_biases_and_relus_out():
+    decoder = MLPDecoder(6, 16, (20,), _generator())
+    torch.testing.assert_close(decoder.atoms(), decoder.weights[0] @ decoder.weights[1])
+
+
+def test_normalisation_leaves_zero_rows_alone():
+    matrix = torch.randn(4, 3, generator=_generator())
+    matrix[2] = 0
+    normalize_atoms_([matrix], 2.0)
+    torch.testing.assert_close(matrix.norm(dim=1), torch.tensor([2.0, 2.0, 0.0, 2.0]))
+
+
+def test_builders_are_seeded_and_leave_the_global_generator_alone():
+    state = torch.get_rng_state()
+    built = [build_encoder(torch.nn.Linear, 5, 4, n_iter=3, positive=True, generator=_generator(7)) for _ in range(2)]
+    torch.testing.assert_close(built[0].weight, built[1].weight)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_builder_that_returns_no_module_is_refused():
+    with pytest.raises(TypeError, match="returned int"):
+        build_decoder(lambda d, k: 3, 5, 4, hidden_layer_sizes=(), generator=_generator())

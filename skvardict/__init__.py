@@ -1,7 +1,20 @@
 """Sparse representation learning for scikit-learn users, on torch."""
 
-from skvardict.estimators import VarianceDictionaryLearning, alpha_max, sparse_encode
+from skvardict.estimators import (
+    StandardDictionaryLearning,
+    VarianceDictionaryLearning,
+    WeightDecayDictionaryLearning,
+    alpha_max,
+    sparse_encode,
+)
 
 __version__ = "0.1.0"
 
-__all__ = ["VarianceDictionaryLearning", "__version__", "alpha_max", "sparse_encode"]
+__all__ = [
+    "StandardDictionaryLearning",
+    "VarianceDictionaryLearning",
+    "WeightDecayDictionaryLearning",
+    "__version__",
+    "alpha_max",
+    "sparse_encode",
+]

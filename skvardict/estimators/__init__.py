@@ -1,6 +1,16 @@
 """Estimators: thin shells that assemble networks, objective and loop."""
 
 from skvardict.estimators._encode import alpha_max, sparse_encode
-from skvardict.estimators.dictionary import VarianceDictionaryLearning
+from skvardict.estimators.dictionary import (
+    StandardDictionaryLearning,
+    VarianceDictionaryLearning,
+    WeightDecayDictionaryLearning,
+)
 
-__all__ = ["VarianceDictionaryLearning", "alpha_max", "sparse_encode"]
+__all__ = [
+    "StandardDictionaryLearning",
+    "VarianceDictionaryLearning",
+    "WeightDecayDictionaryLearning",
+    "alpha_max",
+    "sparse_encode",
+]

@@ -55,6 +55,9 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     def _build_objective(self, n_features: int, batch_rows: int, generator: torch.Generator):
         """Return the objective with fresh parts, drawn from `generator`."""
 
+    def _initialize(self, objective, rows: RowReader | Subset, generator: torch.Generator) -> None:
+        """Set first parameters that depend on the data; called once, before training."""
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, X_val=None):
         """Learn decoder and encoder from the rows of `X`.
@@ -250,13 +253,14 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         objective = self._build_objective(X.shape[1], batch_rows, generator)
         for module in objective.modules().values():
             module.to(device=device, dtype=dtype)
-        session = TrainingSession(objective, generator)
+        session, reader = TrainingSession(objective, generator), RowReader(X, device, dtype)
         if continued:
             session.load_arrays(self._train_state)
             session.history = {name: list(values) for name, values in self.history_.items()}
         else:
+            self._initialize(objective, reader, generator)
             objective.constrain_()
-        return session, RowReader(X, device, dtype)
+        return session, reader
 
     def _split(self, reader: RowReader, X_val, generator: torch.Generator):
         """Return training and validation rows."""

@@ -5,7 +5,7 @@ coupled to the prediction (held constant); then
 
     decoder loss = mean |X - D(Z)|^2,    encoder loss = mean |Z - E|^2      (Z held constant)
 
-Without an encoder the solver starts at zero and there is no coupling.
+Without an encoder the solver starts at zero (non-linear decoders: slightly above) and there is no coupling.
 """
 
 from dataclasses import dataclass
@@ -28,6 +28,9 @@ from skvardict.solvers import FISTA, SolverResult
 
 Sums = dict[str, Tensor]
 
+# Without an encoder codes start here: at zero a decoder of ReLUs whose biases are zero has no gradient.
+_START_OF_NONLINEAR_DECODERS = 1e-2
+
 
 @dataclass
 class DictionaryObjective:
@@ -36,7 +39,7 @@ class DictionaryObjective:
     Parameters
     ----------
     decoder, encoder : Module
-        `encoder` may be None: the solver then starts at zero.
+        `encoder` may be None: the solver then starts at zero, or slightly above for a non-linear decoder.
     n_components : int
         Length l of a code.
     batch_rows : int
@@ -46,10 +49,13 @@ class DictionaryObjective:
         With the variance hinge; it acts in training steps only.
     atom_norm : float or None
         Norm that the rows of every decoder matrix are set to after each step.
-    decoder_group, encoder_group : dict
-        Optimiser settings (``lr``, ``weight_decay``) per part.
+    learning_rate, encoder_learning_rate : float
+        A schedule of the rate acts on the decoder's only.
+    weight_decay : float
+        Of the decoder's weights.
     bias_decay, encoder_bias_decay : float
         Weight decay of the biases of the decoder and the encoder.
+    optimizer : {"adam", "sgd"}
     """
 
     decoder: nn.Module
@@ -64,6 +70,7 @@ class DictionaryObjective:
     weight_decay: float = 0.0
     bias_decay: float = 0.0
     encoder_bias_decay: float = 0.0
+    optimizer: str = "adam"
 
     def modules(self) -> dict[str, nn.Module]:
         """Return the parts that are trained and saved, by name."""
@@ -74,7 +81,8 @@ class DictionaryObjective:
         """Return the optimiser's groups: decoder weights and biases, encoder weights and biases."""
         groups = _split_biases(self.decoder, self.learning_rate, self.weight_decay, self.bias_decay)
         if self.encoder is not None:
-            groups += _split_biases(self.encoder, self.encoder_learning_rate, 0.0, self.encoder_bias_decay)
+            encoder = _split_biases(self.encoder, self.encoder_learning_rate, 0.0, self.encoder_bias_decay)
+            groups += [{**group, "decays": False} for group in encoder]
         return groups
 
     def constrain_(self) -> None:
@@ -166,7 +174,10 @@ class DictionaryObjective:
 
     def _solve(self, X: Tensor, prediction: Tensor | None, *, coupled_rows: bool) -> SolverResult:
         problem = self.problem(X, prediction, coupled_rows=coupled_rows)
-        start = X.new_zeros(*X.shape[:-1], self.n_components) if prediction is None else prediction
+        start = prediction
+        if start is None:
+            first = 0.0 if isinstance(self.decoder, LinearDecoder) else _START_OF_NONLINEAR_DECODERS
+            start = X.new_full((*X.shape[:-1], self.n_components), first)
         return self.solver.solve(problem, start)
 
     def _decoder_loss(self, X: Tensor, codes: Tensor) -> Tensor:

@@ -7,13 +7,21 @@ from torch import Tensor, nn
 
 
 class Objective(Protocol):
-    """One batch to named losses; the loop does backward, step, constrain."""
+    """One batch to named losses; the loop does backward, step, constrain.
+
+    Attributes
+    ----------
+    optimizer : {"adam", "sgd"}
+        What steps the groups; a group may carry further settings of it (``momentum``, ``nesterov``, ``betas``).
+    """
+
+    optimizer: str
 
     def modules(self) -> dict[str, nn.Module]:
         """Return the trained parts by name; their tensors are what is saved."""
 
     def parameter_groups(self) -> list[dict]:
-        """Return optimiser groups: ``params``, ``lr``, ``weight_decay``."""
+        """Return optimiser groups: ``params``, ``lr``, ``weight_decay``; ``decays=False`` exempts from schedules."""
 
     def step(self, X: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the losses of a training batch, and tensors that the loop sums over the epoch."""

@@ -16,6 +16,8 @@ from skvardict.training.protocol import Objective
 
 Arrays = dict[str, np.ndarray]
 
+_OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -58,7 +60,7 @@ class TrainingSession:
     history: History = field(default_factory=dict)
 
     def __post_init__(self):
-        self.optimizer = torch.optim.Adam(self.objective.parameter_groups(), fused=True)
+        self.optimizer = _OPTIMIZERS[self.objective.optimizer](self.objective.parameter_groups(), fused=True)
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
 
@@ -86,7 +88,8 @@ class TrainingSession:
         arrays = {f"params.{name}": array for name, array in to_numpy(self.snapshot()).items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             for name, value in state.items():
-                arrays[f"optimizer.{index}.{name}"] = value.detach().cpu().numpy().copy()
+                if value is not None:  # the momentum of SGD without momentum
+                    arrays[f"optimizer.{index}.{name}"] = value.detach().cpu().numpy().copy()
         arrays["generator"] = self.generator.get_state().numpy().copy()
         arrays["counters"] = np.array([self.n_epochs, self.n_steps])
         return arrays

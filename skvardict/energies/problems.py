@@ -327,7 +327,9 @@ class LinearProblem(CodingProblem):
 
 
 class DecoderProblem(CodingProblem):
-    """Codes for any decoder module, by autograd through the decoder; no graph survives an iteration.
+    """Codes for any decoder module, by its ``reconstruction_gradient(codes, X)`` or else by autograd.
+
+    No graph survives an iteration.
 
     Parameters
     ----------
@@ -366,15 +368,20 @@ class DecoderProblem(CodingProblem):
         return self.reconstruction_curvature + coupling + self._hinge_curvature()
 
     def gradient(self, point: Tensor) -> Tensor:
-        """Return the gradient of reconstruction (autograd) and coupling (closed form)."""
-        with torch.enable_grad():
-            leaf = point.detach().requires_grad_()
-            value = terms.reconstruction(self.X, self.decoder(leaf)).sum()
-            (gradient,) = torch.autograd.grad(value, leaf)
+        """Return the gradient of reconstruction (the decoder's own, or by autograd) and coupling."""
+        gradient = self._reconstruction_gradient(point)
         if self.penalties.gamma > 0:
             assert self.prediction is not None
             gradient = gradient + self.penalties.gamma * terms.coupling_gradient(point, self.prediction)
         return gradient
+
+    def _reconstruction_gradient(self, point: Tensor) -> Tensor:
+        if hasattr(self.decoder, "reconstruction_gradient"):
+            return self.decoder.reconstruction_gradient(point, self.X)
+        with torch.enable_grad():
+            leaf = point.detach().requires_grad_()
+            value = terms.reconstruction(self.X, self.decoder(leaf)).sum()
+            return torch.autograd.grad(value, leaf)[0]
 
     def keep_rows(self, keep: Tensor, frozen_codes: Tensor) -> "DecoderProblem":
         """Return the problem of the rows `keep`."""

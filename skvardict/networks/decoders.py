@@ -1,15 +1,15 @@
 """Decoders: codes (..., n, l) to reconstructions (..., n, d)."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from skvardict.functional import affine, power_iteration
+from skvardict.functional import affine, power_iteration, spectral_norm_squared
 from skvardict.networks._init import uniform_fan_in
 
-_POWER_ITERATIONS = 3  # per call: the vectors are kept, and the weights change little between two calls
+_POWER_ITERATIONS = 2  # per call: the vector is kept, and the weights change little between two calls
 
 
 class LinearDecoder(nn.Module):
@@ -69,8 +69,9 @@ class MLPDecoder(nn.Module):
             uniform_fan_in(m, k, fan_in=m, generator=generator) for m, k in itertools.pairwise(sizes)
         )
         self.biases = nn.ParameterList(torch.zeros(size) for size in hidden_layer_sizes)
-        # First vectors of the power iterations: not state of the model, so not saved with it.
-        self._directions: list[Tensor] | None = None
+        # Of the power iteration that follows the weights through training; zero before its first call. Saved with
+        # the weights, or a resumed run would take other steps.
+        self.register_buffer("direction", torch.zeros(n_components))
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return the reconstructions."""
@@ -91,25 +92,40 @@ class MLPDecoder(nn.Module):
         return list(self.weights)
 
     @torch.no_grad()
+    def reconstruction_gradient(self, codes: Tensor, X: Tensor) -> Tensor:
+        """Return the gradient of ``1/d |x - D(z)|^2`` in the codes, row by row, without autograd."""
+        layers = [codes]
+        for weight, bias in zip(self.weights, self.biases):
+            layers.append(affine(bias, layers[-1], weight).relu_())
+        upstream = (layers[-1] @ self.weights[-1]).sub_(X)
+        for hidden, weight in zip(layers[:0:-1], reversed(self.weights)):
+            upstream = (upstream @ weight.mT).mul_(hidden > 0)
+        return (upstream @ self.weights[0].mT).mul_(2 / X.shape[-1])
+
+    @torch.no_grad()
     def lipschitz_squared(self) -> Tensor:
-        """Return the product of the layers' squared spectral norms, which bounds ``|D(z) - D(z')|^2 / |z - z'|^2``.
+        """Return the product of the layers' squared spectral norms, which bounds ``|D(z) - D(z')|^2 / |z - z'|^2``."""
+        return torch.stack([spectral_norm_squared(weight) for weight in self.weights]).prod()
 
-        Estimated by power iteration from the vectors of the last call, so that in training it follows the weights.
+    @torch.no_grad()
+    def tracked_norm_squared(self) -> Tensor:
+        """Return an estimate of the largest squared norm of a Jacobian of the decoder, for steps during training.
+
+        It is the squared norm of ``W_1 ... W_k``, the Jacobian where all units are active, by a power iteration
+        that goes on from call to call. No bound, but a third of :meth:`lipschitz_squared`, which is one: in
+        training on MNIST it lay 1 to 4 % above the largest norm over the rows.
         """
-        if self._directions is None or self._directions[0].device != self.weights[0].device:
-            self._directions = [weight.new_ones(weight.shape[0]) for weight in self.weights]
-            n_iter = 10 * _POWER_ITERATIONS
-        else:
-            n_iter = _POWER_ITERATIONS
-        product = self.weights[0].new_ones(())
-        for index, weight in enumerate(self.weights):
-            norm_sq, self._directions[index] = power_iteration(
-                _normal_operator(weight), self._directions[index].to(weight.dtype), n_iter
-            )
-            product = product * norm_sq
-        return product
+        first_call = not bool(self.direction.any())
+        start = torch.ones_like(self.direction) if first_call else self.direction
+        n_iter = 10 * _POWER_ITERATIONS if first_call else _POWER_ITERATIONS
+        norm_sq, direction = power_iteration(self._normal_operator, start, n_iter)
+        self.direction.copy_(direction)
+        return norm_sq
 
-
-def _normal_operator(weight: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return ``v -> W W^T v`` without forming the product of the matrices."""
-    return lambda vector: (vector @ weight) @ weight.mT
+    def _normal_operator(self, codes: Tensor) -> Tensor:
+        """Return ``v W_1 ... W_k W_k^T ... W_1^T`` without forming a product of matrices."""
+        for weight in self.weights:
+            codes = codes @ weight
+        for weight in reversed(self.weights):
+            codes = weight @ codes
+        return codes

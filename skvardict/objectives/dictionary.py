@@ -23,13 +23,14 @@ from skvardict.energies import (
 )
 from skvardict.energies.problems import CodingProblem
 from skvardict.functional import mean_and_std
-from skvardict.networks import LinearDecoder, normalize_atoms_
+from skvardict.networks import LinearDecoder, MLPDecoder, normalize_atoms_
 from skvardict.solvers import FISTA, SolverResult
 
 Sums = dict[str, Tensor]
 
 # Without an encoder codes start here: at zero a decoder of ReLUs whose biases are zero has no gradient.
 _START_OF_NONLINEAR_DECODERS = 1e-2
+_TRACKING_MARGIN = 1.1  # on the curvature estimated in training
 
 
 @dataclass
@@ -102,8 +103,14 @@ class DictionaryObjective:
         if isinstance(self.decoder, LinearDecoder):
             return LinearProblem(X, self.decoder.components.detach(), penalties, prediction)
         curvature = None
-        if hasattr(self.decoder, "lipschitz_squared"):
-            curvature = self.decoder.lipschitz_squared() * (2 / X.shape[-1])  # type: ignore[operator]
+        if isinstance(self.decoder, MLPDecoder):
+            # Training asks once per batch, where the bound would cost as much as the solver and triple the curvature.
+            norm_sq = (
+                self.decoder.tracked_norm_squared() * _TRACKING_MARGIN
+                if coupled_rows
+                else self.decoder.lipschitz_squared()
+            )
+            curvature = norm_sq * (2 / X.shape[-1])
         return DecoderProblem(X, self.decoder, penalties, prediction, curvature)
 
     def infer(self, X: Tensor, *, coupled_rows: bool = False) -> SolverResult:

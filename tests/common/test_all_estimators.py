@@ -91,7 +91,11 @@ def test_codes_do_not_depend_on_batch_mates(make, dtype):
     rng = np.random.default_rng(1)
     scales = 10.0 ** rng.uniform(-1, 1, (64, 1))
     X = (rng.standard_normal((64, 16)) * scales).astype(dtype)
-    model = make(n_components=48, solver=FISTA(max_iter=2000, tol=1e-5)).fit(X)
+    # Few iterations, so that most rows stop on their own, but those of non-convex or underdetermined problems that
+    # cycle have no time to blow rounding up.
+    model = make(n_components=48, solver=FISTA(max_iter=60, tol=1e-2)).fit(X)
+    if hasattr(model, "solver"):
+        assert 0.1 < model.encode(X).converged.mean()
     whole = model.transform(X)
     order = rng.permutation(len(X))
     # A row's product with a matrix rounds differently in blocks of other heights, and the solver may then stop

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from skvardict.energies import reconstruction
 from skvardict.networks import LISTAEncoder, MLPDecoder, build_decoder, build_encoder, normalize_atoms_
 
 
@@ -31,7 +32,28 @@ def test_initial_weights_have_the_papers_column_norms():
 def test_lipschitz_bound_equals_the_product_of_spectral_norms():
     decoder = MLPDecoder(6, 16, (20, 12), _generator()).double()
     expected = torch.stack([torch.linalg.matrix_norm(w.detach(), 2) ** 2 for w in decoder.weights]).prod()
-    torch.testing.assert_close(decoder.lipschitz_squared(), expected, rtol=0.02, atol=0)
+    torch.testing.assert_close(decoder.lipschitz_squared(), expected, rtol=1e-10, atol=0)
+
+
+def test_tracked_norm_follows_the_product_of_the_weights():
+    decoder = MLPDecoder(6, 16, (20, 12), _generator()).double()
+    for _ in range(10):
+        with torch.no_grad():
+            for weight in decoder.weights:
+                weight.add_(0.01 * torch.randn(weight.shape, generator=_generator(1), dtype=weight.dtype))
+        expected = torch.linalg.matrix_norm(decoder.atoms().detach(), 2) ** 2
+        torch.testing.assert_close(decoder.tracked_norm_squared(), expected, rtol=0.02, atol=0)
+
+
+def test_gradient_in_the_codes_equals_autograd():
+    decoder = MLPDecoder(6, 16, (20, 12), _generator()).double()
+    with torch.no_grad():
+        for bias in decoder.biases:
+            bias.uniform_(-0.5, 0.5, generator=_generator(2))
+    codes = torch.randn(9, 6, generator=_generator(3), dtype=torch.float64).requires_grad_()
+    X = torch.randn(9, 16, generator=_generator(4), dtype=torch.float64)
+    (expected,) = torch.autograd.grad(reconstruction(X, decoder(codes)).sum(), codes)
+    torch.testing.assert_close(decoder.reconstruction_gradient(codes, X), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_atoms_of_one_hidden_layer_leave_biases_and_relus_out():

@@ -56,6 +56,8 @@ class MLPDecoder(nn.Module):
         Draws the initial weights; biases start at zero.
     """
 
+    direction: Tensor
+
     def __init__(
         self,
         n_components: int,

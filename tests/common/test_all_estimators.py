@@ -95,7 +95,7 @@ def test_codes_do_not_depend_on_batch_mates(make, dtype):
     # cycle have no time to blow rounding up.
     model = make(n_components=48, solver=FISTA(max_iter=60, tol=1e-2)).fit(X)
     if hasattr(model, "solver"):
-        assert 0.1 < model.encode(X).converged.mean()
+        assert model.encode(X).converged.mean() > 0.1
     whole = model.transform(X)
     order = rng.permutation(len(X))
     # A row's product with a matrix rounds differently in blocks of other heights, and the solver may then stop

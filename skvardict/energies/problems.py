@@ -293,15 +293,15 @@ class LinearProblem(CodingProblem):
         if self.couples_rows:
             super().relative_gap(codes)
         if gradient is None:
-            residual_sq, along, correlation = self._residual_products(codes)
+            residual_sq, along, gradient = self._residual_products(codes)
         else:
-            linear = self._left(self.linear)
-            norm_sq, projection = 2 * self._left(self.constant), (linear * codes).sum(-1)
-            residual_sq = norm_sq - projection + (codes * gradient).sum(-1)
-            along, correlation = norm_sq - projection, -gradient
+            norm_sq = 2 * self._left(self.constant)
+            projection = torch.einsum("...j,...j->...", self._left(self.linear), codes)
+            residual_sq = norm_sq - projection + torch.einsum("...j,...j->...", codes, gradient)
+            along = norm_sq - projection
         alpha = self.penalties.alpha
         tiny = torch.finfo(codes.dtype).tiny
-        steepest = (correlation if self.penalties.positive else correlation.abs()).amax(-1)
+        steepest = -gradient.amin(-1) if self.penalties.positive else gradient.abs().amax(-1)
         limit = alpha / steepest.clamp_min(tiny)
         scale = torch.minimum(along / residual_sq.clamp_min(tiny), limit).clamp_min(0)
         primal = residual_sq / 2 + alpha * terms.l1_norm(codes)
@@ -318,10 +318,10 @@ class LinearProblem(CodingProblem):
         return value
 
     def _residual_products(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ``|r|^2``, ``r x`` and ``c`` of :meth:`relative_gap`."""
+        """Return ``|r|^2``, ``r x`` and ``-c`` of :meth:`relative_gap`."""
         X, unit = self._left(self.X), 2 / self.components.shape[-1]
         residual = X - self.decode(codes)
-        correlation = residual @ (unit * self.components.mT)
+        gradient = residual @ (-unit * self.components.mT)
         residual_sq = unit * residual.square().sum(-1)
         along = unit * (residual * X).sum(-1)
         if self.penalties.gamma > 0:
@@ -329,10 +329,10 @@ class LinearProblem(CodingProblem):
             assert self.prediction is not None
             prediction = self._left(self.prediction)
             shortfall = prediction - codes
-            correlation = torch.add(correlation, shortfall, alpha=weight)
+            gradient = torch.sub(gradient, shortfall, alpha=weight)
             residual_sq = residual_sq + weight * shortfall.square().sum(-1)
             along = along + weight * (shortfall * prediction).sum(-1)
-        return residual_sq, along, correlation
+        return residual_sq, along, gradient
 
     def _left(self, rows: Tensor) -> Tensor:
         return rows if self._rows is None else rows.index_select(0, self._rows)

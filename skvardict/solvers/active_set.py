@@ -13,7 +13,7 @@ from skvardict.solvers.fista import FISTA
 _RELAXATION = 1.9
 _ITERATIONS = 15  # of ADMM between two looks at the supports
 _ROUNDS = 25  # of these, after which first-order iterations take what is left
-_ROWS_IN_CACHE = 512
+_ROWS_IN_CACHE = 256
 _JITTER = 64  # in units of the rounding error; keeps the normal equations of repeated atoms solvable
 _ENTRIES = 2**18  # of the normal matrices built at a time: 2 MB in double precision
 
@@ -139,14 +139,13 @@ class _ScaledLasso:
             offset -= self.tau @ self.matrix + self.tau * (_RELAXATION / 2)
         in_cache = len(w) if w.is_cuda else _ROWS_IN_CACHE
         for u, constant in zip(state.split(in_cache), offset.split(in_cache), strict=True):
-            turned, moved = torch.empty_like(u), torch.empty_like(u)
+            turned = torch.empty_like(u)
             for _ in range(n_iter):
                 if self.positive:
                     torch.abs(u, out=turned)
                 else:
                     torch.sub(u, self._clip(u, out=turned), alpha=2, out=turned)
-                torch.add(constant, u, alpha=1 - _RELAXATION / 2, out=moved)
-                torch.addmm(moved, turned, self.matrix, out=u)
+                torch.add(constant, u, alpha=1 - _RELAXATION / 2, out=u).addmm_(turned, self.matrix)
         return state.add_(self.tau) if self.positive else state
 
     def shrink(self, w: Tensor) -> Tensor:

@@ -116,12 +116,13 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
         rows, targets = torch.tensor(X, device=device), torch.tensor(labels, device=device)
         best, best_accuracy, n_stale = deepcopy(network.state_dict()), -1.0, 0
         batches = _batches(len(rows), self.batch_size, generator)
-        for self.n_iter_ in range(1, self.max_updates + 1):
+        for n_iter in range(1, self.max_updates + 1):
+            self.n_iter_ = n_iter
             batch = next(batches).to(device)
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(rows[batch]), targets[batch]).backward()
             optimizer.step()
-            if X_val is not None and (self.n_iter_ % _UPDATES_PER_TEST == 0 or self.n_iter_ == self.max_updates):
+            if X_val is not None and (n_iter % _UPDATES_PER_TEST == 0 or n_iter == self.max_updates):
                 predicted = self._scores(network, X_val).argmax(1)
                 accuracy = float(np.mean(self.classes_[predicted] == np.asarray(y_val)))
                 n_stale += 1

@@ -106,7 +106,7 @@ def regret_curve(
         for seed in (seeds if _seed_names(estimator) else seeds[:1])
     ]
     store = PointStore(folder)
-    keys = _keys(points, X_train, X_test, fit_params, to_pixels, data_range) if folder is not None else [None] * len(points)
+    keys = _keys(points, X_train, X_test, fit_params, to_pixels, data_range) if folder else [None] * len(points)
     models = os.path.join(folder, "models") if keep_models and folder is not None else None
     jobs = (
         delayed(_point)(index, point, key, store, (X_train, fit_params, models), (X_test, to_pixels, data_range))

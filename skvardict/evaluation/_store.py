@@ -36,7 +36,7 @@ class PointStore:
 
     def load(self, key: str) -> Any:
         """Return the result kept under `key`, None if there is none or its file cannot be read."""
-        if self.folder is None or not (path := self._path(key)).is_file():
+        if self.folder is None or not (path := self.folder / f"{key}.json").is_file():
             return None
         try:
             return json.loads(path.read_text())["result"]
@@ -48,11 +48,7 @@ class PointStore:
         """Keep `result` (of plain numbers and strings) together with what it was computed from."""
         if self.folder is not None:
             text = json.dumps({"result": result, "origin": origin}, indent=1, default=_plain_number)
-            write_aside(self._path(key), lambda unfinished: unfinished.write_text(text))
-
-    def _path(self, key: str) -> Path:
-        assert self.folder is not None
-        return self.folder / f"{key}.json"
+            write_aside(self.folder / f"{key}.json", lambda unfinished: unfinished.write_text(text))
 
 
 def fit_or_load(estimator, X, *, folder: str | os.PathLike, fit_params: Mapping[str, Any] | None = None):

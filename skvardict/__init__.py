@@ -1,5 +1,6 @@
 """Sparse representation learning for scikit-learn users, on torch."""
 
+from skvardict._version import __version__
 from skvardict.estimators import (
     StandardDictionaryLearning,
     VarianceDictionaryLearning,
@@ -7,8 +8,6 @@ from skvardict.estimators import (
     alpha_max,
     sparse_encode,
 )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "StandardDictionaryLearning",

@@ -6,6 +6,7 @@ from skvardict.estimators import (
     VarianceDictionaryLearning,
     WeightDecayDictionaryLearning,
     alpha_max,
+    load,
     sparse_encode,
 )
 
@@ -15,5 +16,6 @@ __all__ = [
     "WeightDecayDictionaryLearning",
     "__version__",
     "alpha_max",
+    "load",
     "sparse_encode",
 ]

@@ -1,5 +1,6 @@
 """What all estimators share: from rows to a trained session, from rows to codes, and fitted state as arrays."""
 
+import os
 import warnings
 from abc import abstractmethod
 from numbers import Integral
@@ -19,6 +20,7 @@ from skvardict._utils.device import resolve_device
 from skvardict._utils.messages import say
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict._utils.rows import check_columns, check_rows, float_dtype
+from skvardict.estimators._files import save
 from skvardict.estimators._identity import fit_identity
 from skvardict.metrics import r2
 from skvardict.training import Checkpoint, Outcome, TrainingDivergedError, TrainingPlan, TrainingSession, train
@@ -219,6 +221,19 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             if target.shape[0] != X.shape[0]:
                 raise ValueError(f"y has {target.shape[0]} rows, but X has {X.shape[0]}. Pass one target per row.")
         return float(r2(target, self._decode(self._encode(X).codes)))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the fitted estimator to a file without code in it; :func:`skvardict.load` reads it.
+
+        The file holds parameters, weights, history, feature names, training state (so that `partial_fit` and
+        `warm_start` go on) and versions, as safetensors and JSON, with a checksum. It is written whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+            Builders of decoders or encoders are not part of the file; pass them to ``load``.
+        """
+        save(self, path)
 
     @property
     def components_(self) -> np.ndarray:

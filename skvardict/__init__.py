@@ -1,14 +1,14 @@
 """Sparse representation learning for scikit-learn users, on torch."""
 
+from skvardict._version import __version__
 from skvardict.estimators import (
     StandardDictionaryLearning,
     VarianceDictionaryLearning,
     WeightDecayDictionaryLearning,
     alpha_max,
+    load,
     sparse_encode,
 )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "StandardDictionaryLearning",
@@ -16,5 +16,6 @@ __all__ = [
     "WeightDecayDictionaryLearning",
     "__version__",
     "alpha_max",
+    "load",
     "sparse_encode",
 ]

@@ -27,7 +27,7 @@ def private_global_generator(generator: torch.Generator) -> Iterator[None]:
 
     Only for code that cannot take a generator (the constructors of torch's own layers).
     """
-    seed = int(torch.randint(2**31 - 1, (), generator=generator))
+    seed = int(torch.randint(2**31 - 1, (), generator=generator, device=generator.device))
     with _global_generator_lock, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # noqa: TID251
         yield

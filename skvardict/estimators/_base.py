@@ -1,7 +1,9 @@
 """What all estimators share: from rows to a trained session, from rows to codes, and fitted state as arrays."""
 
+import os
 import warnings
 from abc import abstractmethod
+from numbers import Integral
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -18,8 +20,10 @@ from skvardict._utils.device import resolve_device
 from skvardict._utils.messages import say
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict._utils.rows import check_columns, check_rows, float_dtype
+from skvardict.estimators._files import save
+from skvardict.estimators._identity import fit_identity
 from skvardict.metrics import r2
-from skvardict.training import Outcome, TrainingDivergedError, TrainingPlan, TrainingSession, train
+from skvardict.training import Checkpoint, Outcome, TrainingDivergedError, TrainingPlan, TrainingSession, train
 from skvardict.training.history import describe_epoch
 from skvardict.training.session import to_numpy
 
@@ -59,7 +63,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         """Set first parameters that depend on the data; called once, before training."""
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, X_val=None):
+    def fit(self, X, y=None, X_val=None, checkpoint=None, checkpoint_every=1):
         """Learn decoder and encoder from the rows of `X`.
 
         Parameters
@@ -69,6 +73,12 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         y : ignored
         X_val : array-like or Tensor of shape (n_validation, n_features), optional
             Rows on which the best epoch is chosen; by default a part of `X`, if `early_stopping`.
+        checkpoint : path, optional
+            A file that the state of the run is written to. Where it exists, the run goes on from it, and ends as if it
+            had never been stopped: bitwise, on a CPU with the same number of threads. The file before it is kept as
+            ``<checkpoint>.previous``.
+        checkpoint_every : int, default=1
+            Epochs between two writes; the end of the run is always written.
 
         Returns
         -------
@@ -78,6 +88,8 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         ------
         ValueError
             If `X` has fewer than two rows, or is not a 2-D array of finite real numbers.
+        CheckpointMismatchError
+            If `checkpoint` belongs to other data, parameters or versions; the message says which.
         TrainingDivergedError
             If a loss becomes NaN or infinite. What was fitted before, or the last good epoch, is kept.
         """
@@ -88,7 +100,12 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                 f"{type(self).__name__} expects at least 2 rows, but X has n_samples=1. "
                 "Standard deviations of codes need several rows."
             )
-        session, reader = self._open_session(X, continued=continued)
+        X_val = None if X_val is None else check_columns(self, X_val)
+        seed, saved = draw_seed(self.random_state), None
+        if checkpoint is not None:
+            saved = self._open_checkpoint(checkpoint, checkpoint_every, X, X_val, seed, continued=continued)
+            seed = saved.seed
+        session, reader = self._open_session(X, continued=continued, seed=seed)
         rows, validation = self._split(reader, X_val, session.generator)
         plan = TrainingPlan(
             self.batch_size,
@@ -99,7 +116,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             self.learning_rate_decay,
         )
         self._warn_about_scale(reader)
-        self._run(session, plan, rows, validation, X, y)
+        self._run(session, plan, rows, validation, X, y, saved)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -119,7 +136,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         """
         continued = hasattr(self, "_train_state")
         X = check_rows(self, X, reset=not continued)
-        session, reader = self._open_session(X, continued=continued)
+        session, reader = self._open_session(X, continued=continued, seed=draw_seed(self.random_state))
         plan = TrainingPlan(self.batch_size, 1, False, learning_rate_decay=self.learning_rate_decay)
         self._run(session, plan, reader, None, X, y)
         return self
@@ -205,6 +222,19 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                 raise ValueError(f"y has {target.shape[0]} rows, but X has {X.shape[0]}. Pass one target per row.")
         return float(r2(target, self._decode(self._encode(X).codes)))
 
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the fitted estimator to a file without code in it; :func:`skvardict.load` reads it.
+
+        The file holds parameters, weights, history, feature names, training state (so that `partial_fit` and
+        `warm_start` go on) and versions, as safetensors and JSON, with a checksum. It is written whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+            Builders of decoders or encoders are not part of the file; pass them to ``load``.
+        """
+        save(self, path)
+
     @property
     def components_(self) -> np.ndarray:
         """Atoms as rows, (n_components, n_features); for a decoder with hidden layers, its response to unit codes.
@@ -246,9 +276,19 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         tags.transformer_tags.preserves_dtype = ["float32", "float64"]
         return tags
 
-    def _open_session(self, X, *, continued: bool) -> tuple[TrainingSession, RowReader]:
+    def _open_checkpoint(self, path, every, X, X_val, seed: int, *, continued: bool) -> Checkpoint:
+        if not isinstance(every, Integral) or every < 1:
+            raise ValueError(f"checkpoint_every expects a whole number of epochs, at least 1, but got {every!r}.")
+        start = self._train_state if continued else None
+        identity = fit_identity(self, X, X_val, resolve_device(self.device, X), start)
+        saved = Checkpoint(path, int(every), identity, seed)
+        if saved.resumed_epoch:
+            say(f"[{type(self).__name__}] resumed after epoch {saved.resumed_epoch} from {path}")
+        return saved
+
+    def _open_session(self, X, *, continued: bool, seed: int) -> tuple[TrainingSession, RowReader]:
         device, dtype = resolve_device(self.device, X), _torch_dtype(X)
-        generator = make_generator(draw_seed(self.random_state))
+        generator = make_generator(seed)
         batch_rows = min(self.batch_size, X.shape[0])
         objective = self._build_objective(X.shape[1], batch_rows, generator)
         for module in objective.modules().values():
@@ -265,8 +305,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     def _split(self, reader: RowReader, X_val, generator: torch.Generator):
         """Return training and validation rows."""
         if X_val is not None:
-            X_val = check_columns(self, X_val)
-            return reader, RowReader(X_val, reader.device, reader.dtype)
+            return reader, RowReader(X_val, reader.device, reader.dtype, "X_val")
         n_held_out = round(self.validation_fraction * len(reader)) if self.early_stopping else 0
         if n_held_out < _FEWEST_VALIDATION_ROWS:
             return reader, None
@@ -274,7 +313,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         held_out, rest = order[:n_held_out].sort().values, order[n_held_out:].sort().values
         return Subset(reader, rest), Subset(reader, held_out)
 
-    def _run(self, session: TrainingSession, plan: TrainingPlan, rows, validation, X, y) -> None:
+    def _run(self, session: TrainingSession, plan: TrainingPlan, rows, validation, X, y, checkpoint=None) -> None:
         after_epoch, after_fit = epoch_hooks(self, X, y, plan.max_epochs)
 
         def on_epoch(session: TrainingSession) -> bool:
@@ -282,7 +321,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                 say(f"[{type(self).__name__}] {describe_epoch(session.history, _SHOWN)}")
             return after_epoch()
 
-        outcome = train(session, plan, rows, validation, on_epoch)
+        outcome = train(session, plan, rows, validation, on_epoch, checkpoint)
         if outcome.diverged is None or outcome.n_new_epochs > 0:
             self._store(session, outcome)
         after_fit()
@@ -294,6 +333,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         self.n_iter_ = max(session.n_epochs, 1)
         self.n_steps_ = session.n_steps
         self.best_epoch_ = outcome.best_epoch
+        self.resumed_epoch_ = outcome.resumed_epoch
         self.n_dead_ = int(session.history["n_dead"][-1]) if session.history else 0
         self._train_state = session.to_arrays()
 

@@ -12,7 +12,8 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from skvardict._utils.batches import RowReader, Subset, shuffled_batches
+from skvardict._utils.batches import RowReader, Subset
+from skvardict.training.checkpoint import Checkpoint
 from skvardict.training.history import EarlyStopping, append_epoch
 from skvardict.training.session import TrainingPlan, TrainingSession
 
@@ -37,7 +38,11 @@ class Outcome:
     diverged : str or None
         Where the loss became non-finite. `params` and the session then hold the last good epoch.
     n_new_epochs : int
-        Complete epochs of this run.
+        Complete epochs of this run, those before it was resumed included.
+    is_finished : bool
+        Whether the run came to its end, and a checkpoint of it needs no continuation.
+    resumed_epoch : int
+        Epoch of the checkpoint that the run continued from; 0 where it began anew.
     """
 
     params: dict[str, Tensor]
@@ -46,6 +51,8 @@ class Outcome:
     stopped_early: bool = False
     interrupted: bool = False
     diverged: str | None = None
+    is_finished: bool = False
+    resumed_epoch: int = 0
 
 
 def train(
@@ -54,6 +61,7 @@ def train(
     rows: Rows,
     validation: Rows | None = None,
     on_epoch: Callable[[TrainingSession], bool] = lambda session: False,
+    checkpoint: Checkpoint | None = None,
 ) -> Outcome:
     """Run up to ``plan.max_epochs`` epochs.
 
@@ -68,6 +76,8 @@ def train(
         Rows on which the best epoch is chosen.
     on_epoch : callable
         Called after every epoch; a true result ends the run.
+    checkpoint : Checkpoint or None
+        Continued where it holds a state, and written as the run goes on.
 
     Returns
     -------
@@ -75,12 +85,13 @@ def train(
     """
     patience = EarlyStopping(plan.n_iter_no_change, plan.tol)
     outcome = Outcome(session.snapshot(), session.n_epochs)
-    if validation is not None and session.n_epochs > 0:
+    resumed = checkpoint is not None and checkpoint.restore(session, patience, outcome)
+    if validation is not None and session.n_epochs > 0 and not resumed:
         # A continued run competes with what it starts from.
         patience.update(_evaluate(session, validation, plan.batch_size)["validation_energy"])
     last_good = session.to_arrays()
     try:
-        for _ in range(plan.max_epochs):
+        while not outcome.is_finished:
             outcome.diverged = _run_epoch(session, plan, rows, validation)
             if outcome.diverged is not None:
                 session.load_arrays(last_good)
@@ -89,11 +100,13 @@ def train(
             last_good = session.to_arrays()
             if validation is None or patience.update(session.history["validation_energy"][-1]):
                 outcome.params, outcome.best_epoch = session.snapshot(), session.n_epochs
-            if on_epoch(session):
-                break
-            if validation is not None and plan.early_stopping and patience.is_exhausted:
-                outcome.stopped_early = True
-                break
+            stops = on_epoch(session)
+            outcome.stopped_early = (
+                not stops and validation is not None and plan.early_stopping and patience.is_exhausted
+            )
+            outcome.is_finished = stops or outcome.stopped_early or outcome.n_new_epochs >= plan.max_epochs
+            if checkpoint is not None and checkpoint.is_due(outcome):
+                checkpoint.save(last_good, session.history, patience, outcome)
     except KeyboardInterrupt:
         outcome.interrupted = True
         if outcome.n_new_epochs == 0:  # better a state trained on half an epoch than none
@@ -106,7 +119,7 @@ def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: Rows, validat
     begin = perf_counter()
     session.set_learning_rates(plan)
     sums: dict[str, Tensor] = {}
-    for index, batch in enumerate(shuffled_batches(rows, plan.batch_size, session.generator)):
+    for index, batch in enumerate(rows.shuffled(plan.batch_size, session.generator)):
         losses = _step(session, batch, sums)
         # On a GPU asking would wait for every batch; the sums of the epoch carry a NaN just as well.
         if batch.device.type == "cpu" and not all(isfinite(loss.detach()) for loss in losses.values()):

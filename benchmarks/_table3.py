@@ -65,9 +65,9 @@ def build(
 ) -> BaseEstimator:
     """Return an estimator of the given kind with the parameters of the table.
 
-    `step_size` "table" is the table's, "auto" is one over the curvature. The table's steps suit decoders of fixed
-    norm, or held by the variance term: those of WDL grow until such a step no longer converges, so WDL always has
-    "auto". `changes` replace parameters: ``beta=0`` makes the ablation.
+    `step_size` "table" is the table's, "auto" is one over the curvature. Nothing holds the norms of WDL's decoder, so
+    that no fixed step is safe for it: "table" means "auto" there. `changes` replace parameters: ``beta=0`` makes the
+    ablation.
     """
     row, is_nonlinear = settings(data, kind), kind in NONLINEAR
     if step_size == "table":

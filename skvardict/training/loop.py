@@ -119,8 +119,10 @@ def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: Rows, validat
     begin = perf_counter()
     session.set_learning_rates(plan)
     sums: dict[str, Tensor] = {}
+    n_rows = 0
     for index, batch in enumerate(rows.shuffled(plan.batch_size, session.generator)):
         losses = _step(session, batch, sums)
+        n_rows += len(batch)
         # On a GPU asking would wait for every batch; the sums of the epoch carry a NaN just as well.
         if batch.device.type == "cpu" and not all(isfinite(loss.detach()) for loss in losses.values()):
             return _divergence(session, index, losses)
@@ -130,7 +132,7 @@ def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: Rows, validat
     session.n_epochs += 1
     if validation is not None:
         entries |= _evaluate(session, validation, plan.batch_size)
-    entries |= {"seconds": perf_counter() - begin}
+    entries |= {"decoder_norm": session.decoder_norm(), "n_rows": n_rows, "seconds": perf_counter() - begin}
     append_epoch(session.history, {"epoch": session.n_epochs, **entries})
     return None
 

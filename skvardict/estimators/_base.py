@@ -23,6 +23,7 @@ from skvardict._utils.device import resolve_device
 from skvardict._utils.messages import say
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict._utils.rows import check_columns, check_rows, float_dtype
+from skvardict._utils.streams import ChunkSource, StreamReader
 from skvardict.estimators._files import save
 from skvardict.estimators._identity import fit_identity
 from skvardict.metrics import r2
@@ -118,7 +119,68 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             seed = saved.seed
         session, reader = self._open_session(X, continued=continued, seed=seed)
         rows, validation = self._split(reader, X_val, session.generator)
-        plan = TrainingPlan(
+        self._warn_about_scale(reader)
+        self._run(session, self._plan(), rows, validation, X, y, saved)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_stream(self, chunks, *, X_val=None, buffer_rows=10_000, checkpoint=None, checkpoint_every=1):
+        """Learn from rows that come in chunks and never are in memory together.
+
+        Every epoch reads the stream once. Rows go through a buffer of `buffer_rows`, from which batches are drawn at
+        random: the larger it is, the better rows from distant chunks are mixed. No rows are held out.
+
+        Parameters
+        ----------
+        chunks : iterable of arrays or Tensors of shape (n_rows, n_features), or callable
+            An iterable that can be read again (a list, an object with ``__iter__``), or a function that returns a new
+            iterator for every epoch. A generator can be read once and needs ``max_iter=1``. Chunks may differ in size.
+        X_val : array-like or Tensor of shape (n_validation, n_features), optional
+            Rows on which the best epoch is chosen.
+        buffer_rows : int, default=10000
+            Rows held in memory; at least two batches are.
+        checkpoint, checkpoint_every
+            As in :meth:`fit`. That a stream is the same as before is checked on its first chunk only.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If a chunk is not a 2-D array of finite real numbers with the features of the first (the message says which
+            chunk and rows), or if a stream that can be read once is to last several epochs.
+        """
+        source = ChunkSource(chunks)
+        if self.max_iter > 1 and not source.is_repeatable:
+            raise ValueError(
+                f"{type(self).__name__}.fit_stream got an iterator, which can be read once, but "
+                f"max_iter={self.max_iter} epochs read the stream as often. Pass a list, a function that returns a new "
+                "iterator, or max_iter=1."
+            )
+        if not isinstance(buffer_rows, Integral) or buffer_rows < 1:
+            raise ValueError(f"buffer_rows expects a whole number of rows, at least 1, but got {buffer_rows!r}.")
+        continued = self.warm_start and hasattr(self, "_train_state")
+        first = check_rows(self, source.first(), reset=not continued)
+        X_val = None if X_val is None else check_columns(self, X_val)
+        seed, saved = draw_seed(self.random_state), None
+        if checkpoint is not None:
+            saved = self._open_checkpoint(checkpoint, checkpoint_every, first, X_val, seed, continued=continued)
+            seed = saved.seed
+        session, reader = self._open_session(first, continued=continued, seed=seed, batch_rows=self.batch_size)
+        self._warn_about_scale(reader)
+        validation = None if X_val is None else RowReader(X_val, reader.device, reader.dtype, "X_val")
+
+        def check(chunk):
+            return check_rows(self, chunk, reset=False)
+
+        rows = StreamReader(source, check, reader.device, _torch_dtype(first), int(buffer_rows))
+        self._run(session, self._plan(), rows, validation, None, None, saved)
+        return self
+
+    def _plan(self) -> TrainingPlan:
+        return TrainingPlan(
             self.batch_size,
             self.max_iter,
             self.early_stopping,
@@ -126,9 +188,6 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             self.tol,
             self.learning_rate_decay,
         )
-        self._warn_about_scale(reader)
-        self._run(session, plan, rows, validation, X, y, saved)
-        return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
@@ -301,10 +360,12 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             say(f"[{type(self).__name__}] resumed after epoch {saved.resumed_epoch} from {path}")
         return saved
 
-    def _open_session(self, X, *, continued: bool, seed: int) -> tuple[TrainingSession, RowReader]:
+    def _open_session(
+        self, X, *, continued: bool, seed: int, batch_rows: int | None = None
+    ) -> tuple[TrainingSession, RowReader]:
         device, dtype = resolve_device(self.device, X), _torch_dtype(X)
         generator = make_generator(seed)
-        batch_rows = min(self.batch_size, X.shape[0])
+        batch_rows = min(self.batch_size, X.shape[0]) if batch_rows is None else batch_rows
         objective = self._build_objective(X.shape[1], batch_rows, generator)
         for module in objective.modules().values():
             module.to(device=device, dtype=dtype)

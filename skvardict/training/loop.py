@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from skvardict._utils.batches import RowReader, Subset
+from skvardict._utils.streams import StreamReader
 from skvardict.training.checkpoint import Checkpoint
 from skvardict.training.history import EarlyStopping, append_epoch
 from skvardict.training.session import TrainingPlan, TrainingSession
 
 Rows = RowReader | Subset
+TrainingRows = Rows | StreamReader
 
 
 class TrainingDivergedError(ArithmeticError):
@@ -58,7 +60,7 @@ class Outcome:
 def train(
     session: TrainingSession,
     plan: TrainingPlan,
-    rows: Rows,
+    rows: TrainingRows,
     validation: Rows | None = None,
     on_epoch: Callable[[TrainingSession], bool] = lambda session: False,
     checkpoint: Checkpoint | None = None,
@@ -114,7 +116,7 @@ def train(
     return outcome
 
 
-def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: Rows, validation: Rows | None) -> str | None:
+def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: TrainingRows, validation: Rows | None) -> str | None:
     """Train one epoch and record it; return where the loss became non-finite, or None."""
     begin = perf_counter()
     session.set_learning_rates(plan)

@@ -19,6 +19,9 @@ def batch_bounds(n_samples: int, batch_size: int) -> list[int]:
     return [round(n_samples * index / n_batches) for index in range(n_batches + 1)]
 
 
+_BYTES_PER_FAULT = 2**21  # what the system maps at most for a page that is touched
+
+
 class RowReader:
     """Rows of `X` as tensors on `device`, whatever `X` is: array, read-only memory map or tensor.
 
@@ -52,11 +55,11 @@ class RowReader:
         if isinstance(self.X, torch.Tensor):
             return self._place(self.X.index_select(0, rows.to(self.X.device)))
         block = self._allocate(len(rows))
-        if self.X.flags.c_contiguous and block.numpy().dtype == self.X.dtype:
-            # The mode only spares a buffer: rows are in range.
-            np.take(self.X, rows.numpy(), axis=0, out=block.numpy(), mode="clip")
-        else:
-            block.numpy()[...] = self.X[rows.numpy()]
+        # The system may map two megabytes for every row that is touched: let go after a few of them.
+        piece = MappedPages.BYTES_HELD // _BYTES_PER_FAULT if self._pages.are_mapped else max(1, len(rows))
+        for start in range(0, len(rows), piece):
+            self._gather(rows[start : start + piece].numpy(), block[start : start + piece].numpy())
+            self._pages.count(piece * _BYTES_PER_FAULT)
         return self._place(self._check(block, rows))
 
     def slice(self, start: int, stop: int) -> torch.Tensor:
@@ -66,6 +69,7 @@ class RowReader:
             return self._place(part.detach())
         block = self._allocate(len(part))
         block.numpy()[...] = part
+        self._pages.count(block.nbytes)
         return self._place(self._check(block, start))
 
     def slices(self, batch_size: int) -> Iterator[tuple[int, torch.Tensor]]:
@@ -82,10 +86,16 @@ class RowReader:
         dtype = self.X.dtype if self.X.dtype.isnative and self.X.dtype.itemsize <= 8 else np.dtype(np.float64)
         return torch.empty((n_rows, *self.X.shape[1:]), dtype=torch.from_numpy(np.empty(0, dtype)).dtype)
 
+    def _gather(self, rows: np.ndarray, block: np.ndarray) -> None:
+        if self.X.flags.c_contiguous and block.dtype == self.X.dtype:
+            # The mode only spares a buffer: rows are in range.
+            np.take(self.X, rows, axis=0, out=block, mode="clip")
+        else:
+            block[...] = self.X[rows]
+
     def _check(self, block: torch.Tensor, rows) -> torch.Tensor:
         if self._pages.are_mapped:
             require_finite(self.name, block, rows)
-            self._pages.count(block.nbytes)
         return block
 
     def _place(self, block: torch.Tensor) -> torch.Tensor:
@@ -99,7 +109,7 @@ class MappedPages:
     loses nothing: they stay in the system's cache, changes included.
     """
 
-    _BYTES_HELD = 2**25
+    BYTES_HELD = 2**26
 
     def __init__(self, array):
         self._map = _shared_map(array)
@@ -111,9 +121,9 @@ class MappedPages:
         return self._map is not None
 
     def count(self, n_bytes: int) -> None:
-        """Note that `n_bytes` were read or written; now and then let the pages go."""
+        """Note that `n_bytes` were touched; now and then let the pages go."""
         self._n_bytes += n_bytes
-        if self._map is not None and self._n_bytes >= self._BYTES_HELD:
+        if self._map is not None and self._n_bytes >= self.BYTES_HELD:
             self._n_bytes = 0
             self._map.madvise(mmap.MADV_DONTNEED)
 

@@ -1,5 +1,6 @@
 """`random_state` becomes one seed, and the seed lives in a private generator."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -9,6 +10,15 @@ import torch
 from sklearn.utils import check_random_state
 
 _global_generator_lock = Lock()
+
+
+def _renew_lock() -> None:
+    global _global_generator_lock
+    _global_generator_lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):  # a lock that another thread held while forking would never open again
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def draw_seed(random_state) -> int:

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from skvardict._utils.batches import RowReader, Subset
+from skvardict._utils.streams import StreamReader
 from skvardict.training.checkpoint import Checkpoint
 from skvardict.training.history import EarlyStopping, append_epoch
 from skvardict.training.session import TrainingPlan, TrainingSession
 
 Rows = RowReader | Subset
+TrainingRows = Rows | StreamReader
 
 
 class TrainingDivergedError(ArithmeticError):
@@ -58,7 +60,7 @@ class Outcome:
 def train(
     session: TrainingSession,
     plan: TrainingPlan,
-    rows: Rows,
+    rows: TrainingRows,
     validation: Rows | None = None,
     on_epoch: Callable[[TrainingSession], bool] = lambda session: False,
     checkpoint: Checkpoint | None = None,
@@ -114,13 +116,15 @@ def train(
     return outcome
 
 
-def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: Rows, validation: Rows | None) -> str | None:
+def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: TrainingRows, validation: Rows | None) -> str | None:
     """Train one epoch and record it; return where the loss became non-finite, or None."""
     begin = perf_counter()
     session.set_learning_rates(plan)
     sums: dict[str, Tensor] = {}
+    n_rows = 0
     for index, batch in enumerate(rows.shuffled(plan.batch_size, session.generator)):
         losses = _step(session, batch, sums)
+        n_rows += len(batch)
         # On a GPU asking would wait for every batch; the sums of the epoch carry a NaN just as well.
         if batch.device.type == "cpu" and not all(isfinite(loss.detach()) for loss in losses.values()):
             return _divergence(session, index, losses)
@@ -130,7 +134,7 @@ def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: Rows, validat
     session.n_epochs += 1
     if validation is not None:
         entries |= _evaluate(session, validation, plan.batch_size)
-    entries |= {"seconds": perf_counter() - begin}
+    entries |= {"decoder_norm": session.decoder_norm(), "n_rows": n_rows, "seconds": perf_counter() - begin}
     append_epoch(session.history, {"epoch": session.n_epochs, **entries})
     return None
 

@@ -73,6 +73,13 @@ class TrainingSession:
             if group.get("decays", True):
                 group["lr"] = group["initial_lr"] * factor ** (self.n_epochs // every)
 
+    def decoder_norm(self) -> float:
+        """Return the norm of all weights of the decoder together."""
+        norms = [
+            torch.linalg.vector_norm(weights.detach()) for weights in self.objective.modules()["decoder"].parameters()
+        ]
+        return float(torch.stack(norms).square().sum().sqrt())
+
     def snapshot(self) -> dict[str, Tensor]:
         """Return a copy of all parameters, on their device."""
         return {name: tensor.detach().clone() for name, tensor in self._named_tensors()}

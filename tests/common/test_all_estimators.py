@@ -47,6 +47,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning"),
     pytest.mark.filterwarnings("ignore:X has feature names:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*the model has collapsed:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*components were never active:UserWarning"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning"),
 ]
 

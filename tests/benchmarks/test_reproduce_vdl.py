@@ -66,6 +66,7 @@ def test_models_are_shared_by_commands_and_not_fitted_again(commands, tmp_path, 
     assert set(header["versions"]) == {"python", "torch", "numpy", "scikit-learn"}
 
 
+@pytest.mark.filterwarnings("ignore:.*never active:UserWarning")  # an epoch of few rows
 def test_curves_and_few_labels_share_models(commands, tmp_path):
     grid = ["--kinds", "SDL", "VDL", "--alphas", "0.01", "0.1"]
     assert len(commands("regret", *grid)) == 4

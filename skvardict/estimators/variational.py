@@ -1050,7 +1050,8 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
 
     def _schedules(self) -> dict[str, Any]:
         _check_numbers("temperature", self.temperature, "(start, end), both positive", lambda a, b: min(a, b) > 0)
-        return super()._schedules() | {"temperature": Decay(*self.temperature, factor=self.temperature_decay)}
+        start, end = self.temperature
+        return super()._schedules() | {"temperature": Decay(start, end, self.temperature_decay)}
 
 
 def _check_numbers(name: str, value: tuple, expected: str, is_valid: Callable[..., bool]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.optimize import brentq
+from scipy.special import gammainc
 from torch import Tensor
 
 from skvardict.distributions.gamma import Gamma
@@ -132,14 +133,18 @@ def activation_probability(law: type[LocationScale], scale: Tensor, threshold: T
     if law is not Gaussian:
         raise TypeError(f"Gamma thresholds need a Laplace or Gaussian base, but got {law.__name__}.")
     # P(threshold < scale |e|): the Gamma distribution function, averaged over a Gaussian e.
-    # |e| = t^2 takes the pole out that a Gamma density of shape below one has at zero.
-    nodes, weights = np.polynomial.legendre.leggauss(_N_NODES)
-    root = (nodes + 1) / 2 * np.sqrt(_LARGEST)
-    weights = weights / 2 * np.sqrt(_LARGEST) * 2 * root * np.sqrt(2 / np.pi) * np.exp(-(root**4) / 2)
     total = torch.zeros_like(threshold.rate * scale)
-    for node, weight in zip(root**2, weights):  # one at a time: memory stays that of the parameters
+    for node, weight in zip(*_half_normal_nodes()):  # one at a time: memory stays that of the parameters
         total = total + weight * torch.special.gammainc(threshold.shape, threshold.rate * scale * node)
     return total
+
+
+def _half_normal_nodes() -> tuple[np.ndarray, np.ndarray]:
+    """Return nodes and weights of the mean over ``|e|`` for a standard Gaussian e."""
+    # |e| = t^2 takes the pole out that a Gamma density of shape below one has at zero.
+    nodes, weights = np.polynomial.legendre.leggauss(_N_NODES)
+    root, weights = (nodes + 1) / 2 * np.sqrt(_LARGEST), weights / 2 * np.sqrt(_LARGEST)
+    return root**2, weights * 2 * root * np.sqrt(2 / np.pi) * np.exp(-(root**4) / 2)
 
 
 def threshold_for(law: type[LocationScale], scale: float, probability: float) -> float:
@@ -163,7 +168,9 @@ def threshold_for(law: type[LocationScale], scale: float, probability: float) ->
 
 
 def gamma_threshold_for(law: type[LocationScale], scale: float, probability: float, shape: float = 3.0) -> float:
-    """Return the mean of the Gamma threshold that leaves a centred variable on with the given probability.
+    """Return the mean of the Gamma threshold that leaves a centred variable on with the given probability p.
+
+    Laplace: ``scale shape (p^(-1 / shape) - 1)``; Gaussian: found by bisection on a quadrature.
 
     Parameters
     ----------
@@ -178,10 +185,12 @@ def gamma_threshold_for(law: type[LocationScale], scale: float, probability: flo
     >>> round(gamma_threshold_for(Laplace, 0.1, 0.1), 3)
     0.346
     """
+    if law is Laplace:
+        return scale * shape * (probability ** (-1 / shape) - 1)
+    nodes, weights = _half_normal_nodes()
 
     def excess(log_mean: float) -> float:
-        gamma = Gamma(_number(shape), _number(shape / np.exp(log_mean)))
-        return float(activation_probability(law, _number(1.0), gamma)) - probability
+        return float(weights @ gammainc(shape, shape / np.exp(log_mean) * nodes)) - probability
 
     return scale * float(np.exp(brentq(excess, np.log(1e-6), np.log(1e6))))
 

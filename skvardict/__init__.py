@@ -2,7 +2,10 @@
 
 from skvardict._version import __version__
 from skvardict.estimators import (
+    SparseVAE,
+    SpikeAndSlabVSC,
     StandardDictionaryLearning,
+    ThresholdedVSC,
     VarianceDictionaryLearning,
     WeightDecayDictionaryLearning,
     alpha_max,
@@ -11,7 +14,10 @@ from skvardict.estimators import (
 )
 
 __all__ = [
+    "SparseVAE",
+    "SpikeAndSlabVSC",
     "StandardDictionaryLearning",
+    "ThresholdedVSC",
     "VarianceDictionaryLearning",
     "WeightDecayDictionaryLearning",
     "__version__",

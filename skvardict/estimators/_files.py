@@ -221,7 +221,7 @@ def _find_problem(estimator, fitted: Mapping[str, Any]) -> str | None:
         has, wants = (params[name].shape if name in params else None), shapes.get(name)
         if has != wants:
             return f"{name[:80]} has shape {has}, but the parameters describe a model with {wants}."
-        if params[name].dtype.kind != "f" or not np.isfinite(params[name]).all():
+        if params[name].dtype.kind not in "fi" or not np.isfinite(params[name]).all():
             return f"{name} holds other things than finite numbers."
         if f"params.{name}" not in state or state[f"params.{name}"].shape != has:
             return f"the training state does not fit to {name}."

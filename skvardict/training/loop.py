@@ -121,8 +121,9 @@ def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: TrainingRows,
     begin = perf_counter()
     session.set_learning_rates(plan)
     sums: dict[str, Tensor] = {}
-    n_rows = 0
+    n_rows, n_expected = 0, _rows_per_epoch(session, rows)
     for index, batch in enumerate(rows.shuffled(plan.batch_size, session.generator)):
+        session.advance(min(n_rows / n_expected, 1.0) if n_expected else 0.0)
         losses = _step(session, batch, sums)
         n_rows += len(batch)
         # On a GPU asking would wait for every batch; the sums of the epoch carry a NaN just as well.
@@ -139,9 +140,15 @@ def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: TrainingRows,
     return None
 
 
+def _rows_per_epoch(session: TrainingSession, rows: TrainingRows) -> float:
+    """Return the rows of an epoch; 0 for a stream in its first pass, which nobody can know."""
+    return len(rows) or session.history.get("n_rows", [0])[-1]
+
+
 def _step(session: TrainingSession, batch: Tensor, sums: dict[str, Tensor]) -> dict[str, Tensor]:
     losses, monitored = session.objective.step(batch, session.generator)
     torch.stack(list(losses.values())).sum().backward()
+    session.clip_gradients()
     session.optimizer.step()
     session.optimizer.zero_grad(set_to_none=True)
     session.objective.constrain_()

@@ -1,0 +1,63 @@
+import os
+
+import numpy as np
+import pytest
+
+from skvardict.datasets import load_whitened_patches
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "images.npz"
+    np.savez(path, IMAGES=np.arange(30 * 34 * 5, dtype=np.float32).reshape(30, 34, 5))
+    return path
+
+
+@pytest.mark.parametrize(("split", "images"), [("train", [0, 1, 2]), ("test", [3, 4])])
+def test_splits_share_no_image_and_patches_keep_off_the_border(path, split, images):
+    with np.load(path) as archive:
+        stored = archive["IMAGES"]
+    bunch = load_whitened_patches(300, (4, 6), path=path, split=split, margin=3, random_state=0)
+    assert bunch.data.shape == (300, 24)
+    assert bunch.data.dtype == np.float32
+    assert bunch.image_shape == (4, 6)
+    assert np.unique(bunch.image_index).tolist() == images
+    for image in images:
+        inner = set(stored[3:-3, 3:-3, image].ravel())  # every pixel value occurs once in the file
+        assert set(bunch.data[bunch.image_index == image].ravel()) <= inner
+    first = bunch.data[0].reshape(4, 6)
+    row, column = np.argwhere(stored[:, :, bunch.image_index[0]] == first[0, 0])[0]
+    np.testing.assert_array_equal(first, stored[row : row + 4, column : column + 6, bunch.image_index[0]])
+
+
+def test_the_seed_decides_the_patches(path):
+    first, again, other = (load_whitened_patches(9, (4, 4), path=path, random_state=s).data for s in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_unfit_requests_are_named(path, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="split='val'"):
+        load_whitened_patches(1, path=path, split="val")
+    with pytest.raises(ValueError, match="margin >= 0, but got -1"):
+        load_whitened_patches(1, path=path, margin=-1)
+    with pytest.raises(ValueError, match=r"Image 3 without its margin of 8 has 14 x 18 pixels.* 16 x 16"):
+        load_whitened_patches(1, path=path, split="test")
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        load_whitened_patches(1, path=tmp_path / "none.npz")
+    np.savez(tmp_path / "other.npz", pixels=np.ones(3))
+    with pytest.raises(ValueError, match="no such array"):
+        load_whitened_patches(1, path=tmp_path / "other.npz")
+    monkeypatch.delenv("SKVARDICT_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match="SKVARDICT_DATA is not set"):
+        load_whitened_patches(1)
+
+
+def test_the_default_file_has_the_published_scale():
+    if not os.path.isfile(os.path.join(os.environ.get("SKVARDICT_DATA", ""), "whitened_natural_images.npz")):
+        pytest.skip("SKVARDICT_DATA does not name a folder with whitened_natural_images.npz")
+    patches = {split: load_whitened_patches(20000, split=split, random_state=0) for split in ("train", "test")}
+    assert len(np.unique(patches["train"].image_index)) == 8
+    assert len(np.unique(patches["test"].image_index)) == 2
+    for bunch in patches.values():
+        assert 0.02 < bunch.data.var() < 0.21  # the spread of the single images' variances

@@ -1,0 +1,259 @@
+"""How much few labels are worth: a linear classifier on codes, on raw rows, and a classifier from scratch."""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.validation import check_consistent_length, has_fit_parameter
+from torch import Tensor
+
+from skvardict._utils.messages import say
+from skvardict.evaluation._codes import as_named, as_plain
+from skvardict.evaluation._store import PointStore, describe_value, digest, fingerprint
+
+_MAX_ITER = 2000
+Labelled = tuple[Any, Any]
+
+
+def low_label_curve(
+    estimators,
+    train: Labelled,
+    validation: Labelled,
+    test: Labelled,
+    *,
+    labels_per_class: Sequence[int | None] = (1, 2, 5, 10, 20, 50, 100),
+    n_draws: int = 10,
+    Cs: Sequence[float] = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0),
+    folder: str | os.PathLike | None = None,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> pd.DataFrame:
+    """Classify from few labels per class: logistic regression on codes, or a classifier of its own.
+
+    For every number of labels and every draw the same rows are labelled for all models. Features are divided by
+    their root mean square over the labelled rows, one number, so that `Cs` mean the same for all; a multinomial
+    logistic regression is fitted for each C until it converges, and the C of the best validation accuracy is kept.
+
+    Parameters
+    ----------
+    estimators : estimator or dict of str to estimator
+        A fitted transformer; a dict of such, candidates by label (models of several alpha, for
+        :func:`low_label_summary` to choose from); ``"passthrough"`` for the rows as they are; or a classifier, of
+        which clones are fitted on the labelled rows (given `X_val` and `y_val` if its `fit` takes them), such as
+        :class:`LISTAClassifier`.
+    train, validation, test : tuple (X, y)
+        Rows of shape (n_samples, n_features) and labels of shape (n_samples,). Labels are drawn from `train`.
+    labels_per_class : sequence of int or None
+        How many labels to draw of each class; None takes all of `train`, once.
+    n_draws : int, default=10
+    Cs : sequence of float
+        Inverse regularisation strengths to choose from.
+    folder : str or path, optional
+        Every finished point is kept here, under a digest of features and labels, and is not computed again.
+    n_jobs : int, optional
+        Models worked on at the same time, by joblib.
+    verbose : int, default=0
+        1 prints a line per finished model.
+
+    Returns
+    -------
+    table : DataFrame
+        One row per model, candidate, number of labels and draw: `model`, `candidate` (its label, empty if there is
+        one only), `n_per_class`, `draw`, `C` (NaN for classifiers), `validation_accuracy`, `top1_error` and
+        `top3_error` on the test rows in percent, `converged`, `seconds`.
+
+    Raises
+    ------
+    ValueError
+        If a class has too few rows, or the labels of the three splits do not agree.
+
+    References
+    ----------
+    Evtimova & LeCun, Sparse coding with multi-layer decoders using variance regularization, TMLR 2022, figure 9.
+    Theirs is another protocol: a linear layer trained by Adam for 100 epochs.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.decomposition import NMF
+    >>> from skvardict.evaluation import low_label_curve
+    >>> X, y = load_digits(return_X_y=True)
+    >>> models = {"raw": "passthrough", "NMF": NMF(16, init="nndsvd", tol=1e-2).fit(X[:1000])}
+    >>> splits = (X[:1000], y[:1000]), (X[1000:1400], y[1000:1400]), (X[1400:], y[1400:])
+    >>> table = low_label_curve(models, *splits, labels_per_class=[5], n_draws=2)
+    >>> table.groupby("model").top1_error.mean().lt(50).all()
+    np.True_
+    """
+    splits = tuple(
+        _checked(name, split) for name, split in zip(("train", "validation", "test"), (train, validation, test))
+    )
+    classes = np.unique(splits[0][1])
+    _check_labels(classes, splits[1:])
+    draws = [
+        (n, draw, _draw_rows(splits[0][1], classes, n, draw))
+        for n in labels_per_class
+        for draw in range(n_draws if n is not None else 1)
+    ]
+    store = PointStore(folder)
+    candidates = [
+        ({"model": name, "candidate": label}, candidate)
+        for name, estimator in as_named(estimators).items()
+        for label, candidate in (estimator.items() if isinstance(estimator, Mapping) else [("", estimator)])
+    ]
+    jobs = (
+        delayed(_candidate_rows)(index, *candidate, splits, draws, tuple(Cs), store)
+        for index, candidate in enumerate(candidates)
+    )
+    found: dict[int, list[dict[str, Any]]] = {}
+    for index, rows in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs):
+        found[index] = rows
+        if verbose:
+            seconds = sum(row["seconds"] for row in rows)
+            label = " ".join(str(part) for part in candidates[index][0].values() if part != "")
+            say(f"[low_label_curve {len(found)}/{len(candidates)}] {label}  {seconds:.0f} s")
+    return pd.DataFrame([row for index in range(len(candidates)) for row in found[index]])
+
+
+def low_label_summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Choose candidates on validation, and average over draws.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`low_label_curve`.
+
+    Returns
+    -------
+    summary : DataFrame
+        One row per `model` and `n_per_class`: the `candidate` of the best mean validation accuracy, means
+        `validation_accuracy`, `top1_error`, `top3_error`, their standard errors over draws `top1_se`, `top3_se`
+        (NaN for a single draw), and `n_draws`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skvardict.evaluation import low_label_summary
+    >>> rows = [("VDL", a, 1, d, v, e, e / 2) for a, d, v, e in [(1, 0, .5, 50.), (2, 0, .6, 44.), (2, 1, .6, 46.)]]
+    >>> names = ["model", "candidate", "n_per_class", "draw", "validation_accuracy", "top1_error", "top3_error"]
+    >>> low_label_summary(pd.DataFrame(rows, columns=names))[["candidate", "top1_error", "top1_se"]].values.tolist()
+    [[2.0, 45.0, 1.0]]
+    """
+    grouped = table.groupby(["model", "n_per_class", "candidate"], sort=False)
+    means = grouped[["validation_accuracy", "top1_error", "top3_error"]].mean()
+    errors = grouped[["top1_error", "top3_error"]].sem().set_axis(["top1_se", "top3_se"], axis=1)
+    summary = pd.concat([means, errors, grouped.size().rename("n_draws")], axis=1).reset_index()
+    best = summary.groupby(["model", "n_per_class"], sort=False)["validation_accuracy"].idxmax()
+    return summary.loc[best].reset_index(drop=True)
+
+
+def _candidate_rows(index, label, candidate, splits, draws, Cs, store) -> tuple[int, list[dict[str, Any]]]:
+    """Return the rows of one candidate; codes of all rows are computed once."""
+    features = splits
+    if not isinstance(candidate, str) and is_classifier(candidate):
+        classify, origin = partial(_from_scratch, candidate), {"classifier": describe_value(candidate)}
+    else:
+        features = tuple((_features(candidate, X), y) for X, y in splits)
+        classify, origin = partial(_logistic, Cs), {"Cs": list(Cs)}
+    origin |= {"kind": "low_label_curve", "features": [[fingerprint(X), fingerprint(y)] for X, y in features]}
+    found = []
+    for n, draw, rows in draws:
+        key = digest({**origin, "n_per_class": n, "draw": draw})
+        row = store.load(key)
+        if row is None:
+            begin = perf_counter()
+            row = {**classify(features, rows, draw), "seconds": perf_counter() - begin}
+            store.save(key, row, {**label, **origin, "n_per_class": n, "draw": draw})
+        n_per_class = n if n is not None else len(rows) / len(np.unique(splits[0][1]))
+        found.append({**label, "n_per_class": n_per_class, "draw": draw, **row})
+    return index, found
+
+
+def _features(transformer, X) -> NDArray:
+    if isinstance(transformer, str):
+        if transformer != "passthrough":
+            raise ValueError(
+                f"low_label_curve expects a transformer, a classifier or 'passthrough', not {transformer!r}."
+            )
+        return X
+    return _as_array(transformer.transform(X))
+
+
+def _logistic(Cs, features, rows, draw) -> dict[str, Any]:
+    """Return what logistic regression reaches, with C chosen on validation; each C starts where the last one ended."""
+    (X, y), (X_val, y_val), (X_test, y_test) = features
+    rms = float(np.sqrt(np.mean(np.square(X[rows], dtype=np.float64))))
+    scale = 1 / rms if rms > 0 else 1.0  # all codes can be zero
+    model = LogisticRegression(max_iter=_MAX_ITER, warm_start=True)
+    best: dict[str, Any] = {"validation_accuracy": -1.0}
+    for C in sorted(Cs):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # said in the table
+            model.set_params(C=C).fit(X[rows] * scale, y[rows])
+        accuracy = float(model.score(X_val * scale, y_val))
+        if accuracy > best["validation_accuracy"]:
+            converged = bool(model.n_iter_.max() < _MAX_ITER)
+            errors = _top_errors(model.predict_proba(X_test * scale), model.classes_, y_test)
+            best = {"C": float(C), "validation_accuracy": accuracy, **errors, "converged": converged}
+    return best
+
+
+def _from_scratch(classifier, splits, rows, draw) -> dict[str, Any]:
+    (X, y), (X_val, y_val), (X_test, y_test) = splits
+    model = clone(classifier)
+    if "random_state" in model.get_params():
+        model.set_params(random_state=draw)
+    takes_validation = has_fit_parameter(model, "X_val") and has_fit_parameter(model, "y_val")
+    model.fit(X[rows], y[rows], **({"X_val": X_val, "y_val": y_val} if takes_validation else {}))
+    errors = _top_errors(model.predict_proba(X_test), model.classes_, y_test)
+    return {"C": float("nan"), "validation_accuracy": float(model.score(X_val, y_val)), **errors, "converged": True}
+
+
+def _top_errors(scores: NDArray, classes: NDArray, y: NDArray) -> dict[str, float]:
+    """Return top-1 and top-3 errors in percent; a class that scores as high as the true one counts against it."""
+    own = np.take_along_axis(scores, np.searchsorted(classes, y)[:, None], axis=1)
+    rank = (scores >= own).sum(axis=1) - 1
+    return {f"top{k}_error": 100 * float((rank >= k).mean()) for k in (1, 3)}
+
+
+def _draw_rows(y: NDArray, classes: NDArray, n: int | None, draw: int) -> NDArray[np.intp]:
+    if n is None:
+        return np.arange(len(y))
+    rng = np.random.default_rng([draw, n])
+    members = {label: np.flatnonzero(y == label) for label in classes}
+    scarce = [str(label) for label, rows in members.items() if len(rows) < n]
+    if n < 1 or scarce:
+        raise ValueError(
+            f"low_label_curve cannot draw {n} labels per class: "
+            + (f"classes {', '.join(scarce)} of train have fewer. " if scarce else "")
+            + "Use numbers from 1 to the size of the smallest class, or None for all rows."
+        )
+    return np.concatenate([rng.choice(rows, n, replace=False) for rows in members.values()])
+
+
+def _checked(name: str, split) -> tuple[NDArray, NDArray]:
+    if not (isinstance(split, tuple) and len(split) == 2):
+        raise TypeError(f"low_label_curve expects {name}=(X, y), but got {type(split).__name__}.")
+    X, y = map(_as_array, split)
+    check_consistent_length(X, y)
+    return X, y
+
+
+def _check_labels(classes: NDArray, others) -> None:
+    unknown = np.setdiff1d(np.concatenate([y for _, y in others]), classes)
+    if len(unknown):
+        raise ValueError(f"low_label_curve: validation or test has labels {unknown.tolist()} that train has not.")
+
+
+def _as_array(values) -> NDArray:
+    values = as_plain(values)
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values

@@ -1,0 +1,196 @@
+"""LISTA and a linear layer, trained on labels alone: what codes learned without labels are compared with."""
+
+from copy import deepcopy
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
+
+from skvardict._sklearn import Interval
+from skvardict._utils.device import resolve_device
+from skvardict._utils.random import draw_seed, make_generator
+from skvardict.networks import LISTAEncoder
+
+_UPDATES_PER_TEST = 50
+
+
+class LISTAClassifier(ClassifierMixin, BaseEstimator):
+    """Class scores ``w_c . E(x) + b_c`` with a LISTA encoder E, trained from scratch by cross-entropy with Adam.
+
+    Parameters
+    ----------
+    n_components : int, default=128
+        Length of the encoder's code.
+    encoder_n_iter : int, default=3
+        Recurrent steps of the encoder.
+    learning_rate : float, default=1e-3
+    batch_size : int, default=250
+    max_updates : int, default=5000
+        Optimiser steps at most: few rows make short epochs, so steps are what counts.
+    n_iter_no_change : int, default=10
+        Stop after so many tests (one every 50 steps) without a better validation accuracy, where there are
+        validation rows.
+    device : "auto", str or torch.device, default="auto"
+    random_state : int, RandomState or None, default=None
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    n_iter_ : int
+        Optimiser steps run.
+    params_ : dict of ndarray
+        Weights of the best validation accuracy, the last ones without validation rows.
+
+    References
+    ----------
+    Evtimova & LeCun, Sparse coding with multi-layer decoders using variance regularization, TMLR 2022, figure 9:
+    the baseline trained from scratch.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skvardict.evaluation import LISTAClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = LISTAClassifier(32, max_updates=100, random_state=0).fit(X[:1000] / 8 - 1, y[:1000])
+    >>> bool(model.score(X[1000:] / 8 - 1, y[1000:]) > 0.7)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "encoder_n_iter": [Interval(Integral, 0, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_updates": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_components=128,
+        *,
+        encoder_n_iter=3,
+        learning_rate=1e-3,
+        batch_size=250,
+        max_updates=5000,
+        n_iter_no_change=10,
+        device="auto",
+        random_state=None,
+    ):
+        self.n_components = n_components
+        self.encoder_n_iter = encoder_n_iter
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_updates = max_updates
+        self.n_iter_no_change = n_iter_no_change
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, X, y, X_val=None, y_val=None):
+        """Train on labelled rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        X_val, y_val : array-like, optional
+            Rows on which the best step is chosen.
+
+        Returns
+        -------
+        self : LISTAClassifier
+        """
+        self._validate_params()
+        X, y = validate_data(self, X, y, dtype=np.float32)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        device = resolve_device(self.device, X)
+        generator = make_generator(draw_seed(self.random_state))
+        network = self._network(generator).to(device)
+        optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
+        rows, targets = torch.tensor(X, device=device), torch.tensor(labels, device=device)
+        best, best_accuracy, n_stale = deepcopy(network.state_dict()), -1.0, 0
+        batches = _batches(len(rows), self.batch_size, generator)
+        for n_iter in range(1, self.max_updates + 1):
+            self.n_iter_ = n_iter
+            batch = next(batches).to(device)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(rows[batch]), targets[batch]).backward()
+            optimizer.step()
+            if X_val is not None and (n_iter % _UPDATES_PER_TEST == 0 or n_iter == self.max_updates):
+                predicted = self._scores(network, X_val).argmax(1)
+                accuracy = float(np.mean(self.classes_[predicted] == np.asarray(y_val)))
+                n_stale += 1
+                if accuracy > best_accuracy:
+                    best, best_accuracy, n_stale = deepcopy(network.state_dict()), accuracy, 0
+                if n_stale >= self.n_iter_no_change:
+                    break
+        state = network.state_dict() if X_val is None else best
+        self.params_ = {name: tensor.detach().cpu().numpy().copy() for name, tensor in state.items()}
+        return self
+
+    def predict_proba(self, X):
+        """Return class probabilities, shape (n_samples, n_classes), in the order of `classes_`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float32)
+        network = self._network(make_generator(0)).to(resolve_device(self.device, X))
+        network.load_state_dict({name: torch.tensor(array) for name, array in self.params_.items()})
+        return torch.from_numpy(self._scores(network, X)).softmax(1).numpy()
+
+    def predict(self, X):
+        """Return the most probable class of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+    def _network(self, generator: torch.Generator) -> nn.Module:
+        encoder = LISTAEncoder(
+            self.n_features_in_, self.n_components, n_iter=self.encoder_n_iter, positive=True, generator=generator
+        )
+        return nn.Sequential(encoder, _ZeroLinear(self.n_components, len(self.classes_)))
+
+    @staticmethod
+    @torch.no_grad()
+    def _scores(network: nn.Module, X) -> np.ndarray:
+        device = next(network.parameters()).device
+        return network(torch.tensor(np.asarray(X, dtype=np.float32), device=device)).cpu().numpy()
+
+
+class _ZeroLinear(nn.Module):
+    """A linear layer that starts at zero: drawing weights would take them from torch's global generator."""
+
+    def __init__(self, n_inputs: int, n_outputs: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(n_inputs, n_outputs))
+        self.bias = nn.Parameter(torch.zeros(n_outputs))
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        return X @ self.weight + self.bias
+
+
+def _batches(n_rows: int, batch_size: int, generator: torch.Generator):
+    """Yield shuffled batches without end, epoch after epoch."""
+    n_batches = -(-n_rows // batch_size)
+    while True:
+        yield from torch.randperm(n_rows, generator=generator).tensor_split(n_batches)

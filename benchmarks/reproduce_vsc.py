@@ -16,7 +16,6 @@ are written anew after every row.
 import argparse
 import sys
 from pathlib import Path
-from time import process_time
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks._celeba import load_celeba
-from benchmarks._results import write_figure, write_results
+from benchmarks._experiment import Experiment, add_common_arguments
 from benchmarks._sparse_coding import build_fista
 from benchmarks._variational import (
     best_draws,
@@ -37,8 +36,6 @@ from benchmarks._variational import (
 from benchmarks._vsc_models import METHODS, build_conv, build_linear
 from benchmarks._whitened import PATCH, load_standardized
 from skvardict.datasets import fetch_fashion_mnist
-from skvardict.evaluation import fit_or_load
-from skvardict.evaluation._store import PointStore, digest
 from skvardict.metrics import (
     estimated_dictionary,
     frechet_distance,
@@ -48,7 +45,6 @@ from skvardict.metrics import (
     point_biserial,
     sparsity,
 )
-from skvardict.training import TrainingDivergedError
 
 # Table 1: validation loss, multi-information by number of draws; the paper's column IWAE is no bound and left out.
 PUBLISHED = pd.DataFrame(
@@ -74,50 +70,8 @@ PUBLISHED = pd.DataFrame(
 FIRST_METHODS = ("fista", "thresholded_laplace", "thresholded_gaussian", "spike_and_slab", "laplace", "gaussian")
 
 
-class Experiment:
-    """One command: its arguments, the models and rows it has so far, and where they are written."""
-
-    def __init__(self, arguments, name: str, argv):
-        self.arguments, self.name, self.argv = arguments, arguments.name or name, argv
-        self.rows: list[dict] = []
-        self.points = PointStore(arguments.runs / "points")
-
-    def fit(self, model, X: NDArray):
-        """Return the fitted model, from `--runs` where it is there; None if training diverged."""
-        model.set_params(verbose=self.arguments.verbose)
-        try:
-            return fit_or_load(model, X, folder=self.arguments.runs / "models")
-        except TrainingDivergedError as error:
-            print(f"    diverged: {error}", flush=True)
-            return None
-
-    def add(self, key: dict, measure) -> dict:
-        """Append the row `key` with what `measure()` returns, unless it was measured before; write the table."""
-        budget = {name: str(value) for name, value in vars(self.arguments).items() if name in BUDGET}
-        point = digest({"experiment": self.name, **key, **budget})
-        row = self.points.load(point)
-        if row is None:
-            print("  ".join(f"{name} {value}" for name, value in key.items()), flush=True)
-            begin = process_time()
-            row = {**key, **measure()}
-            row["cpu_seconds"] = round(process_time() - begin, 1)
-            self.points.save(point, row, {**key, **budget})
-        self.rows.append(row)
-        self.write()
-        return row
-
-    def write(self, suffix: str = "", table: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Write the rows so far, or another table under a name with `suffix`."""
-        table = pd.DataFrame(self.rows) if table is None else table
-        write_results(self.arguments.results, self.name + suffix, table, "benchmarks.reproduce_vsc", self.argv)
-        return table
-
-    def draw(self, suffix: str, figure) -> None:
-        """Write a figure beside the table."""
-        write_figure(self.arguments.results, self.name + suffix, figure)
-
-
-BUDGET = ("n_train", "n_test", "steps", "epochs", "speedup", "snr_draws", "iwae_draws", "features", "image_size")
+# Arguments that change a measured row beside its key.
+BUDGET = ("n_train", "n_test", "steps", "epochs", "speedup", "batch_size", "snr_draws", "iwae_draws", "features")
 
 
 def n_epochs(arguments) -> int:
@@ -386,14 +340,8 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     for name, (function, _) in COMMANDS.items():
         command = commands.add_parser(name, description=function.__doc__, help=function.__doc__)
         is_conv = name in ("fmnist", "celeba")
-        command.add_argument("--n-train", type=int, default=10_000 if is_conv else 8000)
-        command.add_argument("--n-test", type=int, default=2000 if is_conv else 1600)
-        command.add_argument("--seeds", type=int, nargs="+", default=[0])
-        command.add_argument("--threads", type=int, default=1)
-        command.add_argument("--runs", type=Path, default=Path("benchmarks/runs"), help="finished models and points")
-        command.add_argument("--results", type=Path, default=Path("benchmarks/results"))
-        command.add_argument("--name", help="file name of the results, without ending")
-        command.add_argument("--verbose", type=int, default=0, help="1: a line per epoch")
+        sizes = {"n_train": 10_000, "n_test": 2000} if is_conv else {"n_train": 8000, "n_test": 1600}
+        add_common_arguments(command, **sizes)
         command.add_argument("--batch-size", type=int, default=512 if is_conv else 100)
         command.add_argument("--draws", type=int, nargs="+", default={"table2": [1, 20]}.get(name, [20]), help="J")
         if name in ("prior", "fmnist", "celeba"):
@@ -433,7 +381,8 @@ def main(argv=None) -> None:
     arguments = parse_arguments(argv)
     torch.set_num_threads(arguments.threads)  # noqa: TID251  a benchmark pins its threads
     function, name = COMMANDS[arguments.command]
-    function(arguments, Experiment(arguments, name, argv or sys.argv[1:]))
+    experiment = Experiment(arguments, "benchmarks.reproduce_vsc", name, argv or sys.argv[1:], BUDGET)
+    function(arguments, experiment)
 
 
 if __name__ == "__main__":

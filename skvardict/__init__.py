@@ -1,7 +1,10 @@
 """Sparse representation learning for scikit-learn users, on torch."""
 
 from skvardict.estimators import (
+    SparseVAE,
+    SpikeAndSlabVSC,
     StandardDictionaryLearning,
+    ThresholdedVSC,
     VarianceDictionaryLearning,
     WeightDecayDictionaryLearning,
     alpha_max,
@@ -11,7 +14,10 @@ from skvardict.estimators import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "SparseVAE",
+    "SpikeAndSlabVSC",
     "StandardDictionaryLearning",
+    "ThresholdedVSC",
     "VarianceDictionaryLearning",
     "WeightDecayDictionaryLearning",
     "__version__",

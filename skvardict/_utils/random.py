@@ -21,6 +21,13 @@ def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Gener
     return torch.Generator(device=device).manual_seed(seed)
 
 
+def generator_for(device: torch.device, generator: torch.Generator) -> torch.Generator:
+    """Return `generator` where it lives on `device`, else a new one there, seeded from it."""
+    if generator.device == device:
+        return generator
+    return make_generator(int(torch.randint(2**31 - 1, (), generator=generator)), device)
+
+
 @contextmanager
 def private_global_generator(generator: torch.Generator) -> Iterator[None]:
     """Seed torch's global generator from `generator` inside the block, and restore its state afterwards.

@@ -6,9 +6,13 @@ from skvardict.estimators.dictionary import (
     VarianceDictionaryLearning,
     WeightDecayDictionaryLearning,
 )
+from skvardict.estimators.variational import SparseVAE, SpikeAndSlabVSC, ThresholdedVSC
 
 __all__ = [
+    "SparseVAE",
+    "SpikeAndSlabVSC",
     "StandardDictionaryLearning",
+    "ThresholdedVSC",
     "VarianceDictionaryLearning",
     "WeightDecayDictionaryLearning",
     "alpha_max",

@@ -51,6 +51,14 @@ class Encoding(NamedTuple):
 class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base of all estimators; a subclass says which parts it assembles."""
 
+    # Words of messages, and what they are about.
+    _DIVERGENCE_ADVICE = (
+        "Lower learning_rate, use solver=FISTA(step_size='auto'), and check that X has a mean square of about 1."
+    )
+    _SPARSITY_PARAMETER = "alpha"
+    _SCALE_DEPENDENT = "alpha, std_threshold and step sizes"
+    _MEAN_SQUARE_RANGE = (0.1, 10.0)
+
     @abstractmethod
     def _build_objective(self, n_features: int, batch_rows: int, generator: torch.Generator):
         """Return the objective with fresh parts, drawn from `generator`."""
@@ -306,8 +314,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                 else "What was fitted before, if anything, is kept"
             )
             raise TrainingDivergedError(
-                f"{name}: a loss became non-finite in {outcome.diverged}. {kept}. Lower learning_rate, use "
-                "solver=FISTA(step_size='auto'), and check that X has a mean square of about 1."
+                f"{name}: a loss became non-finite in {outcome.diverged}. {kept}. {self._DIVERGENCE_ADVICE}"
             )
         if outcome.interrupted:
             warnings.warn(
@@ -319,18 +326,18 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         elif self.n_dead_ == self._n_features_out:
             warnings.warn(
                 f"{name}: all {self.n_dead_} components of the code were zero during the last epoch: the model "
-                f"has collapsed. Lower alpha (now {self.alpha}) or standardise X.",
+                f"has collapsed. Lower {self._SPARSITY_PARAMETER} or standardise X.",
                 UserWarning,
                 stacklevel=4,
             )
 
     def _warn_about_scale(self, reader: RowReader) -> None:
         mean_square = float(reader.slice(0, min(len(reader), _ROWS_PER_CHUNK)).square().mean())
-        if not 0.1 <= mean_square <= 10:
+        low, high = self._MEAN_SQUARE_RANGE
+        if not low <= mean_square <= high:
             warnings.warn(
-                f"{type(self).__name__}: the mean square of X is {mean_square:.3g}, but alpha, std_threshold and "
-                "step sizes assume about 1. Standardise X, e.g. with "
-                "skvardict.preprocessing.GlobalStandardizer.",
+                f"{type(self).__name__}: the mean square of X is {mean_square:.3g}, but {self._SCALE_DEPENDENT} "
+                "assume about 1. Standardise X, e.g. with skvardict.preprocessing.GlobalStandardizer.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -351,7 +358,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                         if name.startswith(prefix)
                     }
                     module.to(dtype=dtype or next(iter(state.values())).dtype).load_state_dict(state)
-                    module.to(device).requires_grad_(False)
+                    module.to(device).requires_grad_(False).eval()
             cached = (self.params_, key, objective)
             _live[self] = cached
         return cached[2]

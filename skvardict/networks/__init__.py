@@ -1,15 +1,21 @@
 """Decoders and encoders. Modules are rebuilt from arrays on demand; estimators never hold one."""
 
-from skvardict.networks.builders import build_decoder, build_encoder
+from skvardict.networks.builders import build_decoder, build_encoder, build_posterior_encoder
 from skvardict.networks.constraints import normalize_atoms_
+from skvardict.networks.convolutional import ConvDecoder, ConvEncoder
 from skvardict.networks.decoders import LinearDecoder, MLPDecoder
-from skvardict.networks.encoders import LISTAEncoder
+from skvardict.networks.encoders import LISTAEncoder, MLPEncoder, ResidualEncoder
 
 __all__ = [
+    "ConvDecoder",
+    "ConvEncoder",
     "LISTAEncoder",
     "LinearDecoder",
     "MLPDecoder",
+    "MLPEncoder",
+    "ResidualEncoder",
     "build_decoder",
     "build_encoder",
+    "build_posterior_encoder",
     "normalize_atoms_",
 ]

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from skvardict._utils.random import private_global_generator
+from skvardict.networks.convolutional import CONV_NETWORKS, ConvDecoder, ConvEncoder, check_image_shape
 from skvardict.networks.decoders import LinearDecoder, MLPDecoder
-from skvardict.networks.encoders import LISTAEncoder
+from skvardict.networks.encoders import LISTAEncoder, MLPEncoder, ResidualEncoder
 
 
 def build_decoder(
@@ -17,12 +18,17 @@ def build_decoder(
     *,
     hidden_layer_sizes: Sequence[int],
     generator: torch.Generator,
+    image_shape: Sequence[int] | None = None,
 ) -> nn.Module:
-    """Return a decoder module for the name "linear" or "mlp", or for a builder."""
+    """Return a decoder module for the name "linear", "mlp", "conv", "fmnist" or "celeba", or for a builder."""
     if decoder == "linear":
         return LinearDecoder(n_components, n_features, generator)
     if decoder == "mlp":
         return MLPDecoder(n_components, n_features, hidden_layer_sizes, generator)
+    if isinstance(decoder, str) and decoder in CONV_NETWORKS:
+        shape = check_image_shape(image_shape, n_features, decoder)
+        with private_global_generator(generator):
+            return ConvDecoder(decoder, n_components, shape)
     return _call_builder("decoder", decoder, n_features, n_components, generator)
 
 
@@ -41,6 +47,30 @@ def build_encoder(
     if encoder == "lista":
         return LISTAEncoder(n_features, n_components, n_iter=n_iter, positive=positive, generator=generator)
     return _call_builder("encoder", encoder, n_features, n_components, generator)
+
+
+def build_posterior_encoder(
+    encoder,
+    n_features: int,
+    n_outputs: int,
+    *,
+    hidden_layer_sizes: Sequence[int],
+    image_shape: Sequence[int] | None,
+    generator: torch.Generator,
+) -> nn.Module:
+    """Return an encoder of `n_outputs` numbers per row, for "mlp", "resnet", "conv", "fmnist", "celeba" or a builder.
+
+    A builder is called with `n_features` and `n_outputs`.
+    """
+    if isinstance(encoder, str) and encoder in CONV_NETWORKS:
+        shape = check_image_shape(image_shape, n_features, encoder)
+        with private_global_generator(generator):
+            return ConvEncoder(encoder, shape, n_outputs)
+    if encoder in ("mlp", "resnet"):
+        kind = MLPEncoder if encoder == "mlp" else ResidualEncoder
+        with private_global_generator(generator):
+            return kind(n_features, n_outputs, hidden_layer_sizes)
+    return _call_builder("encoder", encoder, n_features, n_outputs, generator)
 
 
 def _call_builder(role: str, builder, n_features: int, n_components: int, generator: torch.Generator) -> nn.Module:

@@ -25,6 +25,7 @@ from skvardict.energies.problems import CodingProblem
 from skvardict.functional import mean_and_std
 from skvardict.networks import LinearDecoder, MLPDecoder, normalize_atoms_
 from skvardict.solvers import FISTA, SolverResult
+from skvardict.training.protocol import Position
 
 Sums = dict[str, Tensor]
 
@@ -85,6 +86,9 @@ class DictionaryObjective:
             encoder = _split_biases(self.encoder, self.encoder_learning_rate, 0.0, self.encoder_bias_decay)
             groups += [{**group, "decays": False} for group in encoder]
         return groups
+
+    def advance_to(self, position: Position) -> None:
+        """Nothing is warmed up."""
 
     def constrain_(self) -> None:
         """Put the decoder back on its constraint set."""

@@ -2,7 +2,7 @@
 
 from skvardict.training.history import EarlyStopping, History
 from skvardict.training.loop import Outcome, TrainingDivergedError, train
-from skvardict.training.protocol import Objective
+from skvardict.training.protocol import Objective, Position
 from skvardict.training.session import TrainingPlan, TrainingSession
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "History",
     "Objective",
     "Outcome",
+    "Position",
     "TrainingDivergedError",
     "TrainingPlan",
     "TrainingSession",

@@ -12,7 +12,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from skvardict._utils.batches import RowReader, Subset, shuffled_batches
+from skvardict._utils.batches import RowReader, Subset, batch_bounds, shuffled_batches
 from skvardict.training.history import EarlyStopping, append_epoch
 from skvardict.training.session import TrainingPlan, TrainingSession
 
@@ -106,7 +106,9 @@ def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: Rows, validat
     begin = perf_counter()
     session.set_learning_rates(plan)
     sums: dict[str, Tensor] = {}
+    n_batches = len(batch_bounds(len(rows), plan.batch_size)) - 1
     for index, batch in enumerate(shuffled_batches(rows, plan.batch_size, session.generator)):
+        session.advance(index / n_batches)
         losses = _step(session, batch, sums)
         # On a GPU asking would wait for every batch; the sums of the epoch carry a NaN just as well.
         if batch.device.type == "cpu" and not all(isfinite(loss.detach()) for loss in losses.values()):
@@ -125,6 +127,7 @@ def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: Rows, validat
 def _step(session: TrainingSession, batch: Tensor, sums: dict[str, Tensor]) -> dict[str, Tensor]:
     losses, monitored = session.objective.step(batch, session.generator)
     torch.stack(list(losses.values())).sum().backward()
+    session.clip_gradients()
     session.optimizer.step()
     session.optimizer.zero_grad(set_to_none=True)
     session.objective.constrain_()

@@ -1,9 +1,24 @@
 """What the loop asks of an objective."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+
+
+class Position(NamedTuple):
+    """How far training has come.
+
+    Attributes
+    ----------
+    step : int
+        Steps made, over the whole session.
+    epoch : float
+        Epochs made, with the fraction of the present one.
+    """
+
+    step: int
+    epoch: float
 
 
 class Objective(Protocol):
@@ -21,7 +36,14 @@ class Objective(Protocol):
         """Return the trained parts by name; their tensors are what is saved."""
 
     def parameter_groups(self) -> list[dict]:
-        """Return optimiser groups: ``params``, ``lr``, ``weight_decay``; ``decays=False`` exempts from schedules."""
+        """Return optimiser groups: ``params``, ``lr``, ``weight_decay``.
+
+        ``decays=False`` exempts from the decay per epoch; ``schedule``, a function of :class:`Position`, is a factor
+        of the rate that is set before every step; ``max_grad_norm`` bounds the gradient of the group.
+        """
+
+    def advance_to(self, position: Position) -> None:
+        """Set what the objective warms up by itself; called before every step."""
 
     def step(self, X: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the losses of a training batch, and tensors that the loop sums over the epoch."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from skvardict.training.history import History
-from skvardict.training.protocol import Objective
+from skvardict.training.protocol import Objective, Position
 
 Arrays = dict[str, np.ndarray]
 
@@ -72,6 +72,20 @@ class TrainingSession:
         for group in self.optimizer.param_groups:
             if group.get("decays", True):
                 group["lr"] = group["initial_lr"] * factor ** (self.n_epochs // every)
+
+    def advance(self, fraction: float) -> None:
+        """Set schedules and warm-ups of the step that is about to begin, `fraction` of the epoch being done."""
+        position = Position(self.n_steps, self.n_epochs + fraction)
+        self.objective.advance_to(position)
+        for group in self.optimizer.param_groups:
+            if "schedule" in group:
+                group["lr"] = group["initial_lr"] * group["schedule"](position)
+
+    def clip_gradients(self) -> None:
+        """Scale the gradient of every group with a ``max_grad_norm`` down to that norm where it is longer."""
+        for group in self.optimizer.param_groups:
+            if group.get("max_grad_norm") is not None:
+                torch.nn.utils.clip_grad_norm_(group["params"], group["max_grad_norm"])
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return a copy of all parameters, on their device."""

@@ -12,7 +12,14 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import estimator_checks as checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning, WeightDecayDictionaryLearning
+from skvardict import (
+    SparseVAE,
+    SpikeAndSlabVSC,
+    StandardDictionaryLearning,
+    ThresholdedVSC,
+    VarianceDictionaryLearning,
+    WeightDecayDictionaryLearning,
+)
 from skvardict.solvers import FISTA
 
 
@@ -23,6 +30,7 @@ def _small(estimator, **defaults):
 
 
 MLP = {"decoder": "mlp", "hidden_layer_sizes": (8,)}
+ENCODER = {"encoder_hidden_layer_sizes": (16,)}
 
 # A new estimator or variant joins here and is tested by everything below.
 VARIANTS = {
@@ -36,6 +44,15 @@ VARIANTS = {
     "WDL by gradient steps": _small(
         WeightDecayDictionaryLearning, encoder=None, positive_code=False, optimizer="sgd", learning_rate=1.0
     ),
+    "SVAE": _small(SparseVAE, **ENCODER),
+    "SVAE, Cauchy, MLP": _small(SparseVAE, prior="cauchy", n_draws=2, encoder="resnet", **ENCODER, **MLP),
+    "SVAE by solver": _small(SparseVAE, transform_algorithm="solver", atom_norm=None, **ENCODER),
+    "VSC": _small(ThresholdedVSC, n_draws=3, **ENCODER),
+    "VSC, Gamma threshold, best draw": _small(
+        ThresholdedVSC, base="gaussian", threshold_prior="gamma", n_draws=3, transform_algorithm="max_elbo", **ENCODER
+    ),
+    "VSC, averaged, MLP": _small(ThresholdedVSC, n_draws=3, draw_reduction="iwae", **ENCODER, **MLP),
+    "spike and slab": _small(SpikeAndSlabVSC, n_draws=3, **ENCODER),
 }
 
 pytestmark = [

@@ -1,0 +1,97 @@
+"""Spike and slab: zero with probability ``1 - p``, else Gaussian. The gate is a straight-through binary concrete."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from skvardict.distributions.gaussian import Gaussian
+
+
+class _StraightThroughGate(torch.autograd.Function):
+    """``1[x > 0]`` with the derivative of ``sigmoid(x / temperature)``."""
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, temperature: float) -> Tensor:
+        ctx.save_for_backward(logits)
+        ctx.temperature = temperature
+        return (logits > 0).to(logits.dtype)
+
+    @staticmethod
+    def backward(ctx, grad_output: Tensor):
+        (logits,) = ctx.saved_tensors
+        soft = torch.sigmoid(logits / ctx.temperature)
+        return grad_output * soft * (1 - soft) / ctx.temperature, None
+
+
+@dataclass(frozen=True)
+class SpikeAndSlab:
+    """Variables that are zero with probability ``1 - sigmoid(logit)``, else drawn from `slab`.
+
+    Parameters
+    ----------
+    slab : Gaussian
+    logit : Tensor
+        Log-odds of being on.
+
+    References
+    ----------
+    Tonolini, Jensen & Murray-Smith, Variational sparse coding, UAI 2020, eq. 2-6. Maddison, Mnih & Teh, The concrete
+    distribution, ICLR 2017, eq. 9, for the gate.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvardict.distributions import Gaussian, SpikeAndSlab
+    >>> law = SpikeAndSlab(Gaussian(torch.ones(4), torch.ones(4)), torch.zeros(4))
+    >>> law.mean.tolist()
+    [0.5, 0.5, 0.5, 0.5]
+    """
+
+    slab: Gaussian
+    logit: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the parameters."""
+        return self.slab.shape
+
+    @staticmethod
+    def draw_gate_noise(shape, generator: torch.Generator, like: Tensor) -> Tensor:
+        """Return standard logistic draws."""
+        uniform = torch.empty(shape, dtype=like.dtype, device=like.device)
+        eps = torch.finfo(like.dtype).eps
+        return torch.logit(uniform.uniform_(eps, 1 - eps, generator=generator))
+
+    def gate(self, gate_noise: Tensor, temperature: float) -> Tensor:
+        """Return gates, 0 or 1, that are on with probability ``sigmoid(logit)``.
+
+        Their derivative is that of ``sigmoid((logit + noise) / temperature)``: lower temperatures have less bias
+        and more variance.
+        """
+        return _StraightThroughGate.apply(self.logit + gate_noise, temperature)
+
+    @property
+    def activation_probability(self) -> Tensor:
+        """Probability of not being zero."""
+        return torch.sigmoid(self.logit)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the variables, ``P(on) loc``."""
+        return self.activation_probability * self.slab.loc
+
+    @property
+    def median(self) -> Tensor:
+        """Median of the variables; exactly zero wherever zero has half of the mass on either side."""
+        loc, scale = self.slab.loc, self.slab.scale
+        on = self.activation_probability
+        # For loc > 0 and a median m > 0: P(z > m) = on P(e > (m - loc) / scale) = 1/2.
+        outer = (0.5 / on.clamp_min(0.5)).clamp_max(1 - torch.finfo(on.dtype).eps)
+        distance = loc.abs() + scale * Gaussian.upper_quantile(outer)
+        return torch.where(on > 0.5, distance.clamp_min(0), torch.zeros_like(loc)) * loc.sign()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-probability of zeros and the log-density of other values."""
+        return torch.where(value == 0, logsigmoid(-self.logit), logsigmoid(self.logit) + self.slab.log_prob(value))

@@ -48,11 +48,15 @@ def describe_codes(X: NDArray, codes: NDArray, model) -> dict[str, float]:
         "r2": r2(X, decoded),
         "mse": float(((X - decoded) ** 2).mean()),
         "nonzero": 1 - sparsity(codes),
-        "information_binned": multi_information(codes),
-        "information_gaussian": multi_information(codes, method="gaussian"),
-        "information_copula": multi_information(codes, method="copula"),
         "feature_collapse": feature_collapse(codes),
+        **information(codes),
     }
+
+
+def information(codes: NDArray) -> dict[str, float]:
+    """Return multi-information by every method that has rows enough."""
+    methods = ("binned", "gaussian", "copula") if len(codes) > codes.shape[1] else ("binned",)
+    return {f"information_{method}": multi_information(codes, method=method) for method in methods}
 
 
 def divergences(model, X: NDArray) -> NDArray:

@@ -31,6 +31,7 @@ from benchmarks._variational import (
     describe_posterior,
     dictionary_sheets,
     gradient_ratios,
+    information,
     prior_nonzero,
 )
 from benchmarks._vsc_models import METHODS, build_conv, build_linear
@@ -41,7 +42,6 @@ from skvardict.metrics import (
     frechet_distance,
     inception_features,
     jaccard_consistency,
-    multi_information,
     point_biserial,
     sparsity,
 )
@@ -307,20 +307,17 @@ def measure_conv(arguments, model, X: NDArray, extractor) -> dict:
         return {"diverged": True}
     codes = best_draws(model, X, model.n_draws)
     decoded = model.inverse_transform(codes)
-    row = {
+    return {
         "diverged": False,
         "mse": float(((X - decoded) ** 2).mean()),
         "nonzero": 1 - sparsity(codes),
-        "information_binned": multi_information(codes),
+        **information(codes),
         "frechet": frechet_distance(X, decoded, feature_extractor=extractor),
         "frechet_features": arguments.features,
         "prior_nonzero": prior_nonzero(model),
         "n_steps": model.n_steps_,
         "fit_seconds": model.fit_seconds_,
     }
-    if len(X) > model.n_components:
-        row["information_copula"] = multi_information(codes, method="copula")
-    return row
 
 
 COMMANDS = {

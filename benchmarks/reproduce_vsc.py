@@ -15,6 +15,7 @@ are written anew after every row.
 
 import argparse
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -215,11 +216,11 @@ def prior(arguments, experiment: Experiment) -> None:
     patches = load_standardized(arguments.n_train, arguments.n_test)
     courses = []
     for seed in arguments.seeds:
-        for method in [name for name in METHODS if name.startswith("thresholded")]:
+        for method in arguments.methods:
             for probability in arguments.probabilities:
-                changes = {"activation_probability": probability, "threshold": None}
-                model = experiment.fit(linear(arguments, method, arguments.draws[0], seed, **changes), patches.train)
-                key = {"method": method, "activation_probability": probability, "seed": seed}
+                changes, n_draws = {"activation_probability": probability, "threshold": None}, arguments.draws[0]
+                model = experiment.fit(linear(arguments, method, n_draws, seed, **changes), patches.train)
+                key = {"method": method, "activation_probability": probability, "n_draws": n_draws, "seed": seed}
                 experiment.add(key, lambda m=model: measure_prior(m, patches.test))
                 if model is not None:
                     courses.append(course(model, key))
@@ -258,35 +259,40 @@ def convolutional(arguments, experiment: Experiment, X_train, X_test, image_shap
     """Fit every method at every latent size and share on."""
     sheets, correlations = {}, []
     extractor = inception_features(image_shape) if arguments.features == "inception" else None
-    for seed in arguments.seeds:
-        for n_components in arguments.latents:
-            for method in arguments.methods:
-                for probability in arguments.probabilities if method != "gaussian" else arguments.probabilities[:1]:
-                    model = build_conv(
-                        method,
-                        network,
-                        n_components,
-                        probability,
-                        n_draws=arguments.draws[0],
-                        epochs=arguments.epochs,
-                        seed=seed,
-                        batch_size=arguments.batch_size,
-                        image_shape=image_shape,
-                        kl_weight=0.01 if network == "fmnist" else 0.001,
-                    )
-                    model = experiment.fit(model, X_train)
-                    key = {"method": method, "n_components": n_components, "share_on": probability, "seed": seed}
-                    experiment.add(key, lambda m=model: measure_conv(arguments, m, X_test, extractor))
-                    if model is None:
-                        continue
-                    codes = best_draws(model, X_test, model.n_draws)
-                    atoms = estimated_dictionary(X_test, codes)
-                    sheets[f"{method}, {n_components}, {probability:.0%} on"] = as_grey(atoms, image_shape)
-                    experiment.draw("_dictionaries", dictionary_sheets(sheets, image_shape[-2:], n_atoms=64))
-                    if attributes is not None:
-                        correlations.append(strongest(point_biserial(attributes.to_numpy(), codes), attributes, key))
-                        experiment.write("_attributes", pd.concat(correlations))
+    for seed, n_components, method, probability in conv_grid(arguments):
+        model = build_conv(
+            method,
+            network,
+            n_components,
+            probability,
+            n_draws=arguments.draws[0],
+            epochs=arguments.epochs,
+            seed=seed,
+            batch_size=arguments.batch_size,
+            image_shape=image_shape,
+            kl_weight=0.01 if network == "fmnist" else 0.001,
+        ).set_params(device=arguments.device)
+        model = experiment.fit(model, X_train)
+        key = {"method": method, "n_components": n_components, "share_on": probability}
+        key |= {"n_draws": arguments.draws[0], "seed": seed}
+        experiment.add(key, lambda m=model: measure_conv(arguments, m, X_test, extractor))
+        if model is None:
+            continue
+        codes = best_draws(model, X_test, model.n_draws)
+        atoms = estimated_dictionary(X_test, codes)
+        sheets[f"{method}, {n_components}, {probability:.0%} on"] = as_grey(atoms, image_shape)
+        experiment.draw("_dictionaries", dictionary_sheets(sheets, image_shape[-2:], n_atoms=64))
+        if attributes is not None:
+            correlations.append(strongest(point_biserial(attributes.to_numpy(), codes), attributes, key))
+            experiment.write("_attributes", pd.concat(correlations))
     print(pd.DataFrame(experiment.rows).to_string(index=False))
+
+
+def conv_grid(arguments):
+    """Yield seed, latent size, method and share on; the dense Gaussian has one share, all of it."""
+    for seed, n_components, method in product(arguments.seeds, arguments.latents, arguments.methods):
+        for probability in [1.0] if method == "gaussian" else arguments.probabilities:
+            yield seed, n_components, method, probability
 
 
 def as_grey(atoms: NDArray, image_shape) -> NDArray:
@@ -328,6 +334,7 @@ COMMANDS = {
     "fmnist": (fmnist, "vsc_fmnist"),
     "celeba": (celeba, "vsc_celeba"),
 }
+THRESHOLDED = tuple(method for method in METHODS if method.startswith("thresholded"))
 CONV_METHODS = ("gaussian", "thresholded_gaussian", "thresholded_gaussian_gamma", "spike_and_slab")
 
 
@@ -347,6 +354,7 @@ def parse_arguments(argv=None) -> argparse.Namespace:
             )
         if is_conv:
             command.add_argument("--epochs", type=int, default=5)
+            command.add_argument("--device", default="auto")
             command.add_argument("--latents", type=int, nargs="+", default=[64, 512])
             command.add_argument("--methods", nargs="+", choices=CONV_METHODS, default=list(CONV_METHODS))
             command.add_argument(
@@ -361,6 +369,8 @@ def parse_arguments(argv=None) -> argparse.Namespace:
             )
         if name == "sampling":
             command.add_argument("--reductions", nargs="+", choices=["max", "mean", "iwae"], default=["max", "mean"])
+        if name == "prior":
+            command.add_argument("--methods", nargs="+", choices=THRESHOLDED, default=list(THRESHOLDED))
         if name == "table1":
             command.add_argument(
                 "--methods",

@@ -18,7 +18,7 @@ from skvardict.distributions.gaussian import Gaussian
 from skvardict.distributions.laplace import Laplace
 from skvardict.distributions.location_scale import LocationScale
 
-_N_NODES = 64  # of the quadrature over a Gaussian variable, for random thresholds
+_N_NODES, _LARGEST = 32, 6.5  # of the quadrature over |e| for a Gaussian e, with random thresholds
 
 
 class _ShiftedSoftThreshold(torch.autograd.Function):
@@ -132,10 +132,12 @@ def activation_probability(law: type[LocationScale], scale: Tensor, threshold: T
     if law is not Gaussian:
         raise TypeError(f"Gamma thresholds need a Laplace or Gaussian base, but got {law.__name__}.")
     # P(threshold < scale |e|): the Gamma distribution function, averaged over a Gaussian e.
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_N_NODES)
-    total = torch.zeros(torch.broadcast_shapes(scale.shape, threshold.shape.shape), dtype=scale.dtype)
-    total = total.to(scale.device)
-    for node, weight in zip(nodes[_N_NODES // 2 :], weights[_N_NODES // 2 :] / weights[_N_NODES // 2 :].sum()):
+    # |e| = t^2 takes the pole out that a Gamma density of shape below one has at zero.
+    nodes, weights = np.polynomial.legendre.leggauss(_N_NODES)
+    root = (nodes + 1) / 2 * np.sqrt(_LARGEST)
+    weights = weights / 2 * np.sqrt(_LARGEST) * 2 * root * np.sqrt(2 / np.pi) * np.exp(-(root**4) / 2)
+    total = torch.zeros_like(threshold.rate * scale)
+    for node, weight in zip(root**2, weights):  # one at a time: memory stays that of the parameters
         total = total + weight * torch.special.gammainc(threshold.shape, threshold.rate * scale * node)
     return total
 

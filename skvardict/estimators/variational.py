@@ -1,6 +1,7 @@
 """Variational sparse coders: an encoder gives a posterior over codes, a decoder reconstructs from its draws."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from math import sqrt
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -239,6 +240,9 @@ class _VariationalCoder(SparseCoder):
 
     def _optimizer_settings(self) -> dict[str, Any]:
         if self.optimizer == "adam":
+            _check_numbers(
+                "adam_betas", self.adam_betas, "(beta_1, beta_2), both in [0, 1)", lambda a, b: 0 <= a < 1 > b >= 0
+            )
             return {"betas": self.adam_betas}
         return {"momentum": _MOMENTUM, "nesterov": True, "max_grad_norm": _MAX_GRAD_NORM}
 
@@ -560,8 +564,13 @@ class _SparseVariationalCoder(_VariationalCoder):
             return None
         if self.warmup == "auto":
             return Ramp(*_WARMUP, self.max_iter)
-        start, begin, end = self.warmup
-        return Ramp(start, begin, end)
+        _check_numbers(
+            "warmup",
+            self.warmup,
+            "(start, begin, end) with start in [0, 1] and steps 0 <= begin <= end",
+            lambda start, begin, end: 0 <= start <= 1 and 0 <= begin <= end,
+        )
+        return Ramp(*self.warmup)
 
     def _solver_alpha(self) -> float:
         scale = self._prior_scale()
@@ -1040,8 +1049,19 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
         return SpikeAndSlabLatent(self._prior_scale(), self.activation_probability)
 
     def _schedules(self) -> dict[str, Any]:
+        _check_numbers("temperature", self.temperature, "(start, end), both positive", lambda a, b: min(a, b) > 0)
         start, end = self.temperature
         return super()._schedules() | {"temperature": Decay(start, end, self.temperature_decay)}
+
+
+def _check_numbers(name: str, value: tuple, expected: str, is_valid: Callable[..., bool]) -> None:
+    """Raise a ValueError that names the parameter unless `value` is a tuple of numbers with `is_valid(*value)`."""
+    try:
+        valid = is_valid(*value)
+    except TypeError:
+        valid = False
+    if not valid:
+        raise ValueError(f"{name} must be {expected}, but got {value!r}.")
 
 
 def _check_n_draws(n_draws) -> None:

@@ -1,0 +1,77 @@
+"""Divergences against quadrature, Monte Carlo and torch.distributions."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate
+
+from skvardict._utils.random import make_generator
+from skvardict.distributions import Cauchy, Gamma, Gaussian, Laplace, SpikeAndSlab, kl_divergence
+
+
+def tensor(value):
+    return torch.as_tensor(value, dtype=torch.float64)
+
+
+def by_quadrature(posterior, prior):
+    def integrand(value):
+        log_q = posterior.log_prob(tensor(value))
+        return float(log_q.exp() * (log_q - prior.log_prob(tensor(value))))
+
+    loc, scale = float(posterior.loc), float(posterior.scale)
+    points = sorted({loc, 0.0})
+    return integrate.quad(integrand, loc - 40 * scale, loc + 40 * scale, points=points, limit=400)[0]
+
+
+@pytest.mark.parametrize(("loc", "scale"), [(0.0, 0.1), (0.03, 0.05), (-0.4, 0.2), (2.0, 1.5)])
+@pytest.mark.parametrize(
+    ("posterior", "prior"),
+    [(Laplace, Laplace), (Gaussian, Gaussian), (Gaussian, Laplace)],
+    ids=lambda law: law.__name__,
+)
+def test_closed_form_is_the_integral(posterior, prior, loc, scale):
+    q, p = posterior(tensor(loc), tensor(scale)), prior(tensor(0.0), tensor(0.1))
+    np.testing.assert_allclose(float(kl_divergence(q, p)), by_quadrature(q, p), rtol=1e-6, atol=1e-8)
+
+
+def test_cauchy_estimate_averages_to_the_integral():
+    q, p = Gaussian(tensor(0.3), tensor(0.2)), Cauchy(tensor(0.0), tensor(0.1))
+    sample = q.sample(Gaussian.draw_noise((100_000,), make_generator(0), tensor(0.0)))
+    estimates = kl_divergence(q, p, sample)
+    error = float(estimates.std()) / len(sample) ** 0.5
+    assert abs(float(estimates.mean()) - by_quadrature(q, p)) < 4 * error
+
+
+def test_gamma_divergence_is_its_monte_carlo_mean():
+    q, p = Gamma(tensor(2.0), tensor(9.0)), Gamma(tensor(3.0), tensor(12.0))
+    draws = q.sample(q.draw_noise(200_000, make_generator(0)))
+    estimates = q.log_prob(draws) - p.log_prob(draws)
+    error = float(estimates.std()) / len(draws) ** 0.5
+    assert abs(float(estimates.mean()) - float(kl_divergence(q, p))) < 4 * error
+
+
+def test_spike_and_slab_divergence_is_its_monte_carlo_mean():
+    q = SpikeAndSlab(Gaussian(tensor(0.6), tensor(0.3)), tensor(0.4))
+    p = SpikeAndSlab(Gaussian(tensor(0.0), tensor(0.5)), tensor(-2.2))
+    generator, shape = make_generator(0), (200_000,)
+    gate = q.draw_gate_noise(shape, generator, tensor(0.0))
+    draws = q.gate(gate, 1.0) * q.slab.sample(Gaussian.draw_noise(shape, generator, tensor(0.0)))
+    estimates = q.log_prob(draws) - p.log_prob(draws)
+    error = float(estimates.std()) / len(draws) ** 0.5
+    assert abs(float(estimates.mean()) - float(kl_divergence(q, p))) < 4 * error
+
+
+def test_divergence_of_a_law_from_itself_is_zero():
+    like = tensor([0.0, 0.0])
+    laws = [Laplace(like, like + 0.1), Gaussian(like, like + 0.3), Gamma(like + 3, like + 12)]
+    laws.append(SpikeAndSlab(Gaussian(like, like + 0.3), like - 2))
+    for law in laws:
+        np.testing.assert_allclose(kl_divergence(law, law), 0, atol=1e-12)
+
+
+def test_unknown_pairs_are_refused():
+    q = Laplace(tensor(0.0), tensor(1.0))
+    with pytest.raises(TypeError, match="no formula for Laplace and Gaussian"):
+        kl_divergence(q, Gaussian(tensor(0.0), tensor(1.0)))
+    with pytest.raises(TypeError, match="Pass sample="):
+        kl_divergence(Gaussian(tensor(0.0), tensor(1.0)), Cauchy(tensor(0.0), tensor(1.0)))

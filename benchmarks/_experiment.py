@@ -8,7 +8,7 @@ from time import process_time
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks._results import write_figure, write_results
+from benchmarks._results import Output
 from skvardict.evaluation import fit_or_load
 from skvardict.evaluation._store import PointStore, digest
 from skvardict.training import TrainingDivergedError
@@ -31,8 +31,9 @@ class Experiment:
     def __init__(
         self, arguments: argparse.Namespace, module: str, name: str, argv: Sequence[str], budget: Sequence[str] = ()
     ):
-        self.arguments, self.module, self.argv = arguments, module, argv
+        self.arguments = arguments
         self.name = arguments.name or name
+        self.output = Output(arguments.results, self.name, module, argv)
         self.budget = {entry: str(getattr(arguments, entry)) for entry in budget if hasattr(arguments, entry)}
         self.rows: list[dict] = []
         self.points = PointStore(arguments.runs / "points")
@@ -56,7 +57,6 @@ class Experiment:
             row = {**key, **measure()}
             row["measure_seconds"] = round(process_time() - begin, 1)
             self.points.save(point, row, origin)
-            print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
         self.rows.append(row)
         self.write()
         return row
@@ -64,14 +64,14 @@ class Experiment:
     def write(self, suffix: str = "", table: pd.DataFrame | None = None) -> pd.DataFrame:
         """Write the rows so far, or another table under a name with `suffix`."""
         table = pd.DataFrame(self.rows) if table is None else table
-        write_results(self.arguments.results, self.name + suffix, table, self.module, self.argv)
+        self.output.table(table, suffix)
         return table
 
     def draw(self, suffix: str, figure) -> None:
         """Write a figure beside the table."""
         import matplotlib.pyplot as plt  # noqa: TID251
 
-        write_figure(self.arguments.results, self.name + suffix, figure)
+        self.output.figure(figure, suffix)
         plt.close(figure)
 
 

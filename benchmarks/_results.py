@@ -5,36 +5,55 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pandas as pd
 import torch
 
-_LOCAL_OPTIONS = ("--results", "--runs")  # where things lie on this machine says nothing about the result
+_LOCAL_OPTIONS = (
+    "--results",
+    "--runs",
+    "--images",
+    "--folder",
+)  # where things lie on this machine says nothing about the result
 
 
-def write_results(folder: Path, name: str, table: pd.DataFrame, module: str, arguments: Sequence[str], **facts: Any):
-    """Write ``name.csv`` and ``name.json`` into `folder`; `facts` stand in the latter beside command and versions."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-    header = {
-        "command": " ".join(["python -m", module, *_portable(arguments)]),
-        "versions": {
-            "python": platform.python_version(),
-            **{package: version(package) for package in ("torch", "numpy", "scikit-learn")},
-        },
-        "machine": describe_machine(),
-        **facts,
-    }
-    (folder / f"{name}.json").write_text(json.dumps(header, indent=2) + "\n")
+@dataclass
+class Output:
+    """Where one command writes: ``folder/name.csv``, ``.json`` and ``.png``, and more tables and figures by suffix."""
 
+    folder: Path
+    name: str
+    module: str
+    arguments: Sequence[str]
 
-def write_figure(folder: Path, name: str, figure) -> None:
-    """Write ``name.png``, small enough to be kept with the code."""
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", dpi=90, bbox_inches="tight")
+    def __post_init__(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.begin = perf_counter()
+
+    def table(self, table: pd.DataFrame, suffix: str = "", **facts: Any) -> None:
+        """Print and write a table, and how it was made: `facts` stand beside command, versions and machine."""
+        print(table.to_string(index=False, max_rows=60), flush=True)
+        table.to_csv(self.folder / f"{self.name}{suffix}.csv", index=False, float_format="%.6g")
+        header = {
+            "command": " ".join(["python -m", self.module, *_portable(self.arguments)]),
+            "versions": {
+                "python": platform.python_version(),
+                **{package: version(package) for package in ("torch", "numpy", "scikit-learn")},
+            },
+            "machine": describe_machine(),
+            "seconds": round(perf_counter() - self.begin, 1),
+            **facts,
+        }
+        (self.folder / f"{self.name}.json").write_text(json.dumps(header, indent=2) + "\n")
+
+    def figure(self, figure, suffix: str = "") -> None:
+        """Write a figure, small enough to be kept with the code."""
+        figure.savefig(self.folder / f"{self.name}{suffix}.png", dpi=80, bbox_inches="tight")
 
 
 def describe_machine() -> dict[str, Any]:

@@ -65,10 +65,13 @@ def build(
 ) -> BaseEstimator:
     """Return an estimator of the given kind with the parameters of the table.
 
-    `step_size` "table" is the table's, "auto" is one over the curvature. `changes` replace parameters: ``beta=0``
-    makes the ablation.
+    `step_size` "table" is the table's, "auto" is one over the curvature. Nothing holds the norms of WDL's decoder, so
+    that no fixed step is safe for it: "table" means "auto" there. `changes` replace parameters: ``beta=0`` makes the
+    ablation.
     """
     row, is_nonlinear = settings(data, kind), kind in NONLINEAR
+    if step_size == "table":
+        step_size = "auto" if kind.startswith("WDL") else row.step_size
     is_strong = (data, kind) == ("patches", "VDL-NL") and alpha >= 1e-2
     parameters = {
         "n_components": N_COMPONENTS[data],
@@ -77,7 +80,7 @@ def build(
         "decoder": "mlp" if is_nonlinear else "linear",
         "hidden_layer_sizes": (HIDDEN_UNITS[data],),
         "encoder": None if kind.startswith("DO") else "lista",
-        "solver": FISTA(step_size=row.step_size if step_size == "table" else step_size),
+        "solver": FISTA(step_size=step_size),
         "learning_rate": row.learning_rate,
         "encoder_learning_rate": row.encoder_learning_rate,
         "bias_decay": row.bias_decay,

@@ -146,7 +146,7 @@ def finish(experiment: Experiment) -> None:
     """Add the published values and the ratio of active filters with to without the norm."""
     table = pd.DataFrame(experiment.rows).merge(PUBLISHED, how="left", on="model")
     active = table.pivot_table(index=["encoder", "be", "seed"], columns="model", values="active_max")
-    print(experiment.write(table=table).to_string(index=False))
+    experiment.write(table=table)
     if {"svae", "svae_norm"} <= set(active.columns):
         print((active["svae_norm"] / active["svae"]).rename("ratio of active filters (max)").to_string())
 

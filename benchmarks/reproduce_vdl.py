@@ -1,33 +1,68 @@
 """Reproduce "Sparse Coding with Multi-layer Decoders using Variance Regularization" (Evtimova & LeCun, TMLR 2022).
 
-    python -m benchmarks.reproduce_vdl released     # 3 epochs, against what the released code gives
-    python -m benchmarks.reproduce_vdl variants     # all eight kinds of model at one alpha
+    python -m benchmarks.reproduce_vdl released     # one and three epochs, against the authors' code
+    python -m benchmarks.reproduce_vdl variants     # all eight kinds of model at one alpha each
     python -m benchmarks.reproduce_vdl table1       # clean and noisy PSNR and sparsity after 200 epochs
+    python -m benchmarks.reproduce_vdl regret       # sparsity against PSNR over alpha
+    python -m benchmarks.reproduce_vdl low-labels   # errors from 1 to 100 labels per class, models of `regret`
     python -m benchmarks.reproduce_vdl ablation     # with and without the variance term
+    python -m benchmarks.reproduce_vdl features     # atoms, encoder filters, denoised images, the hinge
+    python -m benchmarks.reproduce_vdl patches      # patches of natural images
 
-Every fitted model is kept in --runs and is not fitted again: a killed command continues where it was, and commands
-share models. Tables and figures go to --results, each with a JSON that says how it was made.
+Every fitted model and finished point is kept in --runs and is not computed again: a killed command continues where it
+was, and commands share models. Tables and figures go to --results, each with a JSON that says how it was made.
 """
 
 import argparse
 import sys
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from benchmarks._results import write_results
-from benchmarks._table3 import KINDS, NONLINEAR, build
-from skvardict.datasets import fetch_mnist
-from skvardict.evaluation import denoising_table, evaluate_codes, fit_or_load
+from benchmarks._results import Output
+from benchmarks._table3 import KINDS, NONLINEAR, build, settings
+from skvardict.datasets import fetch_mnist, load_images
+from skvardict.display import (
+    DenoisingDisplay,
+    DictionaryDisplay,
+    EncoderDisplay,
+    LowLabelDisplay,
+    RegretCurveDisplay,
+)
+from skvardict.evaluation import (
+    LISTAClassifier,
+    denoising_table,
+    evaluate_codes,
+    fit_or_load,
+    low_label_curve,
+    regret_curve,
+)
+from skvardict.metrics import dead_components
+from skvardict.preprocessing import NormalizedPatches, extract_normalized_patches
 
-MNIST_STD = 0.3081
+mpl.use("Agg")
+import matplotlib.pyplot as plt  # noqa: TID251
+
+MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
 MNIST_RANGE = 1 / MNIST_STD  # of pixels in [0, 1], in the units of standardised rows
-PUBLISHED = pd.DataFrame(
+
+# Where a command takes one model of each kind.
+ALPHA = {"SDL": 0.005, "VDL": 0.02, "WDL": 0.005, "DO": 0.005} | {
+    "SDL-NL": 0.005,
+    "VDL-NL": 0.01,
+    "WDL-NL": 0.005,
+    "DO-NL": 0.005,
+}
+PATCHES_ALPHA = {"SDL": 0.002, "VDL": 0.005, "SDL-NL": 0.003, "VDL-NL": 0.01}
+
+# What the paper reports (means of 5 seeds after 200 epochs; patches: ImageNet, 100 epochs).
+TABLE_1 = pd.DataFrame(
     [
         ("SDL", 0.0, 17.3, 0.897),
         ("SDL", 1.0, 16.9, 0.873),
@@ -38,46 +73,71 @@ PUBLISHED = pd.DataFrame(
     ],
     columns=["model", "sigma", "published_psnr", "published_sparsity"],
 )
-# Validation, one seed: PSNR and fraction of zeros of the authors' code after so many epochs.
+TABLE_1_PATCHES = pd.DataFrame(
+    [
+        ("SDL", 0.0, 26.9, 0.746),
+        ("SDL", 1.0, 25.6, 0.727),
+        ("VDL", 0.0, 27.3, 0.773),
+        ("VDL", 1.0, 25.2, 0.735),
+    ],
+    columns=["model", "sigma", "published_psnr", "published_sparsity"],
+)
+PUBLISHED_REGRET = {
+    "SDL": [(0.63, 21.1), (0.83, 18.6), (0.897, 17.3)],
+    "VDL": [(0.69, 20.7), (0.918, 17.7)],
+    "SDL-NL": [(0.692, 20.9), (0.856, 18.4)],
+    "VDL-NL": [(0.588, 22.7), (0.922, 18.3)],
+}
+# Validation images, one seed: PSNR and fraction of zeros of the authors' code after so many epochs.
 RELEASED = {
     ("SDL", 0.005, 3): (16.19, 0.8725),
     ("VDL", 0.02, 3): (14.84, 0.8920),
     ("SDL-NL", 0.005, 1): (16.39, 0.7962),
     ("VDL-NL", 0.01, 1): (16.17, 0.7662),
 }
-ALPHA = {"SDL": 0.005, "VDL": 0.02, "WDL": 0.005, "DO": 0.005} | {
-    "SDL-NL": 0.005,
-    "VDL-NL": 0.01,
-    "WDL-NL": 0.005,
-    "DO-NL": 0.005,
-}
 
 
 @dataclass
 class Rows:
-    """Standardised rows of three splits, with labels where there are any."""
+    """Standardised rows of three splits; labels where there are any, pixels where they are not affine."""
 
     train: NDArray
     validation: NDArray
     test: NDArray
-    y_train: NDArray
-    y_validation: NDArray
-    y_test: NDArray
+    labels: dict[str, NDArray] = field(default_factory=dict)
+    test_patches: NormalizedPatches | None = None
 
 
-def load_mnist(n_train: int | None) -> Rows:
-    splits = [fetch_mnist(split, return_X_y=True) for split in ("train", "validation", "test")]
-    (X, y), (X_val, y_val), (X_test, y_test) = splits
-    return Rows(X[:n_train], X_val, X_test, y[:n_train], y_val, y_test)
+def load_mnist(arguments) -> Rows:
+    splits = {split: fetch_mnist(split, return_X_y=True) for split in ("train", "validation", "test")}
+    rows = {split: X for split, (X, _) in splits.items()}
+    labels = {split: y for split, (_, y) in splits.items()}
+    labels["train"] = labels["train"][: arguments.n_train]
+    return Rows(rows["train"][: arguments.n_train], rows["validation"], rows["test"], labels)
 
 
-def fit(arguments, rows: Rows, kind: str, alpha: float, *, seed: int, epochs: int, **changes):
+def load_patches(arguments) -> Rows:
+    """Cut patches from three groups of photographs: eight tenths to train, a tenth to validate, a tenth to test."""
+    images, _ = load_images(arguments.images)
+    order = np.random.default_rng(0).permutation(len(images))
+    first, second = round(0.8 * len(images)), round(0.9 * len(images))
+    n_train = arguments.n_train or 100_000
+    groups = {"train": order[:first], "validation": order[first:second], "test": order[second:]}
+    print({split: f"{len(group)} photographs" for split, group in groups.items()}, flush=True)
+    sizes = {"train": n_train, "validation": max(1, n_train // 10), "test": max(1, n_train // 10)}
+    cut = {
+        split: extract_normalized_patches([images[index] for index in group], sizes[split], random_state=seed)
+        for seed, (split, group) in enumerate(groups.items())
+    }
+    return Rows(*(cut[split].patches for split in groups), test_patches=cut["test"])
+
+
+def fit(arguments, rows: Rows, kind: str, alpha: float, *, seed: int, data: str = "mnist", **changes):
     """Return a fitted model, from `--runs` where it is there."""
-    data = changes.pop("data", "mnist")
-    step_size = changes.pop("step_size", arguments.step_size)
-    model = build(data, kind, alpha, epochs=epochs, step_size=step_size, seed=seed, device=arguments.device, **changes)
+    changes = {"epochs": epochs_of(arguments, kind), "step_size": arguments.step_size, **changes}
+    model = build(data, kind, alpha, seed=seed, device=arguments.device, **changes)
     model.set_params(verbose=arguments.verbose)
-    print(f"{kind}  alpha {alpha:g}  seed {seed}  epochs {epochs}  step {step_size}", flush=True)
+    print(f"{kind}  alpha {alpha:g}  seed {seed}  {changes}", flush=True)
     fitted = fit_or_load(model, rows.train, folder=arguments.runs / "models", fit_params={"X_val": rows.validation})
     print(f"    {fitted.fit_seconds_:.0f} s, best epoch {fitted.best_epoch_}, dead {fitted.n_dead_}", flush=True)
     return fitted
@@ -87,9 +147,9 @@ def epochs_of(arguments, kind: str) -> int:
     return arguments.nonlinear_epochs if kind in NONLINEAR else arguments.epochs
 
 
-def released(arguments, rows: Rows) -> pd.DataFrame:
+def released(arguments, output: Output) -> None:
     """Compare validation PSNR and sparsity with the authors' code after one or three epochs."""
-    found = []
+    rows, found = load_mnist(arguments), []
     for (kind, alpha, epochs), (psnr, zeros) in RELEASED.items():
         for step_size in ("table", "auto", 0.5) if kind == "SDL" else ("table", "auto"):
             for seed in arguments.seeds:
@@ -110,68 +170,182 @@ def released(arguments, rows: Rows) -> pd.DataFrame:
                         "fit_seconds": model.fit_seconds_,
                     }
                 )
-    return pd.DataFrame(found)
+    output.table(pd.DataFrame(found))
 
 
-def variants(arguments, rows: Rows) -> pd.DataFrame:
+def variants(arguments, output: Output) -> None:
     """Fit each kind of model at one alpha and describe its codes of the test images."""
-    found = []
+    rows, found = load_mnist(arguments), []
     for kind in arguments.kinds:
         for seed in arguments.seeds:
-            model = fit(arguments, rows, kind, ALPHA[kind], seed=seed, epochs=epochs_of(arguments, kind))
-            measured = evaluate_codes(model, rows.test, data_range=MNIST_RANGE)
+            model = fit(arguments, rows, kind, ALPHA[kind], seed=seed)
             found.append(
                 {
                     "model": kind,
                     "alpha": ALPHA[kind],
                     "epochs": epochs_of(arguments, kind),
+                    "n_train": len(rows.train),
+                    "step_size": model.solver.step_size,
                     "seed": seed,
-                    **measured,
+                    **evaluate_codes(model, rows.test, data_range=MNIST_RANGE),
                     "solver_n_iter": model.history_["solver_n_iter"][-1],
                     "fit_seconds": model.fit_seconds_,
                 }
             )
-    return pd.DataFrame(found)
+    output.table(pd.DataFrame(found))
 
 
-def table1(arguments, rows: Rows) -> pd.DataFrame:
+def table1(arguments, output: Output) -> None:
     """Measure clean and noisy test images, and set them beside the published table."""
-    tables = []
+    rows, tables = load_mnist(arguments), []
     for kind in arguments.kinds:
         for seed in arguments.seeds:
-            model = fit(arguments, rows, kind, ALPHA[kind], seed=seed, epochs=arguments.epochs)
+            model = fit(arguments, rows, kind, ALPHA[kind], seed=seed)
             table = denoising_table({kind: model}, rows.test, data_range=MNIST_RANGE)
-            table.insert(1, "step_size", [str(model.solver.step_size)] * len(table))
-            tables.append(table.assign(model_seed=seed, fit_seconds=model.fit_seconds_))
-    return pd.concat(tables).merge(PUBLISHED, how="left", on=["model", "sigma"])
+            facts = {"model_seed": seed, "step_size": model.solver.step_size, "epochs": model.n_iter_}
+            tables.append(table.assign(**facts, fit_seconds=model.fit_seconds_))
+    output.table(pd.concat(tables).merge(TABLE_1, how="left", on=["model", "sigma"]))
 
 
-def ablation(arguments, rows: Rows) -> pd.DataFrame:
-    """Follow the mean L1 of every batch of the first epoch, and count dead components after three."""
-    found = []
-    for kind, alpha in (("VDL", 0.02), ("VDL-NL", 0.01)):
+def regret(arguments, output: Output) -> None:
+    """Fit models over the table's alphas and draw sparsity against PSNR of the test images."""
+    rows = load_mnist(arguments)
+    models = {kind: _grid_model(arguments, kind) for kind in arguments.kinds}
+    alphas = {kind: _alphas(arguments, kind) for kind in arguments.kinds}
+    table = regret_curve(
+        models,
+        rows.train,
+        rows.test,
+        alphas=alphas,
+        seeds=arguments.seeds,
+        fit_params={"X_val": rows.validation},
+        data_range=MNIST_RANGE,
+        folder=arguments.runs,
+        keep_models=True,
+        n_jobs=arguments.n_jobs,
+        verbose=1,
+    )
+    epochs = table["model"].map(lambda kind: epochs_of(arguments, kind))
+    output.table(table.drop(columns="error").assign(epochs=epochs, n_train=len(rows.train)))
+    display = RegretCurveDisplay(table[table["alpha"] > 0]).plot(annotate=True)
+    for line, kind in zip(display.lines_, display.points["model"].unique()):
+        if kind in PUBLISHED_REGRET:
+            display.ax_.scatter(*zip(*PUBLISHED_REGRET[kind]), marker="x", color=line[0].get_color())
+    display.ax_.set_title("test images; crosses: the paper, 200 epochs", fontsize="medium")
+    output.figure(display.figure_)
+
+
+def low_labels(arguments, output: Output) -> None:
+    """Classify test images from few labels: codes of the models of `regret`, raw pixels, LISTA from scratch."""
+    rows = load_mnist(arguments)
+    models: dict = {
+        kind: {alpha: fit(arguments, rows, kind, alpha, seed=arguments.seeds[0]) for alpha in _alphas(arguments, kind)}
+        for kind in arguments.kinds
+    }
+    baselines = {"raw pixels": "passthrough", "LISTA + linear": LISTAClassifier(device=arguments.device)}
+    table = low_label_curve(
+        {**baselines, **models},
+        *((getattr(rows, split), rows.labels[split]) for split in ("train", "validation", "test")),
+        labels_per_class=[None if n == 0 else n for n in arguments.labels_per_class],
+        n_draws=arguments.draws,
+        folder=arguments.runs,
+        n_jobs=arguments.n_jobs,
+        verbose=1,
+    )
+    display = LowLabelDisplay(table)
+    output.table(display.summary)
+    output.table(table, "_draws")
+    _, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for ax, top in zip(axes, (1, 3)):
+        display.plot(ax, top=top, capsize=2)
+    output.figure(display.figure_)
+
+
+def ablation(arguments, output: Output) -> None:
+    """Follow the mean L1 of the first batches, and count dead components after three epochs."""
+    rows, curves, found = load_mnist(arguments), [], []
+    for kind in arguments.kinds:
+        alpha = ALPHA[kind]
         for beta in (10.0, 0.0):
             for seed in arguments.seeds:
                 l1 = _l1_by_batch(arguments, rows, kind, alpha, beta, seed)
-                model = fit(arguments, rows, kind, alpha, seed=seed, epochs=3, beta=beta)
-                found += [
+                labels = {"model": kind, "alpha": alpha, "beta": beta, "seed": seed}
+                curves += [{**labels, "batch": batch, "l1": value} for batch, value in enumerate(l1, start=1)]
+                model = fit(arguments, rows, kind, alpha, seed=seed, beta=beta)
+                solver_codes = copy(model).set_params(transform_algorithm="solver").transform(rows.validation)
+                active_rows = (solver_codes > 0).sum(axis=0)
+                batches = np.array_split(solver_codes, len(solver_codes) // model.batch_size)
+                found.append(
                     {
-                        "model": kind,
-                        "alpha": alpha,
-                        "beta": beta,
-                        "seed": seed,
-                        "batch": batch,
-                        "l1": value,
-                        "n_dead_after_3_epochs": model.n_dead_,
-                        "component_std_after_3_epochs": model.history_["component_std"][-1],
+                        **labels,
+                        "lowest_l1_of_200_batches": min(l1),
+                        "l1_of_batch_200": l1[-1],
+                        "dead_of_a_batch": np.mean([dead_components(batch) for batch in batches]),
+                        "dead_of_5000_rows": dead_components(solver_codes),
+                        "active_on_one_row_in_1000": int((active_rows < len(solver_codes) / 1000).sum()),
+                        "component_std": solver_codes.std(axis=0).mean(),
                     }
-                    for batch, value in enumerate(l1, start=1)
-                ]
-    return pd.DataFrame(found)
+                )
+    output.table(pd.DataFrame(curves), "_batches")
+    output.table(pd.DataFrame(found))
+    curves = pd.DataFrame(curves)
+    _, axes = plt.subplots(1, len(arguments.kinds), figsize=(9, 3), layout="constrained", squeeze=False)
+    for ax, (kind, of_kind) in zip(axes[0], curves.groupby("model", sort=False)):
+        for beta, curve in of_kind.groupby("beta", sort=False):
+            mean = curve.groupby("batch")["l1"].mean()
+            ax.plot(mean, label="with variance term" if beta else "without")
+        ax.set(title=kind, xlabel="batch", ylabel="mean L1 of the codes", yscale="log")
+        ax.legend()
+    output.figure(axes[0, 0].figure)
+
+
+def features(arguments, output: Output) -> None:
+    """Draw atoms of all kinds, encoder filters, denoised images and the hinge; needs no table."""
+    rows = load_mnist(arguments)
+    models = {kind: fit(arguments, rows, kind, ALPHA[kind], seed=arguments.seeds[0]) for kind in arguments.kinds}
+    _sheets(output, "_atoms", {kind: DictionaryDisplay.from_estimator(model) for kind, model in models.items()})
+    coders = {kind: model for kind, model in models.items() if model.encoder == "lista"}
+    _sheets(output, "_encoders", {kind: EncoderDisplay.from_estimator(model) for kind, model in coders.items()})
+    for sigma in (1.0, 1.5):
+        ax = plt.subplots(figsize=(8, 1 + 0.6 * len(coders)))[1]
+        display = DenoisingDisplay.from_estimator(coders, rows.test[:12], sigma=sigma).plot(ax)
+        output.figure(display.figure_, f"_denoising_{sigma:g}")
+    output.figure(_draw_hinge(), "_hinge")
+
+
+def patches(arguments, output: Output) -> None:
+    """Train on patches of natural images; PSNR in pixels, clean and noisy, beside the paper's on ImageNet."""
+    rows, tables = load_patches(arguments), []
+    models = {}
+    for kind in arguments.kinds:
+        for seed in arguments.seeds:
+            model = fit(arguments, rows, kind, PATCHES_ALPHA[kind], seed=seed, data="patches")
+            table = denoising_table(
+                {kind: model}, rows.test, noise_levels=(0.0, 1.0), to_pixels=rows.test_patches.to_pixels
+            )
+            facts = {"alpha": model.alpha, "model_seed": seed, "step_size": model.solver.step_size}
+            tables.append(table.assign(**facts, epochs=model.n_iter_, fit_seconds=model.fit_seconds_))
+            models[kind] = model
+    output.table(
+        pd.concat(tables).merge(TABLE_1_PATCHES, how="left", on=["model", "sigma"]),
+        n_patches={"train": len(rows.train), "validation": len(rows.validation), "test": len(rows.test)},
+        note="Photographs of BSDS500, split by photograph; the published rows are ImageNet patches, 100 epochs.",
+    )
+    _sheets(output, "_atoms", {kind: DictionaryDisplay.from_estimator(model) for kind, model in models.items()})
+
+
+def _grid_model(arguments, kind: str):
+    """Return a model whose alpha and seed `regret_curve` sets."""
+    epochs = epochs_of(arguments, kind)
+    return build("mnist", kind, 0.0, epochs=epochs, step_size=arguments.step_size, device=arguments.device)
+
+
+def _alphas(arguments, kind: str) -> tuple[float, ...]:
+    return tuple(arguments.alphas) if arguments.alphas else settings("mnist", kind).alphas
 
 
 def _l1_by_batch(arguments, rows: Rows, kind: str, alpha: float, beta: float, seed: int) -> list[float]:
-    """Return the mean L1 of the solver's codes in each of the first batches; a call of `partial_fit` is a batch."""
+    """Return the mean L1 of the solver's codes in each of the first 200 batches; a call of `partial_fit` is a batch."""
     model = build("mnist", kind, alpha, step_size=arguments.step_size, seed=seed, device=arguments.device, beta=beta)
     order = np.random.default_rng(seed).permutation(len(rows.train))
     for batch in order[: 200 * model.batch_size].reshape(-1, model.batch_size):
@@ -179,16 +353,44 @@ def _l1_by_batch(arguments, rows: Rows, kind: str, alpha: float, beta: float, se
     return model.history_["l1"]
 
 
-# Command: function, file name of its table, epochs (linear, non-linear), kinds of model.
+def _sheets(output: Output, suffix: str, displays: dict) -> None:
+    n_columns = min(4, len(displays))
+    n_rows = -(-len(displays) // n_columns)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=(4 * n_columns, 4.3 * n_rows), squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, (kind, display) in zip(axes.flat, displays.items()):
+        display.plot(ax, title=kind)
+    output.figure(figure, suffix)
+    plt.close(figure)
+
+
+def _draw_hinge():
+    """Return the variance hinge of a component over a batch of two rows, as a surface."""
+    grid = np.linspace(-1.5, 1.5, 121)
+    first, second = np.meshgrid(grid, grid)
+    std = np.abs(first - second) / np.sqrt(2)
+    figure = plt.figure(figsize=(5, 4))
+    ax = figure.add_subplot(projection="3d")
+    ax.plot_surface(first, second, np.clip(0.5 - std, 0, None) ** 2, cmap="viridis", rcount=60, ccount=60)
+    ax.set(xlabel="code of row 1", ylabel="code of row 2", zlabel="hinge, T = 0.5")
+    return figure
+
+
+# Command: function, file name of its results, default epochs (linear, non-linear), default kinds of model.
 COMMANDS = {
     "released": (released, "vdl_released_code", (3, 1), None),
     "variants": (variants, "vdl_variants", (15, 5), KINDS),
     "table1": (table1, "vdl_table1", (200, 200), ("SDL", "VDL")),
-    "ablation": (ablation, "vdl_ablation", (3, 3), None),
+    "regret": (regret, "vdl_regret", (200, 200), ("SDL", "VDL", "SDL-NL", "VDL-NL")),
+    "low-labels": (low_labels, "vdl_low_labels", (200, 200), ("SDL", "VDL", "SDL-NL", "VDL-NL")),
+    "ablation": (ablation, "vdl_ablation", (3, 3), ("VDL", "VDL-NL")),
+    "features": (features, "vdl_features", (200, 200), KINDS),
+    "patches": (patches, "vdl_patches", (100, 100), ("SDL", "VDL")),
 }
 
 
-def parse_arguments(argv=None) -> argparse.Namespace:
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (function, _, (epochs, nonlinear_epochs), kinds) in COMMANDS.items():
@@ -196,16 +398,25 @@ def parse_arguments(argv=None) -> argparse.Namespace:
         command.add_argument("--epochs", type=int, default=epochs, help=f"linear models ({epochs})")
         command.add_argument("--nonlinear-epochs", type=int, default=nonlinear_epochs, help=f"({nonlinear_epochs})")
         command.add_argument("--seeds", type=int, nargs="+", default=[0])
-        command.add_argument("--n-train", type=int, help="training rows; all by default")
+        command.add_argument("--n-train", type=int, help="training rows; all by default, 100,000 patches")
         command.add_argument("--step-size", type=_step_size, default="table", help="'table', 'auto' or a number")
         command.add_argument("--device", default="auto")
         command.add_argument("--threads", type=int, default=1)
+        command.add_argument("--n-jobs", type=int, default=1, help="points computed at the same time")
         command.add_argument("--runs", type=Path, default=Path("benchmarks/runs"), help="finished models and points")
         command.add_argument("--results", type=Path, default=Path("benchmarks/results"))
         command.add_argument("--name", help="file name of the results, without ending")
         command.add_argument("--verbose", type=int, default=0, help="1: a line per epoch")
         if kinds is not None:
             command.add_argument("--kinds", nargs="+", choices=KINDS, default=list(kinds))
+        if name in ("regret", "low-labels"):
+            command.add_argument("--alphas", type=float, nargs="+", help="instead of the table's")
+        if name == "low-labels":
+            per_class = [1, 2, 5, 10, 20, 50, 100, 0]
+            command.add_argument("--labels-per-class", type=int, nargs="+", default=per_class, help="0: all labels")
+            command.add_argument("--draws", type=int, default=10)
+        if name == "patches":
+            command.add_argument("--images", type=Path, required=True, help="folder of photographs")
     return parser.parse_args(argv)
 
 
@@ -213,19 +424,12 @@ def _step_size(text: str) -> float | str:
     return text if text in ("table", "auto", "backtracking") else float(text)
 
 
-def main(argv=None) -> None:
+def main(argv: list[str]) -> None:
     arguments = parse_arguments(argv)
     torch.set_num_threads(arguments.threads)  # noqa: TID251  a benchmark pins its threads
     function, name, *_ = COMMANDS[arguments.command]
-    name = arguments.name or name
-    begin = perf_counter()
-    table = function(arguments, load_mnist(arguments.n_train))
-    print(table.to_string(index=False))
-    module = "benchmarks.reproduce_vdl"
-    write_results(
-        arguments.results, name, table, module, argv or sys.argv[1:], seconds=round(perf_counter() - begin, 1)
-    )
+    function(arguments, Output(arguments.results, arguments.name or name, "benchmarks.reproduce_vdl", argv))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

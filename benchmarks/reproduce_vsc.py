@@ -106,7 +106,7 @@ def table1(arguments, experiment: Experiment) -> None:
                     experiment.draw("", dictionary_sheets(dictionaries, PATCH))
                     experiment.write("_course", pd.concat(courses))
     table = pd.DataFrame(experiment.rows).merge(PUBLISHED, how="left", on=["method", "n_draws"])
-    print(experiment.write(table=table).to_string(index=False))
+    experiment.write(table=table)
 
 
 def measure_linear(arguments, model, key: dict, X: NDArray) -> dict:
@@ -147,7 +147,6 @@ def table2(arguments, experiment: Experiment) -> None:
                 model = linear(arguments, "thresholded_laplace", n_draws, seed, gradient=gradient)
                 model = experiment.fit(model, patches.train)
                 experiment.add(key, lambda m=model, k=key: measure_linear(arguments, m, k, patches.test))
-    print(pd.DataFrame(experiment.rows).to_string(index=False))
 
 
 def sampling(arguments, experiment: Experiment) -> None:
@@ -168,7 +167,6 @@ def sampling(arguments, experiment: Experiment) -> None:
                     consistency[f"{reduction}, J = {n_draws}"] = row_consistency(model, patches.test[:500])
                     experiment.draw("", dictionary_sheets(dictionaries, PATCH))
                     experiment.draw("_jaccard", histogram(consistency))
-    print(pd.DataFrame(experiment.rows).to_string(index=False))
 
 
 def row_consistency(model, X: NDArray, n_passes: int = 20) -> NDArray:
@@ -225,7 +223,6 @@ def prior(arguments, experiment: Experiment) -> None:
                 if model is not None:
                     courses.append(course(model, key))
                     experiment.write("_course", pd.concat(courses))
-    print(pd.DataFrame(experiment.rows).to_string(index=False))
 
 
 def measure_prior(model, X: NDArray) -> dict:
@@ -285,7 +282,6 @@ def convolutional(arguments, experiment: Experiment, X_train, X_test, image_shap
         if attributes is not None:
             correlations.append(strongest(point_biserial(attributes.to_numpy(), codes), attributes, key))
             experiment.write("_attributes", pd.concat(correlations))
-    print(pd.DataFrame(experiment.rows).to_string(index=False))
 
 
 def conv_grid(arguments):

@@ -1,5 +1,6 @@
 """Sparse representation learning for scikit-learn users, on torch."""
 
+from skvardict._version import __version__
 from skvardict.estimators import (
     SparseVAE,
     SpikeAndSlabVSC,
@@ -8,10 +9,9 @@ from skvardict.estimators import (
     VarianceDictionaryLearning,
     WeightDecayDictionaryLearning,
     alpha_max,
+    load,
     sparse_encode,
 )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "SparseVAE",
@@ -22,5 +22,6 @@ __all__ = [
     "WeightDecayDictionaryLearning",
     "__version__",
     "alpha_max",
+    "load",
     "sparse_encode",
 ]

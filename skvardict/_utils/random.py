@@ -1,5 +1,6 @@
 """`random_state` becomes one seed, and the seed lives in a private generator."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -9,6 +10,15 @@ import torch
 from sklearn.utils import check_random_state
 
 _global_generator_lock = Lock()
+
+
+def _renew_lock() -> None:
+    global _global_generator_lock
+    _global_generator_lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):  # a lock that another thread held while forking would never open again
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def draw_seed(random_state) -> int:
@@ -34,7 +44,7 @@ def private_global_generator(generator: torch.Generator) -> Iterator[None]:
 
     Only for code that cannot take a generator (the constructors of torch's own layers).
     """
-    seed = int(torch.randint(2**31 - 1, (), generator=generator))
+    seed = int(torch.randint(2**31 - 1, (), generator=generator, device=generator.device))
     with _global_generator_lock, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # noqa: TID251
         yield

@@ -1,13 +1,15 @@
 """Rows at the edge of a transformer: checked once, never copied as a whole, arrays and tensors alike."""
 
+import hashlib
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import torch
 from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
-from skvardict._utils.batches import RowReader
+from skvardict._utils.batches import MappedPages, RowReader, batch_bounds, require_finite
 
 _BLOCK_ENTRIES = 2**21  # 8 MB of float32
 
@@ -15,17 +17,22 @@ _BLOCK_ENTRIES = 2**21  # 8 MB of float32
 def check_rows(estimator, X, *, reset: bool):
     """Return `X` as 2-D array or tensor of finite real numbers; check or set the features of `estimator`.
 
-    Arrays of any real dtype and tensors come back as they are: a conversion here would copy a memory map.
+    Arrays of any real dtype and tensors come back as they are: a conversion here would copy a memory map. The
+    numbers of a memory map are checked as its rows are read.
     """
     if isinstance(X, Tensor):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return _check_tensor(estimator, X)
-    return validate_data(estimator, X, reset=reset, dtype=_dtype_to_check(X))
+    X = validate_data(estimator, X, reset=reset, dtype=_dtype_to_check(X), ensure_all_finite=False)
+    return _check_array(estimator, X)
 
 
 def check_columns(estimator, X):
     """Return `X` like `check_rows`, but leave feature names alone: results of `transform` may lack them."""
-    X = _check_tensor(estimator, X) if isinstance(X, Tensor) else check_array(X, dtype=_dtype_to_check(X))
+    if isinstance(X, Tensor):
+        X = _check_tensor(estimator, X)
+    else:
+        X = _check_array(estimator, check_array(X, dtype=_dtype_to_check(X), ensure_all_finite=False))
     if X.shape[1] != estimator.n_features_in_:
         raise ValueError(
             f"{type(estimator).__name__} was fitted on {estimator.n_features_in_} features, "
@@ -52,6 +59,17 @@ def row_blocks(X, dtype: torch.dtype | None = None) -> Iterator[tuple[slice, Ten
         yield slice(start, start + len(rows)), rows
 
 
+def digest_rows(X) -> str:
+    """Return the shape, dtype and SHA-256 of the rows of `X`, read block by block."""
+    sha256, pages = hashlib.sha256(), MappedPages(X)
+    for start, stop in pairwise(batch_bounds(X.shape[0], max(1, _BLOCK_ENTRIES // X.shape[1]))):
+        block = X[start:stop]
+        block = np.ascontiguousarray(block.detach().cpu().numpy() if isinstance(block, Tensor) else block)
+        sha256.update(block.data.cast("B"))
+        pages.count(block.nbytes)
+    return f"{str(X.dtype).removeprefix('torch.')} {tuple(X.shape)}, SHA-256 {sha256.hexdigest()[:16]}"
+
+
 def _dtype_to_check(X):
     is_real = isinstance(X, np.ndarray) and X.dtype.kind in "biuf"
     return None if is_real else [np.float32, np.float64]
@@ -66,6 +84,12 @@ def _check_tensor(estimator, X: Tensor) -> Tensor:
         )
     if X.is_complex():
         raise ValueError(f"{name} expects real numbers, but got {X.dtype}. Pass the real and imaginary parts.")
-    if not torch.isfinite(X).all():
-        raise ValueError(f"{name} expects finite numbers, but X contains NaN or infinity. Clean the rows first.")
+    require_finite(f"{name}: X", X.detach(), 0)
+    return X
+
+
+def _check_array(estimator, X: np.ndarray) -> np.ndarray:
+    if X.dtype.kind == "f" and not MappedPages(X).are_mapped:
+        for block, rows in row_blocks(X):
+            require_finite(f"{type(estimator).__name__}: X", rows, block.start)
     return X

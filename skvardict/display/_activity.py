@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skvardict.display._sheet import SheetDisplay, new_axes, scaled_about_zero, tile
+from skvardict.display._figure import new_figure
+from skvardict.display._sheet import SheetDisplay, scaled_about_zero, tile
 from skvardict.metrics import estimated_dictionary
 from skvardict.preprocessing._shapes import resolve_image_shape
 
@@ -139,15 +140,8 @@ class ActivityDisplay:
             If matplotlib is missing.
         """
         n = len(self.codes)
-        axes = new_axes(
-            type(self).__name__,
-            nrows=n,
-            ncols=2,
-            squeeze=False,
-            figsize=(8, 1.3 * n + 0.4),
-            gridspec_kw={"width_ratios": (1, 6)},
-            layout="constrained",
-        )
+        figure = new_figure(type(self).__name__, figsize=(8, 1.3 * n + 0.4), layout="constrained")
+        axes = figure.subplots(n, 2, squeeze=False, width_ratios=(1, 6))
         extent = np.abs(self.codes).max() or 1.0
         for row in range(n):
             picture, bars = axes[row]
@@ -158,5 +152,5 @@ class ActivityDisplay:
             bars.set_ylim(-1.05 * extent, 1.05 * extent)
             bars.set_ylabel("code")
         axes[-1, 1].set_xlabel("component")
-        self.axes_, self.figure_ = axes, axes[0, 0].figure
+        self.axes_, self.figure_ = axes, figure
         return self

@@ -1,6 +1,6 @@
 """A dictionary as a sheet of small pictures."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +10,57 @@ from skvardict.display._sheet import SheetDisplay, scaled_about_zero, tile
 from skvardict.preprocessing._shapes import resolve_image_shape
 
 
-class DictionaryDisplay(SheetDisplay):
+class AtomSheet(SheetDisplay):
+    """Rows of a matrix as pictures on one sheet: what `DictionaryDisplay` and `EncoderDisplay` share."""
+
+    def __init__(self, tiles: NDArray, *, atom_indices: NDArray[np.intp], image_shape: tuple[int, int]):
+        super().__init__(tiles, image_shape=image_shape)
+        self.atom_indices = atom_indices
+
+    @classmethod
+    def from_components(
+        cls,
+        components: ArrayLike,
+        *,
+        image_shape: tuple[int, int] | None = None,
+        n_atoms: int | None = None,
+        order: str | ArrayLike | None = None,
+    ) -> Self:
+        """Make a display of a dictionary whose atoms are rows.
+
+        Parameters
+        ----------
+        components : array-like of shape (n_components, n_features)
+        image_shape : (int, int), optional
+            Height and width of an atom; by default square.
+        n_atoms : int, optional
+            Show only so many, the first ones in `order`; by default all.
+        order : "norm" or array-like of int, optional
+            "norm" shows the largest atoms first; indices show those atoms in that order; by default
+            the order of the rows.
+
+        Returns
+        -------
+        display : of the class that it is called on
+
+        Raises
+        ------
+        ValueError
+            If `components` is not 2-D, or `image_shape`, `n_atoms` or `order` does not fit it.
+        """
+        atoms = np.asarray(components)
+        if atoms.ndim != 2 or 0 in atoms.shape:
+            raise ValueError(
+                f"{cls.__name__} expects components of shape (n_components, n_features), "
+                f"but got {atoms.shape}. Pass atoms as rows."
+            )
+        image_shape = resolve_image_shape(cls.__name__, atoms.shape[1], image_shape)
+        atom_indices = _ordered(cls.__name__, atoms, order)[: _checked_count(cls.__name__, n_atoms)]
+        tiles = tile(scaled_about_zero(atoms[atom_indices].reshape(-1, *image_shape)))
+        return cls(tiles, atom_indices=atom_indices, image_shape=image_shape)
+
+
+class DictionaryDisplay(AtomSheet):
     """Atoms of a dictionary, tiled in a grid that is as square as can be.
 
     Each atom is divided by its largest absolute value, so that zero has the same shade in all tiles and the
@@ -43,21 +93,21 @@ class DictionaryDisplay(SheetDisplay):
     >>> display.plot(cmap="RdBu")  # doctest: +SKIP
     """
 
-    def __init__(self, tiles: NDArray, *, atom_indices: NDArray[np.intp], image_shape: tuple[int, int]):
-        super().__init__(tiles, image_shape=image_shape)
-        self.atom_indices = atom_indices
-
     @classmethod
     def from_estimator(
         cls,
         estimator: Any,
         *,
         step: str | None = None,
+        response: str = "components",
         image_shape: tuple[int, int] | None = None,
         n_atoms: int | None = None,
         order: str | ArrayLike | None = None,
     ) -> "DictionaryDisplay":
         """Make a display of a fitted estimator that has ``components_``.
+
+        The components of a multi-layer decoder are its signed linear response ``W_1 W_2``, without bias and ReLU.
+        What a code with a single active component really adds is shown by ``response="decoder"``.
 
         Parameters
         ----------
@@ -65,6 +115,9 @@ class DictionaryDisplay(SheetDisplay):
             Of a pipeline, the last step that has `components_` is shown.
         step : str, optional
             Name of the step of the pipeline to show instead.
+        response : {"components", "decoder"}, default="components"
+            Show `components_`, or ``inverse_transform(e_i) - inverse_transform(0)`` for the unit codes e_i: the
+            decoder's ReLUs act, and the effect of its biases is taken off. For a linear decoder they are the same.
         image_shape, n_atoms, order
             As in `from_components`.
 
@@ -77,7 +130,7 @@ class DictionaryDisplay(SheetDisplay):
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If there are no `components_`, `step` is unknown, or the other parameters do not fit them.
+            If there are no `components_`, `step` or `response` is unknown, or the other parameters do not fit them.
 
         Examples
         --------
@@ -88,58 +141,20 @@ class DictionaryDisplay(SheetDisplay):
         >>> DictionaryDisplay.from_estimator(pca).atom_indices
         array([0, 1, 2, 3])
         """
-        components = _find_components(estimator, step)
+        if response not in ("components", "decoder"):
+            raise ValueError(f"{cls.__name__} does not know response={response!r}. Use 'components' or 'decoder'.")
+        model = find_model(cls.__name__, estimator, step, "components_")
+        components = model.components_ if response == "components" else _decoder_response(model)
         return cls.from_components(components, image_shape=image_shape, n_atoms=n_atoms, order=order)
 
-    @classmethod
-    def from_components(
-        cls,
-        components: ArrayLike,
-        *,
-        image_shape: tuple[int, int] | None = None,
-        n_atoms: int | None = None,
-        order: str | ArrayLike | None = None,
-    ) -> "DictionaryDisplay":
-        """Make a display of a dictionary whose atoms are rows.
 
-        Parameters
-        ----------
-        components : array-like of shape (n_components, n_features)
-        image_shape : (int, int), optional
-            Height and width of an atom; by default square.
-        n_atoms : int, optional
-            Show only so many, the first ones in `order`; by default all.
-        order : "norm" or array-like of int, optional
-            "norm" shows the largest atoms first; indices show those atoms in that order; by default
-            the order of the rows.
-
-        Returns
-        -------
-        display : DictionaryDisplay
-
-        Raises
-        ------
-        ValueError
-            If `components` is not 2-D, or `image_shape`, `n_atoms` or `order` does not fit it.
-        """
-        atoms = np.asarray(components)
-        if atoms.ndim != 2 or 0 in atoms.shape:
-            raise ValueError(
-                "DictionaryDisplay expects components of shape (n_components, n_features), "
-                f"but got {atoms.shape}. Pass atoms as rows."
-            )
-        image_shape = resolve_image_shape(cls.__name__, atoms.shape[1], image_shape)
-        atom_indices = _ordered(atoms, order)[: _checked_count(n_atoms)]
-        tiles = tile(scaled_about_zero(atoms[atom_indices].reshape(-1, *image_shape)))
-        return cls(tiles, atom_indices=atom_indices, image_shape=image_shape)
-
-
-def _find_components(estimator: Any, step: str | None) -> NDArray:
-    name = type(estimator).__name__
+def find_model(name: str, estimator: Any, step: str | None, attribute: str) -> Any:
+    """Return the estimator itself, or the last or named step of a pipeline, that has `attribute` once fitted."""
+    given = type(estimator).__name__
     if step is not None:
         steps = getattr(estimator, "named_steps", {})
         if step not in steps:
-            raise ValueError(f"{name} has no step {step!r}; its steps are {list(steps)}. Pass one of them.")
+            raise ValueError(f"{given} has no step {step!r}; its steps are {list(steps)}. Pass one of them.")
         candidates = [steps[step]]
     else:
         candidates = [part for _, part in reversed(getattr(estimator, "steps", [("", estimator)]))]
@@ -147,34 +162,39 @@ def _find_components(estimator: Any, step: str | None) -> NDArray:
         # A step of a pipeline can be the string "passthrough".
         if hasattr(candidate, "fit"):
             check_is_fitted(candidate)
-            if hasattr(candidate, "components_"):
-                return candidate.components_
-    where = name if step is None else f"the step {step!r} of {name}"
+            if hasattr(candidate, attribute):
+                return candidate
+    where = given if step is None else f"the step {step!r} of {given}"
     raise ValueError(
-        f"DictionaryDisplay expects an estimator with components_ of shape (n_components, n_features), "
-        f"but {where} has none. Pass a decomposition or dictionary model, or use from_components."
+        f"{name} expects an estimator with {attribute}, but {where} has none. "
+        "Pass a decomposition or dictionary model, or use from_components."
     )
 
 
-def _ordered(atoms: NDArray, order: str | ArrayLike | None) -> NDArray[np.intp]:
+def _decoder_response(model: Any) -> NDArray:
+    units = np.eye(len(model.components_), dtype=model.components_.dtype)
+    return model.inverse_transform(units) - model.inverse_transform(np.zeros_like(units[:1]))
+
+
+def _ordered(name: str, atoms: NDArray, order: str | ArrayLike | None) -> NDArray[np.intp]:
     n_components = len(atoms)
     if order is None:
         return np.arange(n_components)
     if isinstance(order, str):
         if order != "norm":
-            raise ValueError(f"DictionaryDisplay does not know order={order!r}. Use 'norm', indices, or None.")
+            raise ValueError(f"{name} does not know order={order!r}. Use 'norm', indices, or None.")
         return np.argsort(-np.linalg.norm(atoms, axis=1), kind="stable")
     indices = np.asarray(order)
     is_valid = indices.ndim == 1 and indices.size > 0 and np.issubdtype(indices.dtype, np.integer)
     if not is_valid or indices.min() < 0 or indices.max() >= n_components:
         raise ValueError(
-            f"DictionaryDisplay expects order to hold indices from 0 to {n_components - 1}, "
+            f"{name} expects order to hold indices from 0 to {n_components - 1}, "
             f"but got {order!r}. Pass a 1-D list of integers in that range."
         )
     return indices
 
 
-def _checked_count(n_atoms: int | None) -> int | None:
+def _checked_count(name: str, n_atoms: int | None) -> int | None:
     if n_atoms is not None and n_atoms < 1:
-        raise ValueError(f"DictionaryDisplay expects n_atoms >= 1, but got {n_atoms}. Leave it out to show all.")
+        raise ValueError(f"{name} expects n_atoms >= 1, but got {n_atoms}. Leave it out to show all.")
     return n_atoms

@@ -1,9 +1,12 @@
-"""Small pictures on one sheet, and the axes to draw on."""
+"""Small pictures on one sheet."""
 
 from math import ceil, sqrt
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from skvardict.display._figure import new_axes
 
 _BORDER = 1  # pixels between tiles
 
@@ -26,7 +29,7 @@ class SheetDisplay:
         self.image_shape = image_shape
         self.limits = limits
 
-    def plot(self, ax=None, *, cmap: str = "gray", title: str | None = None, **imshow_kwargs):
+    def plot(self, ax=None, *, cmap: str = "gray", title: str | None = None, **imshow_kwargs) -> Self:
         """Draw the sheet.
 
         Parameters
@@ -41,7 +44,7 @@ class SheetDisplay:
 
         Returns
         -------
-        self : display
+        self : of the same class
             With `ax_`, `figure_` and `image_`.
 
         Raises
@@ -60,15 +63,6 @@ class SheetDisplay:
             ax.set_title(title)
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def new_axes(name: str, **subplots_kwargs):
-    """Return the axes of a new figure, importing matplotlib only now."""
-    try:
-        import matplotlib.pyplot as plt  # noqa: TID251
-    except ImportError as error:
-        raise ImportError(f"{name}.plot needs matplotlib, which is not installed: pip install matplotlib") from error
-    return plt.subplots(**subplots_kwargs)[1]
 
 
 def scaled_about_zero(images: NDArray) -> NDArray:

@@ -159,7 +159,7 @@ def threshold_for(law: type[LocationScale], scale: float, probability: float) ->
     >>> round(threshold_for(Laplace, 0.1, 0.1), 4), round(threshold_for(Gaussian, 0.1**0.5, 0.1), 2)
     (0.2303, 0.52)
     """
-    return scale * float(law.upper_quantile(torch.tensor(probability / 2, dtype=torch.float64)))
+    return scale * float(law.upper_quantile(_number(probability / 2)))
 
 
 def gamma_threshold_for(law: type[LocationScale], scale: float, probability: float, shape: float = 3.0) -> float:
@@ -180,9 +180,12 @@ def gamma_threshold_for(law: type[LocationScale], scale: float, probability: flo
     """
 
     def excess(log_mean: float) -> float:
-        mean = torch.tensor(np.exp(log_mean), dtype=torch.float64)
-        gamma = Gamma(torch.tensor(shape, dtype=torch.float64), shape / mean)
-        unit = torch.ones((), dtype=torch.float64)
-        return float(activation_probability(law, unit, gamma)) - probability
+        gamma = Gamma(_number(shape), _number(shape / np.exp(log_mean)))
+        return float(activation_probability(law, _number(1.0), gamma)) - probability
 
     return scale * float(np.exp(brentq(excess, np.log(1e-6), np.log(1e6))))
+
+
+def _number(value: float) -> Tensor:
+    # On the CPU even where models are sketched on the device "meta", which has no numbers.
+    return torch.tensor(value, dtype=torch.float64, device="cpu")

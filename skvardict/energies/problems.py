@@ -11,6 +11,7 @@ moments: rows that have converged leave the computation and stay as running sums
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -277,39 +278,61 @@ class LinearProblem(CodingProblem):
         kept._inherit(self, frozen_codes)
         return kept
 
-    def relative_gap(self, codes: Tensor) -> Gap:
+    def relative_gap(self, codes: Tensor, gradient: Tensor | None = None) -> Gap:
         """Return the duality gap of every row against its best dual point along the residual.
 
         The coupling is the squared error of further features ``sqrt(gamma d / l) e`` seen through atoms
-        ``sqrt(gamma d / l) I``, so one formula serves both. In the units of ``1/2 |r|^2 + lam |z|_1`` with
-        ``lam = alpha d / 2``, a dual feasible point is ``s r`` where ``s`` is the value in
-        ``[-lam / max_j c_j, lam / max_j c_j]`` nearest to ``r x / |r|^2``; ``c`` are the correlations of the
-        residual with the atoms (absolute values for signed codes).
+        ``sqrt(gamma d / l) I``, so one formula serves both. With ``r`` the residual of these features ``x``, all
+        scaled by ``sqrt(2 / d)``, the objective is ``1/2 |r|^2 + alpha |z|_1`` and a dual feasible point is ``s r``
+        where ``s`` is the value in ``[-alpha / max_j c_j, alpha / max_j c_j]`` nearest to ``r x / |r|^2``; ``c`` are
+        the correlations of the residual with the atoms (absolute values for signed codes).
+
+        With `gradient` = ``z H - B`` given, all is computed from it, at a fraction of the cost; the rounding error is
+        then relative to ``|x|^2`` instead of ``|r|^2``, so do it in double precision.
         """
         if self.couples_rows:
             super().relative_gap(codes)
-        n_features = self.components.shape[-1]
-        X = self._left(self.X)
-        residual = X - self.decode(codes)
-        correlation = residual @ self.components.mT
-        residual_sq = residual.square().sum(-1)
-        along = (residual * X).sum(-1)
+        if gradient is None:
+            residual_sq, along, gradient = self._residual_products(codes)
+        else:
+            norm_sq = 2 * self._left(self.constant)
+            projection = torch.einsum("...j,...j->...", self._left(self.linear), codes)
+            residual_sq = norm_sq - projection + torch.einsum("...j,...j->...", codes, gradient)
+            along = norm_sq - projection
+        alpha = self.penalties.alpha
+        tiny = torch.finfo(codes.dtype).tiny
+        steepest = -gradient.amin(-1) if self.penalties.positive else gradient.abs().amax(-1)
+        limit = alpha / steepest.clamp_min(tiny)
+        scale = torch.minimum(along / residual_sq.clamp_min(tiny), limit).clamp_min(0)
+        primal = residual_sq / 2 + alpha * terms.l1_norm(codes)
+        dual = scale * along - scale.square() * residual_sq / 2
+        return Gap(primal - dual, primal)
+
+    @cached_property
+    def constant(self) -> Tensor:
+        """Reconstruction and coupling at the zero code, per row, shape (..., n)."""
+        value = torch.linalg.vector_norm(self.X, dim=-1).square() / self.X.shape[-1]
         if self.penalties.gamma > 0:
-            weight = self.penalties.gamma * n_features / codes.shape[-1]
+            assert self.prediction is not None
+            value = value + self.penalties.gamma * self.prediction.square().mean(-1)
+        return value
+
+    def _residual_products(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return ``|r|^2``, ``r x`` and ``-c`` of :meth:`relative_gap`."""
+        X, unit = self._left(self.X), 2 / self.components.shape[-1]
+        residual = X - self.decode(codes)
+        gradient = residual @ (-unit * self.components.mT)
+        residual_sq = unit * residual.square().sum(-1)
+        along = unit * (residual * X).sum(-1)
+        if self.penalties.gamma > 0:
+            weight = 2 * self.penalties.gamma / codes.shape[-1]
             assert self.prediction is not None
             prediction = self._left(self.prediction)
             shortfall = prediction - codes
-            correlation = torch.add(correlation, shortfall, alpha=weight)
+            gradient = torch.sub(gradient, shortfall, alpha=weight)
             residual_sq = residual_sq + weight * shortfall.square().sum(-1)
             along = along + weight * (shortfall * prediction).sum(-1)
-        lam = self.penalties.alpha * n_features / 2
-        tiny = torch.finfo(codes.dtype).tiny
-        steepest = (correlation if self.penalties.positive else correlation.abs()).amax(-1)
-        limit = lam / steepest.clamp_min(tiny)
-        scale = torch.minimum(along / residual_sq.clamp_min(tiny), limit).clamp_min(0)
-        primal = residual_sq / 2 + lam * terms.l1_norm(codes)
-        dual = scale * along - scale.square() * residual_sq / 2
-        return Gap((primal - dual) * (2 / n_features), primal * (2 / n_features))
+        return residual_sq, along, gradient
 
     def _left(self, rows: Tensor) -> Tensor:
         return rows if self._rows is None else rows.index_select(0, self._rows)

@@ -1,6 +1,7 @@
 """Estimators: thin shells that assemble networks, objective and loop."""
 
 from skvardict.estimators._encode import alpha_max, sparse_encode
+from skvardict.estimators._files import load
 from skvardict.estimators.dictionary import (
     StandardDictionaryLearning,
     VarianceDictionaryLearning,
@@ -16,5 +17,6 @@ __all__ = [
     "VarianceDictionaryLearning",
     "WeightDecayDictionaryLearning",
     "alpha_max",
+    "load",
     "sparse_encode",
 ]

@@ -1,7 +1,12 @@
 """What all estimators share: from rows to a trained session, from rows to codes, and fitted state as arrays."""
 
+import os
 import warnings
 from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from numbers import Integral
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -13,18 +18,29 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skvardict._sklearn import CallbackSupportMixin, _fit_context, epoch_hooks
-from skvardict._utils.batches import RowReader, Subset
+from skvardict._utils.batches import MappedPages, RowReader, Subset, batch_bounds
 from skvardict._utils.device import resolve_device
 from skvardict._utils.messages import say
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict._utils.rows import check_columns, check_rows, float_dtype
+from skvardict._utils.streams import ChunkSource, StreamReader
+from skvardict.estimators._files import save
+from skvardict.estimators._identity import fit_identity
 from skvardict.metrics import r2
-from skvardict.training import Outcome, TrainingDivergedError, TrainingPlan, TrainingSession, train
+from skvardict.training import Checkpoint, Outcome, TrainingDivergedError, TrainingPlan, TrainingSession, train
+from skvardict.training.health import find_trouble
 from skvardict.training.history import describe_epoch
 from skvardict.training.session import to_numpy
 
 _ROWS_PER_CHUNK = 4096  # rows encoded at a time: bounds memory, whatever the number of rows
 _FEWEST_VALIDATION_ROWS = 20
+_LASTING_EPOCHS = 5  # what was wrong for so long is said during training, what is wrong at the end then
+# What helps against each kind of trouble, by name of the parameter.
+_ADVICE = {
+    "dead": {"alpha": "lower", "kl_weight": "lower", "beta": "raise", "learning_rate": "lower"},
+    "shrinking": {"beta": "raise", "atom_norm": "set", "weight_decay": "raise"},
+    "saturated": {"solver": "raise max_iter or tol of"},
+}
 _SHOWN = ("epoch", "energy", "validation_energy", "validation_r2", "sparsity", "n_dead", "seconds")
 
 # Modules rebuilt from `params_`, per estimator; outside the instance, so that nothing live is pickled or cloned.
@@ -67,7 +83,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         """Set first parameters that depend on the data; called once, before training."""
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, X_val=None):
+    def fit(self, X, y=None, X_val=None, checkpoint=None, checkpoint_every=1):
         """Learn decoder and encoder from the rows of `X`.
 
         Parameters
@@ -77,6 +93,12 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         y : ignored
         X_val : array-like or Tensor of shape (n_validation, n_features), optional
             Rows on which the best epoch is chosen; by default a part of `X`, if `early_stopping`.
+        checkpoint : path, optional
+            A file that the state of the run is written to. Where it exists, the run goes on from it, and ends as if it
+            had never been stopped: bitwise, on a CPU with the same number of threads. The file before it is kept as
+            ``<checkpoint>.previous``.
+        checkpoint_every : int, default=1
+            Epochs between two writes; the end of the run is always written.
 
         Returns
         -------
@@ -86,6 +108,8 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         ------
         ValueError
             If `X` has fewer than two rows, or is not a 2-D array of finite real numbers.
+        CheckpointMismatchError
+            If `checkpoint` belongs to other data, parameters or versions; the message says which.
         TrainingDivergedError
             If a loss becomes NaN or infinite. What was fitted before, or the last good epoch, is kept.
         """
@@ -96,9 +120,75 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                 f"{type(self).__name__} expects at least 2 rows, but X has n_samples=1. "
                 "Standard deviations of codes need several rows."
             )
-        session, reader = self._open_session(X, continued=continued)
+        X_val = None if X_val is None else check_columns(self, X_val)
+        seed, saved = draw_seed(self.random_state), None
+        if checkpoint is not None:
+            saved = self._open_checkpoint(checkpoint, checkpoint_every, X, X_val, seed, continued=continued)
+            seed = saved.seed
+        session, reader = self._open_session(X, continued=continued, seed=seed)
         rows, validation = self._split(reader, X_val, session.generator)
-        plan = TrainingPlan(
+        self._warn_about_scale(reader)
+        self._run(session, self._plan(), rows, validation, X, y, saved)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_stream(self, chunks, *, X_val=None, buffer_rows=10_000, checkpoint=None, checkpoint_every=1):
+        """Learn from rows that come in chunks and never are in memory together.
+
+        Every epoch reads the stream once. Rows go through a buffer of `buffer_rows`, from which batches are drawn at
+        random: the larger it is, the better rows from distant chunks are mixed. No rows are held out.
+
+        Parameters
+        ----------
+        chunks : iterable of arrays or Tensors of shape (n_rows, n_features), or callable
+            An iterable that can be read again (a list, an object with ``__iter__``), or a function that returns a new
+            iterator for every epoch. A generator can be read once and needs ``max_iter=1``. Chunks may differ in size.
+        X_val : array-like or Tensor of shape (n_validation, n_features), optional
+            Rows on which the best epoch is chosen.
+        buffer_rows : int, default=10000
+            Rows held in memory; at least two batches are.
+        checkpoint, checkpoint_every
+            As in :meth:`fit`. That a stream is the same as before is checked on its first chunk only.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If a chunk is not a 2-D array of finite real numbers with the features of the first (the message says which
+            chunk and rows), or if a stream that can be read once is to last several epochs.
+        """
+        source = ChunkSource(chunks)
+        if self.max_iter > 1 and not source.is_repeatable:
+            raise ValueError(
+                f"{type(self).__name__}.fit_stream got an iterator, which can be read once, but "
+                f"max_iter={self.max_iter} epochs read the stream as often. Pass a list, a function that returns a new "
+                "iterator, or max_iter=1."
+            )
+        if not isinstance(buffer_rows, Integral) or buffer_rows < 1:
+            raise ValueError(f"buffer_rows expects a whole number of rows, at least 1, but got {buffer_rows!r}.")
+        continued = self.warm_start and hasattr(self, "_train_state")
+        first = check_rows(self, source.first(), reset=not continued)
+        X_val = None if X_val is None else check_columns(self, X_val)
+        seed, saved = draw_seed(self.random_state), None
+        if checkpoint is not None:
+            saved = self._open_checkpoint(checkpoint, checkpoint_every, first, X_val, seed, continued=continued)
+            seed = saved.seed
+        session, reader = self._open_session(first, continued=continued, seed=seed, batch_rows=self.batch_size)
+        self._warn_about_scale(reader)
+        validation = None if X_val is None else RowReader(X_val, reader.device, reader.dtype, "X_val")
+
+        def check(chunk):
+            return check_rows(self, chunk, reset=False)
+
+        rows = StreamReader(source, check, reader.device, _torch_dtype(first), int(buffer_rows))
+        self._run(session, self._plan(), rows, validation, None, None, saved)
+        return self
+
+    def _plan(self) -> TrainingPlan:
+        return TrainingPlan(
             self.batch_size,
             self.max_iter,
             self.early_stopping,
@@ -106,9 +196,6 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             self.tol,
             self.learning_rate_decay,
         )
-        self._warn_about_scale(reader)
-        self._run(session, plan, rows, validation, X, y)
-        return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
@@ -127,24 +214,28 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         """
         continued = hasattr(self, "_train_state")
         X = check_rows(self, X, reset=not continued)
-        session, reader = self._open_session(X, continued=continued)
+        session, reader = self._open_session(X, continued=continued, seed=draw_seed(self.random_state))
         plan = TrainingPlan(self.batch_size, 1, False, learning_rate_decay=self.learning_rate_decay)
         self._run(session, plan, reader, None, X, y)
         return self
 
-    def transform(self, X):
+    def transform(self, X, out=None):
         """Return the codes of the rows of `X`; deterministic, and row by row.
+
+        Rows are read in chunks: with a memory map as `X` and another as `out`, memory does not grow with their number.
 
         Parameters
         ----------
         X : array-like or Tensor of shape (n_samples, n_features)
+        out : ndarray, memory map or Tensor of shape (n_samples, n_components), optional
+            Where the codes are written; of the kind of `X`. It is returned.
 
         Returns
         -------
         codes : ndarray or Tensor of shape (n_samples, n_components)
         """
         check_is_fitted(self)
-        return self._encode(check_rows(self, X, reset=False)).codes
+        return self._encode(check_rows(self, X, reset=False), out).codes
 
     def encode(self, X) -> Encoding:
         """Return codes together with the solver's iterations and convergence per row.
@@ -213,6 +304,19 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                 raise ValueError(f"y has {target.shape[0]} rows, but X has {X.shape[0]}. Pass one target per row.")
         return float(r2(target, self._decode(self._encode(X).codes)))
 
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the fitted estimator to a file without code in it; :func:`skvardict.load` reads it.
+
+        The file holds parameters, weights, history, feature names, training state (so that `partial_fit` and
+        `warm_start` go on) and versions, as safetensors and JSON, with a checksum. It is written whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+            Builders of decoders or encoders are not part of the file; pass them to ``load``.
+        """
+        save(self, path)
+
     @property
     def components_(self) -> np.ndarray:
         """Atoms as rows, (n_components, n_features); for a decoder with hidden layers, its response to unit codes.
@@ -254,10 +358,22 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         tags.transformer_tags.preserves_dtype = ["float32", "float64"]
         return tags
 
-    def _open_session(self, X, *, continued: bool) -> tuple[TrainingSession, RowReader]:
+    def _open_checkpoint(self, path, every, X, X_val, seed: int, *, continued: bool) -> Checkpoint:
+        if not isinstance(every, Integral) or every < 1:
+            raise ValueError(f"checkpoint_every expects a whole number of epochs, at least 1, but got {every!r}.")
+        start = self._train_state if continued else None
+        identity = fit_identity(self, X, X_val, resolve_device(self.device, X), start)
+        saved = Checkpoint(path, int(every), identity, seed)
+        if saved.resumed_epoch:
+            say(f"[{type(self).__name__}] resumed after epoch {saved.resumed_epoch} from {path}")
+        return saved
+
+    def _open_session(
+        self, X, *, continued: bool, seed: int, batch_rows: int | None = None
+    ) -> tuple[TrainingSession, RowReader]:
         device, dtype = resolve_device(self.device, X), _torch_dtype(X)
-        generator = make_generator(draw_seed(self.random_state))
-        batch_rows = min(self.batch_size, X.shape[0])
+        generator = make_generator(seed)
+        batch_rows = min(self.batch_size, X.shape[0]) if batch_rows is None else batch_rows
         objective = self._build_objective(X.shape[1], batch_rows, generator)
         for module in objective.modules().values():
             module.to(device=device, dtype=dtype)
@@ -273,8 +389,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     def _split(self, reader: RowReader, X_val, generator: torch.Generator):
         """Return training and validation rows."""
         if X_val is not None:
-            X_val = check_columns(self, X_val)
-            return reader, RowReader(X_val, reader.device, reader.dtype)
+            return reader, RowReader(X_val, reader.device, reader.dtype, "X_val")
         n_held_out = round(self.validation_fraction * len(reader)) if self.early_stopping else 0
         if n_held_out < _FEWEST_VALIDATION_ROWS:
             return reader, None
@@ -282,17 +397,21 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         held_out, rest = order[:n_held_out].sort().values, order[n_held_out:].sort().values
         return Subset(reader, rest), Subset(reader, held_out)
 
-    def _run(self, session: TrainingSession, plan: TrainingPlan, rows, validation, X, y) -> None:
+    def _run(self, session: TrainingSession, plan: TrainingPlan, rows, validation, X, y, checkpoint=None) -> None:
         after_epoch, after_fit = epoch_hooks(self, X, y, plan.max_epochs)
 
+        warned = {finding.kind for finding in find_trouble(session.history, self._n_features_out)}
+
         def on_epoch(session: TrainingSession) -> bool:
+            self._warn_about_trouble(session, warned, _LASTING_EPOCHS)
             if self.verbose:
                 say(f"[{type(self).__name__}] {describe_epoch(session.history, _SHOWN)}")
             return after_epoch()
 
-        outcome = train(session, plan, rows, validation, on_epoch)
+        outcome = train(session, plan, rows, validation, on_epoch, checkpoint)
         if outcome.diverged is None or outcome.n_new_epochs > 0:
             self._store(session, outcome)
+        self._warn_about_trouble(session, warned, n_epochs=1)
         after_fit()
         self._report(session, outcome)
 
@@ -302,6 +421,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         self.n_iter_ = max(session.n_epochs, 1)
         self.n_steps_ = session.n_steps
         self.best_epoch_ = outcome.best_epoch
+        self.resumed_epoch_ = outcome.resumed_epoch
         self.n_dead_ = int(session.history["n_dead"][-1]) if session.history else 0
         self._train_state = session.to_arrays()
 
@@ -330,6 +450,28 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                 UserWarning,
                 stacklevel=4,
             )
+
+    def _warn_about_trouble(self, session: TrainingSession, warned: set[str], n_epochs: int) -> None:
+        """Warn, once per kind, of what was wrong in each of the last epochs."""
+        for kind, numbers in find_trouble(session.history, self._n_features_out, n_epochs):
+            if kind not in warned:
+                warned.add(kind)
+                warnings.warn(
+                    f"{type(self).__name__}: in epoch {session.n_epochs}, {numbers}. {self._advice(kind)}",
+                    ConvergenceWarning if kind == "saturated" else UserWarning,
+                    stacklevel=5,
+                )
+
+    def _advice(self, kind: str) -> str:
+        """Return what to change, by the parameters that this estimator has."""
+        parameters = self.get_params(deep=False)
+        changes = [
+            f"{verb} {name} (now {parameters[name]!r})"
+            for name, verb in _ADVICE[kind].items()
+            if name in parameters and not (verb == "set" and parameters[name] is not None)
+        ]
+        text = " or ".join(changes) or "standardise X"
+        return f"{text[0].upper()}{text[1:]}."
 
     def _warn_about_scale(self, reader: RowReader) -> None:
         mean_square = float(reader.slice(0, min(len(reader), _ROWS_PER_CHUNK)).square().mean())
@@ -367,21 +509,21 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     def _encode_block(self, objective, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return codes, iterations and convergence (None: no solver ran) of a block of rows."""
 
-    def _encode(self, X) -> Encoding:
+    def _encode(self, X, out=None) -> Encoding:
         device, dtype = resolve_device(self.device, X), _torch_dtype(X)
         objective = self._objective(device, dtype)
-        as_tensor = isinstance(X, Tensor)
-        home = device if as_tensor else torch.device("cpu")
-        codes = torch.empty(X.shape[0], self._n_features_out, dtype=dtype, device=home)
-        n_iter = torch.zeros(X.shape[0], dtype=torch.int64, device=home)
-        converged = torch.ones(X.shape[0], dtype=torch.bool, device=home)
-        with torch.no_grad():
-            for start, rows in RowReader(X, device, dtype).slices(_ROWS_PER_CHUNK):
-                block = slice(start, start + len(rows))
-                block_codes, block_n_iter, block_converged = self._encode_block(objective, rows)
-                codes[block] = block_codes
-                if block_n_iter is not None and block_converged is not None:
-                    n_iter[block], converged[block] = block_n_iter, block_converged
+        codes = _new_rows(X, self._n_features_out, dtype) if out is None else _check_out(self, X, out)
+        n_iter, converged = _new_rows(X, None, torch.int64), _new_rows(X, None, torch.bool)
+        n_iter[:], converged[:] = 0, True
+        pages = MappedPages(codes)
+        reader = RowReader(X, device, dtype)
+        for rows, (part, part_n_iter, part_converged) in _in_chunks(
+            self, reader, lambda block: self._encode_block(objective, block)
+        ):
+            codes[rows] = _like(codes, part)
+            pages.count(part.nbytes)
+            if part_n_iter is not None and part_converged is not None:
+                n_iter[rows], converged[rows] = _like(n_iter, part_n_iter), _like(converged, part_converged)
         n_unconverged = int((~converged).sum())
         if n_unconverged:
             warnings.warn(
@@ -390,18 +532,76 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        return Encoding(*(part if as_tensor else part.numpy() for part in (codes, n_iter, converged)))
+        return Encoding(codes, n_iter, converged)
 
     def _decode(self, codes):
         device, dtype = resolve_device(self.device, codes), _torch_dtype(codes)
         decoder = self._objective(device, dtype).decoder
-        as_tensor = isinstance(codes, Tensor)
-        home = device if as_tensor else torch.device("cpu")
-        X = torch.empty(codes.shape[0], self.n_features_in_, dtype=dtype, device=home)
-        with torch.no_grad():
-            for start, rows in RowReader(codes, device, dtype).slices(_ROWS_PER_CHUNK):
-                X[start : start + len(rows)] = decoder(rows)
-        return X if as_tensor else X.numpy()
+        X = _new_rows(codes, self.n_features_in_, dtype)
+        for rows, part in _in_chunks(self, RowReader(codes, device, dtype, "codes"), decoder):
+            X[rows] = _like(X, part)
+        return X
+
+
+def _in_chunks(estimator, reader: RowReader, compute: Callable[[Tensor], Any]) -> Iterator[tuple[slice, Any]]:
+    """Yield ``(rows, compute(those rows))`` over all rows; where a GPU's memory does not suffice, in smaller chunks."""
+    bounds = batch_bounds(len(reader), _ROWS_PER_CHUNK)
+    chunks = deque(slice(*pair) for pair in pairwise(bounds))
+    limit = _ROWS_PER_CHUNK
+    while chunks:
+        rows = chunks.popleft()
+        n_rows = rows.stop - rows.start
+        if n_rows > limit:
+            middle = rows.start + n_rows // 2
+            chunks.extendleft([slice(middle, rows.stop), slice(rows.start, middle)])
+            continue
+        try:
+            with torch.no_grad():
+                result = compute(reader.slice(rows.start, rows.stop))
+        except torch.OutOfMemoryError:
+            if n_rows == 1:
+                raise
+            if limit == _ROWS_PER_CHUNK:
+                warnings.warn(
+                    f"{type(estimator).__name__}: no memory on {reader.device} for chunks of {n_rows} rows; going on "
+                    "with smaller ones. Free memory there, or use device='cpu'.",
+                    UserWarning,
+                    stacklevel=4,
+                )
+            limit = n_rows // 2
+            chunks.appendleft(rows)
+            continue
+        yield rows, result
+
+
+def _new_rows(like, n_columns: int | None, dtype: torch.dtype):
+    """Return uninitialised rows, as many as `like` has and in its kind of container."""
+    shape = (like.shape[0],) if n_columns is None else (like.shape[0], n_columns)
+    if isinstance(like, Tensor):
+        return torch.empty(shape, dtype=dtype, device=like.device)
+    return torch.empty(shape, dtype=dtype).numpy()
+
+
+def _like(container, part: Tensor):
+    """Return `part` in the kind of `container`."""
+    return part if isinstance(container, Tensor) else part.cpu().numpy()
+
+
+def _check_out(estimator, X, out):
+    expected = (X.shape[0], estimator._n_features_out)
+    same_kind = isinstance(out, Tensor) == isinstance(X, Tensor) and isinstance(out, Tensor | np.ndarray)
+    if not same_kind or tuple(out.shape) != expected:
+        kind = "a tensor" if isinstance(X, Tensor) else "an array"
+        raise ValueError(
+            f"{type(estimator).__name__}.transform expects out to be {kind} of shape {expected}, but got "
+            f"{type(out).__name__} of shape {getattr(out, 'shape', None)}."
+        )
+    if isinstance(out, np.ndarray) and not (out.flags.writeable and out.dtype.kind == "f"):
+        raise ValueError(
+            f"{type(estimator).__name__}.transform cannot write codes into out, an array of {out.dtype} that is "
+            f"{'' if out.flags.writeable else 'not '}writeable. Pass a writeable array of floating point numbers."
+        )
+    return out
 
 
 def _torch_dtype(X) -> torch.dtype:

@@ -11,7 +11,7 @@ from torch import Tensor
 from skvardict._utils.batches import RowReader
 from skvardict._utils.rows import float_dtype
 from skvardict.energies import LinearProblem, Penalties
-from skvardict.solvers import FISTA
+from skvardict.solvers import FISTA, ActiveSetADMM
 
 _ROWS_PER_CHUNK = 2500  # codes, momentum and gradients of a chunk stay in the processor's cache
 
@@ -19,8 +19,9 @@ _ROWS_PER_CHUNK = 2500  # codes, momentum and gradients of a chunk stay in the p
 def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_000):
     """Return the sparse codes of the rows of `X` in a fixed dictionary.
 
-    Minimises ``1/d |x - z W|^2 + alpha |z|_1`` per row, over ``z >= 0`` if `positive`, by FISTA with adaptive
-    restart, until the duality gap of the row is at most ``tol`` times its objective.
+    Minimises ``1/d |x - z W|^2 + alpha |z|_1`` per row, over ``z >= 0`` if `positive`, until the duality gap of the
+    row is at most ``tol`` times its objective. ADMM finds the support of each row, normal equations the code on it,
+    FISTA with adaptive restart what resists (:class:`skvardict.solvers.ActiveSetADMM`).
 
     Parameters
     ----------
@@ -33,8 +34,8 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
     positive : bool, default=True
         Whether codes are non-negative.
     tol : float, default=1e-4
-        Relative duality gap at which a row has converged. Below 1e-5, pass float64: single precision cannot
-        tell such gaps from rounding.
+        Relative duality gap at which a row has converged. The solution is computed in double precision and
+        rounded to the type of `X`; codes that are to keep a gap below 1e-5 need float64 input.
     max_iter : int, default=10000
         Iterations after which a row is given up, with a warning.
 
@@ -50,7 +51,8 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
 
     References
     ----------
-    Beck & Teboulle (2009), eq. 4.1-4.3; O'Donoghue & Candes (2015), section 3.2 (gradient restart).
+    Boyd et al. (2011), section 6.4 (ADMM); Hintermueller, Ito & Kunisch (2002) (primal-dual active set);
+    O'Donoghue & Candes (2015), section 3.2 (gradient restart).
 
     Examples
     --------
@@ -65,11 +67,14 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
         raise ValueError(f"sparse_encode expects alpha >= 0, but got {alpha!r}.")
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
     dtype = torch.float64 if float_dtype(X) in (np.float64, torch.float64) else torch.float32
-    atoms = torch.as_tensor(components).to(device=device, dtype=dtype)
-    solver = FISTA(max_iter=max_iter, tol=tol, restart=True, criterion="gap", check_every=10)
+    atoms = torch.as_tensor(components).to(device=device, dtype=torch.float64)
+    if alpha > 0:
+        solver = ActiveSetADMM(max_iter, tol)
+    else:  # no L1 term, no supports to find
+        solver = FISTA(max_iter=max_iter, tol=tol, restart=True, criterion="gap", check_every=10)
     codes = torch.empty(X.shape[0], atoms.shape[0], dtype=dtype, device=device)
     n_unconverged = 0
-    for start, rows in RowReader(X, device, dtype).slices(_ROWS_PER_CHUNK):
+    for start, rows in RowReader(X, device, torch.float64).slices(_ROWS_PER_CHUNK):
         problem = LinearProblem(rows, atoms, Penalties(alpha, positive))
         result = solver.solve(problem, rows.new_zeros(len(rows), atoms.shape[0]))
         codes[start : start + len(rows)] = result.codes
@@ -77,8 +82,7 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
     if n_unconverged:
         warnings.warn(
             f"sparse_encode: {n_unconverged} of {len(codes)} rows did not reach a relative duality gap of "
-            f"{tol} within {max_iter} iterations. Raise max_iter or tol"
-            + ("." if dtype == torch.float64 else ", or pass float64."),
+            f"{tol} within {max_iter} iterations. Raise max_iter or tol.",
             ConvergenceWarning,
             stacklevel=2,
         )

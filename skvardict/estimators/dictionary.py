@@ -229,7 +229,7 @@ class _DictionaryCoder(SparseCoder):
 class VarianceDictionaryLearning(_DictionaryCoder):
     """Sparse coding whose energy keeps the standard deviation of every code component above a floor.
 
-    Codes of a batch minimise
+    Codes of a batch minimise::
 
         sum_i 1/d |x_i - D(z_i)|^2 + beta sum_j [(T - s_j)_+]^2 + gamma sum_i 1/l |z_i - E(x_i)|^2 + alpha sum_i |z_i|_1
 
@@ -413,7 +413,7 @@ class VarianceDictionaryLearning(_DictionaryCoder):
 class StandardDictionaryLearning(_DictionaryCoder):
     """Sparse coding with atoms of fixed norm, and an encoder that learns to predict the codes.
 
-    Codes of a row minimise
+    Codes of a row minimise::
 
         1/d |x - D(z)|^2 + gamma 1/l |z - E(x)|^2 + alpha |z|_1
 
@@ -588,7 +588,7 @@ class StandardDictionaryLearning(_DictionaryCoder):
 class WeightDecayDictionaryLearning(_DictionaryCoder):
     """Sparse coding with weight decay on the decoder, and an encoder that learns to predict the codes.
 
-    Codes of a row minimise
+    Codes of a row minimise::
 
         1/d |x - D(z)|^2 + gamma 1/l |z - E(x)|^2 + alpha |z|_1
 

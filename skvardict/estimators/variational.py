@@ -229,7 +229,7 @@ class _VariationalCoder(SparseCoder):
 
     def _store(self, session, outcome) -> None:
         super()._store(session, outcome)
-        self._noise_seed = session.generator.initial_seed()
+        self.noise_seed_ = session.generator.initial_seed()
 
     def _kl_weights(self) -> dict[str, float]:
         return {"kl": self.kl_weight}
@@ -325,7 +325,7 @@ class _VariationalCoder(SparseCoder):
     def _best_codes(self, objective, X: Tensor) -> Tensor:
         posterior = objective.latent.posterior(objective.encoder(X))
         # One bank of noise for all rows and calls: codes are deterministic, and rows independent.
-        generator = make_generator(self._noise_seed, X.device)
+        generator = make_generator(self.noise_seed_, X.device)
         noise = objective.latent.shared_noise(posterior, self.n_draws, generator)
         return objective.best_codes(X, posterior, noise)
 
@@ -423,6 +423,8 @@ class SparseVAE(_VariationalCoder):
         Epochs run, epoch of the kept state, optimiser steps.
     n_dead_ : int
         Components whose draws were all zero in the last epoch.
+    noise_seed_ : int
+        Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.
     decoder_, encoder_ : Module
         Rebuilt from `params_` on access.
     n_features_in_, feature_names_in_
@@ -697,6 +699,8 @@ class ThresholdedVSC(_SparseVariationalCoder):
         Epochs run, epoch of the kept state, optimiser steps.
     n_dead_ : int
         Components whose draws were all zero in the last epoch.
+    noise_seed_ : int
+        Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.
     decoder_, encoder_ : Module
         Rebuilt from `params_` on access.
     n_features_in_, feature_names_in_
@@ -939,6 +943,8 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
         Epochs run, epoch of the kept state, optimiser steps.
     n_dead_ : int
         Components whose draws were all zero in the last epoch.
+    noise_seed_ : int
+        Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.
     decoder_, encoder_ : Module
         Rebuilt from `params_` on access.
     n_features_in_, feature_names_in_

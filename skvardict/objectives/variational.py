@@ -180,7 +180,7 @@ class VariationalObjective:
             return {
                 "energy": energy,
                 **means,
-                "l1": float(sums["l1"]) / float(sums["n_codes"]),
+                "draw_l1": float(sums["draw_l1"]) / float(sums["n_codes"]),
                 "sparsity": sparsity,
                 "n_dead": int((n_active == 0).sum()),
                 "noise_warmup": self.anneal.noise,
@@ -275,7 +275,7 @@ class VariationalObjective:
             "n_codes": error.new_tensor(len(flat)),
             "reconstruction": error.detach().sum(),
             **{name: value.detach().sum() for name, value in terms.items()},
-            "l1": flat.abs().sum(),
+            "draw_l1": flat.abs().sum(),
             "n_active": torch.count_nonzero(flat, dim=0),
         }
 

@@ -33,7 +33,7 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         What is subtracted and divided by; `scale_` is 1.0 where the data of the fit are constant.
     n_features_in_ : int
         Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where `fit` got a data frame with string columns.
 
     Notes

@@ -1,7 +1,8 @@
 """Iterative inference. A solver holds settings only; it is handed a problem and a start, and returns a result."""
 
 from skvardict.solvers._result import SolverResult
+from skvardict.solvers.active_set import ActiveSetADMM
 from skvardict.solvers.fista import FISTA
 from skvardict.solvers.ista import ISTA
 
-__all__ = ["FISTA", "ISTA", "SolverResult"]
+__all__ = ["FISTA", "ISTA", "ActiveSetADMM", "SolverResult"]

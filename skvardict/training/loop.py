@@ -12,11 +12,14 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from skvardict._utils.batches import RowReader, Subset, batch_bounds, shuffled_batches
+from skvardict._utils.batches import RowReader, Subset
+from skvardict._utils.streams import StreamReader
+from skvardict.training.checkpoint import Checkpoint
 from skvardict.training.history import EarlyStopping, append_epoch
 from skvardict.training.session import TrainingPlan, TrainingSession
 
 Rows = RowReader | Subset
+TrainingRows = Rows | StreamReader
 
 
 class TrainingDivergedError(ArithmeticError):
@@ -37,7 +40,11 @@ class Outcome:
     diverged : str or None
         Where the loss became non-finite. `params` and the session then hold the last good epoch.
     n_new_epochs : int
-        Complete epochs of this run.
+        Complete epochs of this run, those before it was resumed included.
+    is_finished : bool
+        Whether the run came to its end, and a checkpoint of it needs no continuation.
+    resumed_epoch : int
+        Epoch of the checkpoint that the run continued from; 0 where it began anew.
     """
 
     params: dict[str, Tensor]
@@ -46,14 +53,17 @@ class Outcome:
     stopped_early: bool = False
     interrupted: bool = False
     diverged: str | None = None
+    is_finished: bool = False
+    resumed_epoch: int = 0
 
 
 def train(
     session: TrainingSession,
     plan: TrainingPlan,
-    rows: Rows,
+    rows: TrainingRows,
     validation: Rows | None = None,
     on_epoch: Callable[[TrainingSession], bool] = lambda session: False,
+    checkpoint: Checkpoint | None = None,
 ) -> Outcome:
     """Run up to ``plan.max_epochs`` epochs.
 
@@ -68,6 +78,8 @@ def train(
         Rows on which the best epoch is chosen.
     on_epoch : callable
         Called after every epoch; a true result ends the run.
+    checkpoint : Checkpoint or None
+        Continued where it holds a state, and written as the run goes on.
 
     Returns
     -------
@@ -75,12 +87,13 @@ def train(
     """
     patience = EarlyStopping(plan.n_iter_no_change, plan.tol)
     outcome = Outcome(session.snapshot(), session.n_epochs)
-    if validation is not None and session.n_epochs > 0:
+    resumed = checkpoint is not None and checkpoint.restore(session, patience, outcome)
+    if validation is not None and session.n_epochs > 0 and not resumed:
         # A continued run competes with what it starts from.
         patience.update(_evaluate(session, validation, plan.batch_size)["validation_energy"])
     last_good = session.to_arrays()
     try:
-        for _ in range(plan.max_epochs):
+        while not outcome.is_finished:
             outcome.diverged = _run_epoch(session, plan, rows, validation)
             if outcome.diverged is not None:
                 session.load_arrays(last_good)
@@ -89,11 +102,13 @@ def train(
             last_good = session.to_arrays()
             if validation is None or patience.update(session.history["validation_energy"][-1]):
                 outcome.params, outcome.best_epoch = session.snapshot(), session.n_epochs
-            if on_epoch(session):
-                break
-            if validation is not None and plan.early_stopping and patience.is_exhausted:
-                outcome.stopped_early = True
-                break
+            stops = on_epoch(session)
+            outcome.stopped_early = (
+                not stops and validation is not None and plan.early_stopping and patience.is_exhausted
+            )
+            outcome.is_finished = stops or outcome.stopped_early or outcome.n_new_epochs >= plan.max_epochs
+            if checkpoint is not None and checkpoint.is_due(outcome):
+                checkpoint.save(last_good, session.history, patience, outcome)
     except KeyboardInterrupt:
         outcome.interrupted = True
         if outcome.n_new_epochs == 0:  # better a state trained on half an epoch than none
@@ -101,15 +116,16 @@ def train(
     return outcome
 
 
-def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: Rows, validation: Rows | None) -> str | None:
+def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: TrainingRows, validation: Rows | None) -> str | None:
     """Train one epoch and record it; return where the loss became non-finite, or None."""
     begin = perf_counter()
     session.set_learning_rates(plan)
     sums: dict[str, Tensor] = {}
-    n_batches = len(batch_bounds(len(rows), plan.batch_size)) - 1
-    for index, batch in enumerate(shuffled_batches(rows, plan.batch_size, session.generator)):
-        session.advance(index / n_batches)
+    n_rows, n_expected = 0, _rows_per_epoch(session, rows)
+    for index, batch in enumerate(rows.shuffled(plan.batch_size, session.generator)):
+        session.advance(min(n_rows / n_expected, 1.0) if n_expected else 0.0)
         losses = _step(session, batch, sums)
+        n_rows += len(batch)
         # On a GPU asking would wait for every batch; the sums of the epoch carry a NaN just as well.
         if batch.device.type == "cpu" and not all(isfinite(loss.detach()) for loss in losses.values()):
             return _divergence(session, index, losses)
@@ -119,9 +135,14 @@ def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: Rows, validat
     session.n_epochs += 1
     if validation is not None:
         entries |= _evaluate(session, validation, plan.batch_size)
-    entries |= {"seconds": perf_counter() - begin}
+    entries |= {"decoder_norm": session.decoder_norm(), "n_rows": n_rows, "seconds": perf_counter() - begin}
     append_epoch(session.history, {"epoch": session.n_epochs, **entries})
     return None
+
+
+def _rows_per_epoch(session: TrainingSession, rows: TrainingRows) -> float:
+    """Return the rows of an epoch; 0 for a stream in its first pass, which nobody can know."""
+    return len(rows) or session.history.get("n_rows", [0])[-1]
 
 
 def _step(session: TrainingSession, batch: Tensor, sums: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -87,6 +87,13 @@ class TrainingSession:
             if group.get("max_grad_norm") is not None:
                 torch.nn.utils.clip_grad_norm_(group["params"], group["max_grad_norm"])
 
+    def decoder_norm(self) -> float:
+        """Return the norm of all weights of the decoder together."""
+        norms = [
+            torch.linalg.vector_norm(weights.detach()) for weights in self.objective.modules()["decoder"].parameters()
+        ]
+        return float(torch.stack(norms).square().sum().sqrt())
+
     def snapshot(self) -> dict[str, Tensor]:
         """Return a copy of all parameters, on their device."""
         return {name: tensor.detach().clone() for name, tensor in self._named_tensors()}
@@ -109,7 +116,14 @@ class TrainingSession:
         return arrays
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Continue from what :meth:`to_arrays` returned."""
+        """Continue from what :meth:`to_arrays` returned.
+
+        Raises
+        ------
+        ValueError
+            If the arrays belong to a model of other shapes.
+        """
+        self._check_arrays(arrays)
         params = {
             name.removeprefix("params."): torch.from_numpy(np.array(array))
             for name, array in arrays.items()
@@ -124,6 +138,23 @@ class TrainingSession:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         self.generator.set_state(torch.from_numpy(np.array(arrays["generator"])))
         self.n_epochs, self.n_steps = (int(value) for value in arrays["counters"])
+
+    def _check_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        expected = {f"params.{name}": (tuple(tensor.shape),) for name, tensor in self._named_tensors()}
+        stepped = [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
+        expected |= {"generator": (tuple(self.generator.get_state().shape),), "counters": ((2,),)}
+        missing = expected.keys() - arrays.keys()
+        if missing:
+            raise ValueError(f"The training state lacks {sorted(missing)}; it belongs to another model. Fit anew.")
+        for name, array in arrays.items():
+            index = name.split(".")[1] if name.startswith("optimizer.") and name.count(".") == 2 else ""
+            moments = ((), tuple(stepped[int(index)].shape)) if index.isdecimal() and int(index) < len(stepped) else ()
+            shapes = expected.get(name, moments)
+            if array.shape not in shapes:
+                raise ValueError(
+                    f"The training state holds {name} of shape {array.shape}, but the model has "
+                    f"{' or '.join(map(str, shapes)) or 'nothing of this name'}. It belongs to another model. Fit anew."
+                )
 
     def _named_tensors(self):
         for part, module in self.objective.modules().items():

@@ -12,6 +12,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import estimator_checks as checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import skvardict
+import skvardict.training.loop as loop
 from skvardict import (
     SparseVAE,
     SpikeAndSlabVSC,
@@ -62,6 +64,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning"),
     pytest.mark.filterwarnings("ignore:X has feature names:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*the model has collapsed:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*components were never active:UserWarning"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning"),
 ]
 
@@ -137,6 +140,35 @@ def test_round_trips_keep_the_codes(fitted, X, tmp_path):
     copies = [pickle.loads(pickle.dumps(fitted)), copy.deepcopy(fitted), joblib.load(tmp_path / "model.joblib")]
     for other in copies:
         np.testing.assert_array_equal(other.transform(X), expected)
+
+
+def test_a_saved_file_keeps_codes_and_training_state(fitted, X, tmp_path):
+    fitted.save(tmp_path / "model")
+    other = skvardict.load(tmp_path / "model")
+    np.testing.assert_array_equal(other.transform(X), fitted.transform(X))
+    assert str(other.get_params()) == str(fitted.get_params())
+    other.partial_fit(X)
+    for name, array in copy.deepcopy(fitted).partial_fit(X).params_.items():
+        np.testing.assert_array_equal(other.params_[name], array)
+
+
+def test_a_stopped_fit_goes_on_bitwise_from_its_checkpoint(make, X, tmp_path, monkeypatch):
+    expected = make().fit(X)
+    original = loop._run_epoch
+
+    def run_epoch(session, *args):
+        if session.n_epochs == 2:
+            raise SystemExit
+        return original(session, *args)
+
+    monkeypatch.setattr(loop, "_run_epoch", run_epoch)
+    with pytest.raises(SystemExit):
+        make().fit(X, checkpoint=tmp_path / "run")
+    monkeypatch.undo()
+    model = make().fit(X, checkpoint=tmp_path / "run")
+    assert model.resumed_epoch_ == 2
+    for name, array in expected.params_.items():
+        np.testing.assert_array_equal(model.params_[name], array)
 
 
 def test_skops_round_trip_keeps_the_codes(fitted, X):

@@ -15,6 +15,7 @@ def X():
 
 @pytest.mark.parametrize("atom_norm", [1.0, 0.5])
 @pytest.mark.parametrize("decoder", ["linear", "mlp"])
+@pytest.mark.filterwarnings("ignore:.*solver did not converge:sklearn.exceptions.ConvergenceWarning")
 def test_every_row_of_the_decoder_keeps_its_norm(X, decoder, atom_norm):
     model = StandardDictionaryLearning(
         6, atom_norm=atom_norm, decoder=decoder, hidden_layer_sizes=(10,), max_iter=3, random_state=0

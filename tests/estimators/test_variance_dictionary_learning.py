@@ -70,7 +70,8 @@ def test_clean_targets_score_a_denoiser(digits):
 def test_the_hinge_keeps_codes_alive(digits):
     X = digits[0]
     settings = {"n_components": 32, "alpha": 0.1, "max_iter": 60, "batch_size": 100, "learning_rate": 3e-3}
-    without = small(beta=0.0, **settings).fit(X)
+    with pytest.warns(UserWarning, match=r"L1 norm of codes has fallen .* Raise beta \(now 0.0\)"):
+        without = small(beta=0.0, **settings).fit(X)
     protected = small(beta=10.0, **settings).fit(X)
     assert protected.history_["l1"][-1] > 2 * without.history_["l1"][-1]
     assert protected.history_["component_std"][-1] > 2 * without.history_["component_std"][-1]

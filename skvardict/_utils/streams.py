@@ -1,0 +1,121 @@
+"""Rows that come in chunks, one after another: shuffled in a buffer, batched, and read again for every epoch."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, pairwise
+from typing import Any
+
+import torch
+
+from skvardict._utils.batches import RowReader, batch_bounds
+
+
+class ChunkSource:
+    """Chunks of rows that can be read from the start, once or more often.
+
+    Parameters
+    ----------
+    chunks : iterable, iterator or callable
+        An iterable is begun anew for every pass; a callable returns an iterable for every pass; an iterator (a
+        generator, say) allows one pass.
+    """
+
+    def __init__(self, chunks: Iterable[Any] | Callable[[], Iterable[Any]]):
+        if not callable(chunks) and not isinstance(chunks, Iterable):
+            raise TypeError(
+                f"fit_stream expects an iterable of arrays or a function that returns one, but got "
+                f"{type(chunks).__name__}."
+            )
+        self._chunks = chunks
+        self.is_repeatable = callable(chunks) or iter(chunks) is not chunks
+        self._pending: Iterator[Any] | None = None
+
+    def first(self) -> Any:
+        """Return the first chunk; the next pass begins with it all the same."""
+        chunks = self._begin()
+        for chunk in chunks:
+            if not self.is_repeatable:
+                self._pending = chain([chunk], chunks)
+            return chunk
+        raise ValueError("fit_stream got a stream without chunks. Pass at least one array of rows.")
+
+    def __iter__(self) -> Iterator[Any]:
+        pending, self._pending = self._pending, None
+        return self._begin() if pending is None else pending
+
+    def _begin(self) -> Iterator[Any]:
+        return iter(self._chunks() if callable(self._chunks) else self._chunks)
+
+
+class StreamReader:
+    """The rows of a stream in batches, in random order as far as a buffer allows.
+
+    Rows fill a buffer; whenever it is full a batch is drawn from it at random. What is left at the end is permuted and
+    cut into batches that differ by at most one row.
+
+    Parameters
+    ----------
+    source : ChunkSource
+    check : callable
+        Returns a chunk as array or tensor of shape (n_rows, n_features), or raises.
+    device : torch.device
+    dtype : torch.dtype
+    buffer_rows : int
+        Rows held at a time; twice the batch size where that is more.
+    """
+
+    def __init__(
+        self,
+        source: ChunkSource,
+        check: Callable[[Any], Any],
+        device: torch.device,
+        dtype: torch.dtype,
+        buffer_rows: int,
+    ):
+        self.source = source
+        self.check = check
+        self.device = device
+        self.dtype = dtype
+        self.buffer_rows = buffer_rows
+        self._n_rows = 0
+
+    def __len__(self) -> int:
+        """Rows of the last pass; 0 before the end of the first."""
+        return self._n_rows
+
+    def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+        """Yield all rows of one pass, batch by batch, in an order drawn from `generator`."""
+        capacity = max(self.buffer_rows, 2 * batch_size)
+        buffer: torch.Tensor | None = None
+        n_held = n_rows = 0
+        for block in self._blocks(capacity):
+            if buffer is None:
+                buffer = torch.empty((capacity, block.shape[1]), dtype=self.dtype)
+            n_rows += len(block)
+            while len(block):
+                n_taken = min(len(block), capacity - n_held)
+                buffer[n_held : n_held + n_taken] = block[:n_taken]
+                n_held, block = n_held + n_taken, block[n_taken:]
+                if n_held == capacity:
+                    order = torch.randperm(capacity, generator=generator)
+                    yield buffer[order[:batch_size]].to(self.device)
+                    # The rows that stay close the gaps.
+                    buffer[: capacity - batch_size] = buffer[order[batch_size:]]
+                    n_held -= batch_size
+        if buffer is None or n_rows < 2:
+            raise ValueError(f"A stream of at least 2 rows is expected, but {n_rows} came.")
+        self._n_rows = n_rows
+        order = torch.randperm(n_held, generator=generator)
+        bounds = batch_bounds(n_held, batch_size)
+        for start, stop in pairwise(bounds):
+            yield buffer[order[start:stop]].to(self.device)
+
+    def _blocks(self, most_rows: int) -> Iterator[torch.Tensor]:
+        for index, chunk in enumerate(self.source):
+            try:
+                rows = self.check(chunk)
+            except ValueError as error:
+                raise ValueError(f"Chunk {index + 1} of the stream: {error}") from error
+            # A chunk may be a memory map larger than memory.
+            reader = RowReader(rows, torch.device("cpu"), self.dtype, f"Chunk {index + 1} of the stream")
+            for start in range(0, len(rows), most_rows):
+                yield reader.slice(start, start + most_rows)

@@ -1,0 +1,318 @@
+"""Fitted estimators as files that hold numbers and names only: written by `save`, read by `load`.
+
+A file is read by checking, never by running: the class is looked up by name among the public ones, its parameters pass
+the checks of `fit`, and the shapes of all weights are compared with those of the model that the parameters describe,
+which is sketched without memory first.
+"""
+
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import sklearn
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.utils.validation import check_is_fitted
+from torch.overrides import TorchFunctionMode
+
+from skvardict import solvers
+from skvardict._utils.files import DamagedFileError, read_file, write_file
+from skvardict._utils.packing import Arrays, pack, unpack
+from skvardict._utils.random import make_generator
+from skvardict._version import __version__
+
+FORMAT = 1
+_FITTED_NAME = re.compile(r"[a-z][a-z0-9_]*_")
+_REQUIRED = {"n_features_in_": int, "params_": dict, "history_": dict, "n_iter_": int, "_train_state": dict}
+
+
+class FileVersionWarning(InconsistentVersionWarning):
+    """A file was written by another version of skvardict."""
+
+    def __str__(self) -> str:
+        return (
+            f"The {self.estimator_name} was saved by skvardict {self.original_sklearn_version}, and this is "
+            f"{self.current_sklearn_version}. Its codes may differ from those of the version that fitted it: compare "
+            "them on known rows, or fit anew."
+        )
+
+
+def save(estimator, path: str | os.PathLike) -> None:
+    """Write the fitted `estimator` to `path`; see :meth:`SparseCoder.save`."""
+    check_is_fitted(estimator)
+    arrays: Arrays = {}
+    parameters = estimator.get_params(deep=False)
+    fitted = {
+        name: value
+        for name, value in vars(estimator).items()
+        if name not in parameters and (_FITTED_NAME.fullmatch(name) or name == "_train_state")
+    }
+    content = {
+        "kind": "estimator",
+        "format": FORMAT,
+        "versions": {
+            "skvardict": __version__,
+            "scikit-learn": sklearn.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+        "class": type(estimator).__name__,
+        "parameters": {name: pack(value, f"parameters.{name}", arrays, _encode) for name, value in parameters.items()},
+        "fitted": {name: pack(value, f"fitted.{name}", arrays) for name, value in fitted.items()},
+    }
+    write_file(path, arrays, content)
+
+
+def load(path: str | os.PathLike, **parameters):
+    """Return the estimator that :meth:`save` wrote to `path`. No code from the file is run, whoever wrote it.
+
+    Parameters
+    ----------
+    path : path
+        A file written by ``estimator.save(path)``.
+    **parameters
+        Constructor parameters to use instead of those in the file. Needed for what a file cannot hold: builders of
+        decoders and encoders, and `random_state` where it was a RandomState.
+
+    Returns
+    -------
+    estimator : fitted estimator
+
+    Raises
+    ------
+    FileNotFoundError
+    DamagedFileError
+        If the file is cut off, altered, or does not hold a consistent model. A ValueError.
+    ValueError
+        If the file was written by a newer version in a format that this one does not know, or if a parameter is
+        missing that the file cannot hold.
+
+    Warns
+    -----
+    InconsistentVersionWarning
+        If another version of skvardict wrote the file.
+
+    Notes
+    -----
+    Takes memory of up to three times the size of the file. An estimator that was fitted on a GPU loads anywhere; where
+    it asks for a CUDA device that is not there, ``device`` becomes "auto", with a warning.
+
+    Examples
+    --------
+    >>> import tempfile, os
+    >>> import numpy as np
+    >>> import skvardict
+    >>> X = np.random.default_rng(0).standard_normal((100, 8))
+    >>> coder = skvardict.VarianceDictionaryLearning(4, max_iter=2, random_state=0).fit(X)
+    >>> path = os.path.join(tempfile.mkdtemp(), "coder.skv")
+    >>> coder.save(path)
+    >>> bool((skvardict.load(path).transform(X) == coder.transform(X)).all())
+    True
+    """
+    arrays, content = read_file(path)
+    content = _check_content(path, content)
+    cls = _public_estimators().get(content["class"])
+    if cls is None:
+        raise DamagedFileError(
+            f"{path} holds a {content['class'][:80]!r}, which this version of skvardict does not have. It has "
+            f"{', '.join(sorted(_public_estimators()))}."
+        )
+    estimator = _build(path, cls, content["parameters"], arrays, parameters)
+    _set_fitted(path, estimator, content["fitted"], arrays)
+    version = content["versions"].get("skvardict")
+    if version != __version__:
+        warnings.warn(
+            FileVersionWarning(
+                estimator_name=cls.__name__, current_sklearn_version=__version__, original_sklearn_version=version
+            ),
+            stacklevel=2,
+        )
+    return estimator
+
+
+def _check_content(path, content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict) or content.get("kind") != "estimator":
+        kind = content.get("kind") if isinstance(content, dict) else None
+        advice = " Pass it to fit(checkpoint=...)." if kind == "checkpoint" else ""
+        raise DamagedFileError(f"{path} does not hold an estimator.{advice}")
+    kinds = {"format": int, "versions": dict, "class": str, "parameters": dict, "fitted": dict}
+    versions = content.get("versions")
+    if isinstance(content.get("format"), int) and content["format"] > FORMAT:
+        version = str(versions.get("skvardict"))[:80] if isinstance(versions, dict) else "unknown"
+        raise ValueError(
+            f"{path} was written by skvardict {version} in format {content['format']}, but this is {__version__}, "
+            f"which reads formats up to {FORMAT}. Update skvardict."
+        )
+    if not all(isinstance(content.get(name), kind) for name, kind in kinds.items()):
+        raise DamagedFileError(f"{path} does not hold what the file of an estimator holds.")
+    return content
+
+
+def _build(path, cls, packed: Mapping[str, Any], arrays: Arrays, given: Mapping[str, Any]):
+    """Return an unfitted estimator with the parameters of a file, those of the caller first."""
+    known = cls._get_param_names()
+    unknown = sorted((packed.keys() | given.keys()) - set(known))
+    if unknown:
+        raise DamagedFileError(f"{path}: {cls.__name__} has no parameters {', '.join(unknown)[:200]}.")
+    try:
+        parameters = {name: unpack(value, arrays, _decode) for name, value in packed.items() if name not in given}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DamagedFileError(f"{path}: the parameters are damaged: {error}") from error
+    missing = {name: value for name, value in parameters.items() if isinstance(value, _Omitted)}
+    if missing:
+        shown = ", ".join(f"{name} ({value.description})" for name, value in missing.items())
+        raise ValueError(f"{path} cannot hold {shown}. Pass it: skvardict.load(path, {next(iter(missing))}=...).")
+    parameters |= given
+    device = parameters.get("device")
+    if str(device).startswith("cuda") and "device" not in given and not torch.cuda.is_available():
+        warnings.warn(
+            f"{path} was fitted with device={str(device)!r}, which is not available here; device='auto' is used.",
+            UserWarning,
+            stacklevel=3,
+        )
+        parameters["device"] = "auto"
+    estimator = cls(**parameters)
+    try:
+        estimator._validate_params()
+    except (ValueError, TypeError) as error:
+        raise DamagedFileError(f"{path}: {error}") from error
+    return estimator
+
+
+def _set_fitted(path, estimator, packed: Mapping[str, Any], arrays: Arrays) -> None:
+    cls = type(estimator)
+    for name in packed:
+        if not (_FITTED_NAME.fullmatch(name) or name == "_train_state") or hasattr(cls, name):
+            raise DamagedFileError(f"{path}: {name[:80]!r} is not a fitted attribute of {cls.__name__}.")
+    try:
+        fitted = {name: unpack(value, arrays) for name, value in packed.items()}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DamagedFileError(f"{path}: the fitted attributes are damaged: {error}") from error
+    problem = _find_problem(estimator, fitted)
+    if problem is not None:
+        raise DamagedFileError(f"{path}: {problem}")
+    vars(estimator).update(fitted)
+
+
+def _find_problem(estimator, fitted: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with fitted attributes, or None."""
+    for name, kind in _REQUIRED.items():
+        value = fitted.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            return f"{name} is missing or not of type {kind.__name__}."
+    params, state, history = fitted["params_"], fitted["_train_state"], fitted["history_"]
+    if not 1 <= fitted["n_features_in_"] < 2**31:
+        return f"n_features_in_ is {fitted['n_features_in_']}."
+    names = fitted.get("feature_names_in_")
+    if names is not None and not (isinstance(names, np.ndarray) and names.shape == (fitted["n_features_in_"],)):
+        return "feature_names_in_ does not have one name per feature."
+    if not all(isinstance(array, np.ndarray) for array in (*params.values(), *state.values())):
+        return "params_ and the training state must hold arrays."
+    if not all(_is_column(column) for column in history.values()) or len({*map(len, history.values())}) > 1:
+        return "history_ is not a table of numbers."
+    shapes = _sketch_shapes(estimator, fitted["n_features_in_"], len(params))
+    if isinstance(shapes, str):
+        return shapes
+    for name in shapes.keys() | params.keys():
+        has, wants = (params[name].shape if name in params else None), shapes.get(name)
+        if has != wants:
+            return f"{name[:80]} has shape {has}, but the parameters describe a model with {wants}."
+        if params[name].dtype.kind not in "fi" or not np.isfinite(params[name]).all():
+            return f"{name} holds other things than finite numbers."
+        if f"params.{name}" not in state or state[f"params.{name}"].shape != has:
+            return f"the training state does not fit to {name}."
+    return None
+
+
+def _is_column(column: Any) -> bool:
+    return isinstance(column, list) and all(type(value) in (int, float) for value in column)
+
+
+class _Sketch(TorchFunctionMode):
+    """Lets modules be built without memory or random numbers, and stops who builds without end."""
+
+    def __init__(self, most_calls: int):
+        super().__init__()
+        self.calls_left = most_calls
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.calls_left -= 1
+        if self.calls_left < 0:
+            raise ValueError("the model has more parts than the file has arrays")
+        kwargs = dict(kwargs or {})
+        if str(kwargs.get("device")) == "meta" or any(isinstance(arg, torch.Tensor) and arg.is_meta for arg in args):
+            kwargs.pop("generator", None)  # there is nothing to draw
+        return function(*args, **kwargs)
+
+
+def _sketch_shapes(estimator, n_features: int, n_arrays: int) -> dict[str, tuple[int, ...]] | str:
+    """Return the shape of every weight of the model that `estimator` describes, or why there is none."""
+    try:
+        with _Sketch(most_calls=1000 + 100 * n_arrays), torch.device("meta"):
+            return _shapes(estimator, n_features)
+    except Exception as error:  # the parameters may be anything that passed their checks
+        if not any(callable(value) for value in estimator.get_params(deep=False).values()):
+            return f"the parameters describe no model: {type(error).__name__}: {error}"
+    return _shapes(estimator, n_features)  # a builder that the caller passed may need real numbers
+
+
+def _shapes(estimator, n_features: int) -> dict[str, tuple[int, ...]]:
+    objective = estimator._build_objective(n_features, 1, make_generator(0))
+    return {
+        f"{part}.{name}": tuple(tensor.shape)
+        for part, module in objective.modules().items()
+        for name, tensor in module.state_dict().items()
+    }
+
+
+def _public_estimators() -> dict[str, type]:
+    from skvardict import estimators
+
+    public = {name: getattr(estimators, name) for name in estimators.__all__}
+    return {name: value for name, value in public.items() if isinstance(value, type) and hasattr(value, "save")}
+
+
+class _Omitted:
+    """Stands for a parameter that a file cannot hold."""
+
+    def __init__(self, description: str):
+        self.description = description
+
+
+def _encode(name: str, value: Any) -> Any:
+    if isinstance(value, torch.device):
+        return {"device": str(value)}
+    if isinstance(value, BaseEstimator) and type(value) in _solver_classes().values():
+        # Settings of a solver are numbers and names: no arrays.
+        parameters = {key: pack(item, key, {}, _encode) for key, item in value.get_params(deep=False).items()}
+        return {"solver": {type(value).__name__: parameters}}
+    return {"omitted": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))[:200]}
+
+
+def _decode(key: str, body: Any) -> Any:
+    if key == "device" and isinstance(body, str):
+        try:
+            return torch.device(body)
+        except RuntimeError as error:
+            raise ValueError(f"{body[:80]!r} is not a device") from error
+    if key == "omitted" and isinstance(body, str):
+        return _Omitted(body[:200])
+    if key == "solver" and isinstance(body, dict) and len(body) == 1:
+        ((name, packed),) = body.items()
+        cls = _solver_classes().get(name)
+        if cls is None or not isinstance(packed, dict) or packed.keys() - set(cls._get_param_names()):
+            raise ValueError(f"{name[:80]!r} is not a solver of this version, or has unknown settings")
+        settings = {setting: unpack(value, {}, _decode) for setting, value in packed.items()}
+        if any(isinstance(value, _Omitted) for value in settings.values()):
+            raise ValueError(f"the settings of {name} are not numbers and names")
+        return cls(**settings)
+    raise ValueError(f"unknown kind of value {key[:80]!r}")
+
+
+def _solver_classes() -> dict[str, type[BaseEstimator]]:
+    classes = {name: getattr(solvers, name) for name in solvers.__all__}
+    return {name: value for name, value in classes.items() if issubclass(value, BaseEstimator)}

@@ -1,0 +1,201 @@
+"""Lasso codes of many rows in one dictionary: ADMM finds the supports, normal equations finish the codes."""
+
+from typing import Any
+
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from skvardict.functional import affine
+from skvardict.solvers._result import SolverResult
+from skvardict.solvers.fista import FISTA
+
+_RELAXATION = 1.9
+_ITERATIONS = 15  # of ADMM between two looks at the supports
+_ROUNDS = 25  # of these, after which first-order iterations take what is left
+_ROWS_IN_CACHE = 256
+_JITTER = 64  # in units of the rounding error; keeps the normal equations of repeated atoms solvable
+_ENTRIES = 2**18  # of the normal matrices built at a time: 2 MB in double precision
+
+
+class ActiveSetADMM(BaseEstimator):
+    """Solver of convex problems without batch terms, to a duality gap per row.
+
+    With ``H`` and ``b`` the Hessian and linear term of a :class:`~skvardict.energies.LinearProblem`, atoms scaled to
+    ``H_jj = 1`` and ``tau`` the L1 weights in that scale, a row minimises ``1/2 z H z - b z + sum_j tau_j |z_j|``.
+    ADMM with penalty 1, over-relaxed by ``r = 1.9`` and written for the one vector ``w`` (relaxed point plus dual
+    variable), is one product per iteration with a matrix that all rows share:
+
+        q = clip(w, -tau, tau),  w <- r b P + (w - 2 q)(r P - r/2 I) + (1 - r/2) w,  P = (H + I)^-1,  z = w - q
+
+    with ``q = min(w, tau)`` for non-negative codes. It runs in single precision; all that its result is used for is
+    the support ``S`` and the signs of ``z``. In double precision, ``H_SS z_S = b_S - tau_S sign(z_S)`` then gives the
+    code, exact where the support is, and its duality gap tells: a row within ``tol`` times its objective ends. The
+    others go on, from ``w = z + b - z H`` at the solved code where its relative gap is less than half of the row's
+    best so far (a step of the primal-dual active set method), from their own ``w`` where not. Rows that are left
+    after 25 such rounds go to FISTA with adaptive restart.
+
+    Parameters
+    ----------
+    max_iter : int
+        Iterations per row, of either kind.
+    tol : float
+        Duality gap, relative to the objective, at which a row has converged.
+
+    References
+    ----------
+    Boyd et al. (2011), sections 3.4.3 and 6.4; Hintermueller, Ito & Kunisch (2002) for the active set step.
+    """
+
+    def __init__(self, max_iter=10_000, tol=1e-4):
+        self.max_iter = max_iter
+        self.tol = tol
+
+    @torch.no_grad()
+    def solve(self, problem: Any, start: Tensor) -> SolverResult:
+        """Minimise the energy of `problem`, from `start`.
+
+        Parameters
+        ----------
+        problem : LinearProblem
+            Without leading batch axes, with ``alpha > 0`` and ``beta = 0``.
+        start : Tensor of shape (n, l)
+            First codes; not modified.
+
+        Returns
+        -------
+        SolverResult
+        """
+        scaled = _ScaledLasso(problem)
+        codes, whole = start.clone(), problem
+        n_iter = torch.full(start.shape[:1], self.max_iter, device=start.device)
+        converged = torch.zeros(start.shape[:1], dtype=torch.bool, device=start.device)
+        rows = torch.arange(start.shape[0], device=start.device)
+        w, best = (start / scaled.scale).float(), torch.ones_like(start[:, 0])
+        linear = problem.linear
+        iteration = 0
+        while len(rows) and iteration < min(self.max_iter, _ROUNDS * _ITERATIONS):
+            block = min(_ITERATIONS, self.max_iter - iteration)
+            w = scaled.admm(w, linear, block)
+            iteration += block
+            solved = scaled.solve_on_support(w, linear)
+            gradient = affine(-linear, solved, problem.hessian)
+            gap, objective = problem.relative_gap(solved, gradient)
+            met = gap <= self.tol * objective
+            ended, keep = met.nonzero().squeeze(1), (~met).nonzero().squeeze(1)
+            ended_rows = rows.index_select(0, ended)
+            codes.index_copy_(0, ended_rows, solved.index_select(0, ended))
+            n_iter[ended_rows], converged[ended_rows] = iteration, True
+            if len(keep) == 0:
+                return SolverResult(codes, n_iter, converged, whole)
+            gap = gap / objective
+            restart = (gap < best / 2)[keep, None]
+            best = torch.fmin(best, gap)[keep]
+            w = torch.where(restart, scaled.dual_sum(solved[keep], gradient[keep]), w[keep])
+            rows, linear = rows.index_select(0, keep), linear.index_select(0, keep)
+            problem = problem.keep_rows(keep, codes[:0])
+        if len(rows):
+            codes.index_copy_(0, rows, scaled.shrink(w).to(codes.dtype))
+            if iteration < self.max_iter:
+                fista = FISTA(self.max_iter - iteration, self.tol, restart=True, criterion="gap", check_every=10)
+                rest = fista.solve(problem, codes.index_select(0, rows))
+                codes.index_copy_(0, rows, rest.codes)
+                n_iter[rows], converged[rows] = iteration + rest.n_iter, rest.converged
+        return SolverResult(codes, n_iter, converged, whole)
+
+
+class _ScaledLasso:
+    """Matrices of a problem with atoms scaled to a Hessian of unit diagonal; codes go in and out unscaled."""
+
+    def __init__(self, problem: Any):
+        diagonal = problem.hessian.diagonal()
+        self.scale = torch.where(diagonal > 0, diagonal, 1).rsqrt()
+        self.positive = problem.penalties.positive
+        self.tau = (problem.penalties.alpha * self.scale).float()
+        self.alpha = problem.penalties.alpha
+        hessian = self.scale[:, None] * problem.hessian * self.scale
+        eye = torch.eye(len(hessian), dtype=hessian.dtype, device=hessian.device)
+        inverse = torch.linalg.inv(hessian + eye)
+        self.offset_matrix = (self.scale[:, None] * inverse * _RELAXATION).float()
+        self.matrix = (_RELAXATION * inverse - _RELAXATION / 2 * eye).float()
+        # A row and a column of zeros at the end: where rows of unequal support point to in a common block.
+        self.padded_hessian = torch.nn.functional.pad(problem.hessian, (0, 1, 0, 1)).flatten()
+        # More atoms than this on a support: no unique solution, and nothing gained by one.
+        self.rank = len(hessian) if problem.penalties.gamma > 0 else min(problem.components.shape)
+        self.jitter = _JITTER * torch.finfo(hessian.dtype).eps * diagonal.max()
+
+    def dual_sum(self, codes: Tensor, gradient: Tensor) -> Tensor:
+        """Return the vector ``w`` that stands for `codes` and the dual variables ``b - z H``."""
+        return (codes / self.scale - gradient * self.scale).float()
+
+    def admm(self, w: Tensor, linear: Tensor, n_iter: int) -> Tensor:
+        """Return ``w`` after `n_iter` iterations.
+
+        Non-negative codes iterate on ``u = w - tau``, because ``w - 2 min(w, tau) = |u| - tau``: one pass less.
+        """
+        state = w - self.tau if self.positive else w.clone()
+        offset = linear.float() @ self.offset_matrix
+        if self.positive:
+            offset -= self.tau @ self.matrix + self.tau * (_RELAXATION / 2)
+        in_cache = len(w) if w.is_cuda else _ROWS_IN_CACHE
+        for u, constant in zip(state.split(in_cache), offset.split(in_cache), strict=True):
+            turned = torch.empty_like(u)
+            for _ in range(n_iter):
+                if self.positive:
+                    torch.abs(u, out=turned)
+                else:
+                    torch.sub(u, self._clip(u, out=turned), alpha=2, out=turned)
+                torch.add(constant, u, alpha=1 - _RELAXATION / 2, out=u).addmm_(turned, self.matrix)
+        return state.add_(self.tau) if self.positive else state
+
+    def shrink(self, w: Tensor) -> Tensor:
+        """Return the codes of ``w``."""
+        return (w - self._clip(w)) * self.scale
+
+    def solve_on_support(self, w: Tensor, linear: Tensor) -> Tensor:
+        """Return the stationary codes with the support and signs of ``w``; entries that change sign become zero.
+
+        The rows are taken in the order of the sizes of their supports, in blocks with one size of matrix each.
+        """
+        support = w > self.tau if self.positive else w.abs() > self.tau
+        sizes, order = support.sum(1).sort()
+        codes, begin, zero = torch.zeros_like(linear), 0, support.shape[1]
+        host_sizes = sizes.tolist()
+        while begin < len(order):
+            end = _block_end(host_sizes, begin)
+            rows, size = order[begin:end], host_sizes[end - 1]
+            begin = end
+            if size == 0:
+                continue
+            if size > self.rank:
+                break
+            index = torch.full((len(rows), size), zero, dtype=torch.int32, device=w.device)
+            row, column = support[rows].nonzero(as_tuple=True)
+            counts = sizes[end - len(rows) : end]
+            place = torch.arange(len(row), device=w.device) - (counts.cumsum(0) - counts)[row]
+            index[row, place] = column.int()
+            flat_index = (index * (zero + 1))[:, :, None] + index[:, None, :]
+            matrices = self.padded_hessian.index_select(0, flat_index.flatten()).view(len(rows), size, size)
+            matrices.diagonal(dim1=1, dim2=2).add_(torch.where(index == zero, 1.0, self.jitter))
+            row_of_all = rows[row]
+            sign = 1.0 if self.positive else w[row_of_all, column].sign().to(linear.dtype)
+            right = linear.new_zeros(len(rows), size, 1)
+            right[row, place, 0] = linear[row_of_all, column] - self.alpha * sign
+            factor, _ = torch.linalg.cholesky_ex(matrices)
+            half = torch.linalg.solve_triangular(factor, right, upper=False)
+            values = torch.linalg.solve_triangular(factor.mT, half, upper=True)[row, place, 0]
+            codes[row_of_all, column] = torch.where(values * sign > 0, values, 0.0)
+        return codes
+
+    def _clip(self, w: Tensor, out: Tensor | None = None) -> Tensor:
+        if self.positive:
+            return torch.minimum(w, self.tau, out=out)
+        return torch.clamp(w, -self.tau, self.tau, out=out)
+
+
+def _block_end(sizes: list[int], begin: int) -> int:
+    """Return the end of the longest block from `begin` whose matrices have at most ``_ENTRIES`` entries."""
+    end = begin + 1
+    while end < len(sizes) and (end + 1 - begin) * sizes[end] ** 2 <= _ENTRIES:
+        end += 1
+    return end

@@ -1,0 +1,85 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_digits
+
+pytest.importorskip("matplotlib")
+
+from benchmarks import reproduce_vdl
+from benchmarks._results import _portable
+from benchmarks._table3 import KINDS, TABLE, build
+from skvardict.preprocessing import GlobalStandardizer
+
+RUN = ["--epochs", "1", "--nonlinear-epochs", "1", "--seeds", "0"]
+
+
+@pytest.fixture
+def commands(monkeypatch, tmp_path):
+    """Runs commands on digits instead of MNIST, and returns the table they write."""
+    X, y = load_digits(return_X_y=True)
+    X = GlobalStandardizer().fit_transform(X / 16).astype(np.float32)
+    cuts = {"train": slice(0, 1000), "validation": slice(1000, 1300), "test": slice(1300, None)}
+    rows = reproduce_vdl.Rows(*(X[cut] for cut in cuts.values()), {split: y[cut] for split, cut in cuts.items()})
+    monkeypatch.setattr(reproduce_vdl, "load_mnist", lambda arguments: rows)
+    monkeypatch.setattr(reproduce_vdl.torch, "set_num_threads", lambda n: None)
+
+    def run(*argv):
+        reproduce_vdl.main([*argv, *RUN, "--runs", str(tmp_path / "runs"), "--results", str(tmp_path)])
+        tables = [path for path in tmp_path.glob("*.csv") if path.stem.count("_") == 1]
+        return pd.read_csv(max(tables, key=lambda path: path.stat().st_mtime_ns)) if tables else None
+
+    return run
+
+
+def test_the_table_is_built_as_written():
+    assert set(KINDS) > {kind for _, kind in TABLE}
+    for data, kind in [(data, kind) for data in ("mnist", "patches") for kind in KINDS]:
+        model = build(data, kind, 0.01, seed=3)
+        assert (model.alpha, model.random_state, model.batch_size) == (0.01, 3, 250)
+        assert model.n_components == (128 if data == "mnist" else 256)
+        assert (model.encoder is None) == kind.startswith("DO")
+        assert (model.decoder == "mlp") == kind.endswith("-NL")
+    assert build("mnist", "SDL", 0.01).solver.step_size == 1
+    assert build("mnist", "VDL", 0.01).solver.step_size == 0.5
+    assert build("mnist", "WDL", 0.01).solver.step_size == "auto"
+    assert build("patches", "VDL-NL", 0.005).gamma == 20
+    assert build("patches", "VDL-NL", 0.01).gamma == 40
+    assert build("mnist", "VDL-NL", 0.01).learning_rate_decay == (0.5, 30)
+    assert build("mnist", "VDL", 0.02, beta=0.0).beta == 0
+
+
+def test_models_are_shared_by_commands_and_not_fitted_again(commands, tmp_path, capsys):
+    first = commands("variants", "--kinds", "SDL", "VDL")
+    assert first["model"].tolist() == ["SDL", "VDL"]
+    models = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "models").iterdir()}
+    again = commands("variants", "--kinds", "SDL", "VDL")
+    pd.testing.assert_frame_equal(first, again)
+    table = commands("table1", "--kinds", "SDL", "VDL")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "models").iterdir()} == models
+    assert table["sigma"].tolist() == [0.0, 1.0, 1.5] * 2
+    assert table["published_psnr"].tolist() == [17.3, 16.9, 15.7, 17.7, 15.4, 12.2]
+    header = json.loads((tmp_path / "vdl_table1.json").read_text())
+    assert header["command"].startswith("python -m benchmarks.reproduce_vdl table1 --kinds SDL VDL --epochs 1")
+    assert str(tmp_path) not in json.dumps(header)
+    assert set(header["versions"]) == {"python", "torch", "numpy", "scikit-learn"}
+
+
+def test_curves_and_few_labels_share_models(commands, tmp_path):
+    grid = ["--kinds", "SDL", "VDL", "--alphas", "0.01", "0.1"]
+    assert len(commands("regret", *grid)) == 4
+    models = list((tmp_path / "runs" / "models").iterdir())
+    summary = commands("low-labels", *grid, "--labels-per-class", "2", "--draws", "2")
+    assert list((tmp_path / "runs" / "models").iterdir()) == models
+    assert set(pd.read_csv(tmp_path / "vdl_low_labels.csv")["model"]) == {"raw pixels", "LISTA + linear", "SDL", "VDL"}
+    assert summary is not None
+    assert {path.name for path in tmp_path.glob("*.png")} == {"vdl_regret.png", "vdl_low_labels.png"}
+
+
+def test_options_that_name_places_are_left_out():
+    assert _portable(["a", "--runs", "/x/y", "--epochs", "3", "--results=/z", "--images", "/p"]) == [
+        "a",
+        "--epochs",
+        "3",
+    ]

@@ -1,0 +1,199 @@
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+from sklearn.decomposition import NMF, PCA
+from sklearn.exceptions import FitFailedWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import skvardict.evaluation._regret as regret_module
+from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
+from skvardict.evaluation import evaluate_codes, fit_or_load, regret_curve
+from skvardict.metrics import psnr, sparsity
+from skvardict.preprocessing import GlobalStandardizer
+
+X = GlobalStandardizer().fit_transform(load_digits().data / 16).astype(np.float32)
+TRAIN, TEST = X[:400], X[400:600]
+
+
+@pytest.fixture
+def count_measurements(monkeypatch):
+    """The points that were really computed, as alphas of the estimators that were measured."""
+    measured = []
+
+    def count(estimator, *args, **kwargs):
+        measured.append(estimator)
+        return evaluate_codes(estimator, *args, **kwargs)
+
+    monkeypatch.setattr(regret_module, "evaluate_codes", count)
+    return measured
+
+
+def small_vdl(**changes):
+    return VarianceDictionaryLearning(**{"n_components": 16, "max_iter": 2, "batch_size": 100, **changes})
+
+
+def test_measures_of_codes_are_those_of_the_metrics():
+    pca = PCA(8).fit(TRAIN)
+    codes = pca.transform(TEST)
+    codes[np.abs(codes) < 1] = 0
+
+    class Thresholded:
+        transform = staticmethod(lambda X: codes)
+        inverse_transform = staticmethod(pca.inverse_transform)
+
+    row = evaluate_codes(Thresholded(), TEST, data_range=2.0)
+    assert row["psnr"] == psnr(TEST, pca.inverse_transform(codes), data_range=2.0)
+    assert row["sparsity"] == sparsity(codes) > 0.1
+    assert row["l1"] == pytest.approx(np.abs(codes).sum() / len(codes))
+    assert row["component_std"] == pytest.approx(np.std(codes, axis=0, ddof=1).mean())
+    shifted = evaluate_codes(Thresholded(), TEST, to_pixels=lambda rows: 3 * rows + 1, data_range=6.0)
+    assert shifted["psnr"] == pytest.approx(row["psnr"])
+
+
+def test_an_estimator_without_a_way_back_is_named():
+    with pytest.raises(TypeError, match="KMeans has no inverse_transform"):
+        evaluate_codes(KMeans(2, n_init=1, random_state=0).fit(TRAIN), TEST)
+
+
+def test_every_point_of_the_grid_is_fitted_as_it_says():
+    models = {"VDL": small_vdl(), "SDL": StandardDictionaryLearning(16, max_iter=2, batch_size=100)}
+    alphas = {"VDL": [0.01, 0.3], "SDL": [0.02]}
+    table = regret_curve(models, TRAIN, TEST, alphas=alphas, seeds=[0, 1])
+    assert table[["model", "alpha", "seed"]].values.tolist() == [
+        *[["VDL", a, s] for a in (0.01, 0.3) for s in (0, 1)],
+        *[["SDL", 0.02, s] for s in (0, 1)],
+    ]
+    alone = evaluate_codes(small_vdl(alpha=0.3, random_state=1).fit(TRAIN), TEST)
+    row = table.iloc[3]
+    assert {name: row[name] for name in alone} == pytest.approx(alone)
+    assert (table["n_iter"] == 2).all()
+    assert table.loc[2, "sparsity"] > table.loc[0, "sparsity"]  # the larger alpha
+
+
+def test_scikit_learn_estimators_and_pipelines_take_part():
+    def pipeline(**changes):
+        return make_pipeline(StandardScaler(with_mean=False), NMF(8, init="random", tol=1e-1, max_iter=500, **changes))
+
+    rows = load_digits().data[:300]
+    table = regret_curve(pipeline(), rows, rows, alphas=[0.0, 0.05], seeds=[3], param_name="nmf__alpha_W")
+    assert table["model"].tolist() == ["Pipeline"] * 2
+    alone = pipeline(alpha_W=0.05, random_state=3).fit(rows)
+    assert table.loc[1, "psnr"] == evaluate_codes(alone, rows)["psnr"] != table.loc[0, "psnr"]
+    assert table.loc[1, "n_iter"] == alone[-1].n_iter_
+
+
+def test_an_estimator_without_randomness_is_fitted_once_per_alpha():
+    from sklearn.decomposition import DictionaryLearning, SparseCoder
+
+    coder = SparseCoder(np.eye(64), transform_algorithm="lasso_cd")
+    with pytest.raises(ValueError, match="SparseCoder has no such parameter"):
+        regret_curve(coder, TRAIN, TEST, alphas=[1.0])
+    assert regret_module._seed_names(coder) == []
+    assert regret_module._seed_names(DictionaryLearning()) == ["random_state"]
+
+
+def test_points_computed_in_processes_are_the_same():
+    arguments = {"alphas": [0.01, 0.1], "seeds": [0]}
+    apart = regret_curve(small_vdl(), TRAIN, TEST, n_jobs=2, **arguments).drop(columns="fit_seconds")
+    pd.testing.assert_frame_equal(
+        apart, regret_curve(small_vdl(), TRAIN, TEST, **arguments).drop(columns="fit_seconds"), rtol=1e-3
+    )
+
+
+def test_finished_points_are_found_again_and_others_are_not(tmp_path, count_measurements):
+    first = regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.01, 0.1], folder=tmp_path)
+    again = regret_curve(small_vdl(verbose=0), TRAIN, TEST, alphas=[0.1, 0.01, 0.2], folder=tmp_path)
+    assert [model.alpha for model in count_measurements] == [0.01, 0.1, 0.2]
+    pd.testing.assert_frame_equal(again.iloc[:2][::-1].reset_index(drop=True), first)
+    regret_curve(small_vdl(beta=1.0), TRAIN, TEST, alphas=[0.01], folder=tmp_path)
+    regret_curve(small_vdl(), TRAIN[::-1].copy(), TEST, alphas=[0.01], folder=tmp_path)
+    regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.01], data_range=2.0, folder=tmp_path)
+    assert len(count_measurements) == 6
+
+
+def test_a_killed_curve_loses_no_finished_point_and_computes_none_twice(tmp_path, count_measurements):
+    script = f"""
+        import os, signal
+        import skvardict.evaluation._regret as regret_module
+        from tests.evaluation.test_regret import TEST, TRAIN, small_vdl
+
+        measured = []
+
+        def kill_in_the_third(*args, measure=regret_module.evaluate_codes, **kwargs):
+            measured.append(0)
+            if len(measured) == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return measure(*args, **kwargs)
+
+        regret_module.evaluate_codes = kill_in_the_third
+        regret_module.regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.01, 0.05, 0.1, 0.2], folder={str(tmp_path)!r})
+    """
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kept = [json.loads(path.read_text())["origin"]["alpha"] for path in tmp_path.glob("*.json")]
+    assert sorted(kept) == [0.01, 0.05]
+
+    table = regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.01, 0.05, 0.1, 0.2], folder=tmp_path)
+    assert [model.alpha for model in count_measurements] == [0.1, 0.2]
+    unbroken = regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.01, 0.05, 0.1, 0.2])
+    columns = ["alpha", "psnr", "sparsity", "l1", "n_dead"]
+    pd.testing.assert_frame_equal(table[columns], unbroken[columns], rtol=1e-3)
+
+
+def test_a_damaged_file_is_said_and_computed_again(tmp_path):
+    first = regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.01], folder=tmp_path)
+    (path,) = tmp_path.glob("*.json")
+    path.write_text(path.read_text()[:40])
+    with pytest.warns(UserWarning, match="is damaged"):
+        again = regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.01], folder=tmp_path)
+    pd.testing.assert_frame_equal(first.drop(columns="fit_seconds"), again.drop(columns="fit_seconds"), rtol=1e-4)
+    assert json.loads(path.read_text())["result"]["error"] == ""
+
+
+def test_a_point_that_fails_is_named_and_tried_again(tmp_path):
+    with pytest.warns(FitFailedWarning, match=r"1 of 2 points failed.*alpha=-1"):
+        table = regret_curve(small_vdl(), TRAIN, TEST, alphas=[-1, 0.01], folder=tmp_path)
+    assert table["psnr"].isna().tolist() == [True, False]
+    assert len(list(tmp_path.glob("*.json"))) == 1
+    with pytest.raises(ValueError, match="all 1 points failed"):
+        regret_curve(small_vdl(), TRAIN, TEST, alphas=[-1])
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="alphas has no entry for 'VDL'"):
+        regret_curve({"VDL": small_vdl()}, TRAIN, TEST, alphas={"SDL": [0.1]})
+    with pytest.raises(ValueError, match="keep_models=True needs a folder"):
+        regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.1], keep_models=True)
+    with pytest.raises(ValueError, match="empty mapping"):
+        regret_curve({}, TRAIN, TEST, alphas=[0.1])
+
+
+def test_kept_models_are_those_that_were_measured(tmp_path):
+    table = regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.05], seeds=[2], folder=tmp_path, keep_models=True)
+    (path,) = (tmp_path / "models").glob("*.joblib")
+    before = path.stat().st_mtime_ns
+    model = fit_or_load(small_vdl(alpha=0.05, random_state=2), TRAIN, folder=tmp_path / "models")
+    assert path.stat().st_mtime_ns == before
+    assert evaluate_codes(model, TEST)["psnr"] == table.loc[0, "psnr"]
+
+
+def test_builders_of_one_name_but_other_content_are_told_apart(tmp_path):
+    def builder(width):
+        def build(n_features, n_components):
+            return width
+
+        return build
+
+    describe = regret_module.describe_value
+    assert describe(builder(3)) == describe(builder(3)) != describe(builder(4))
+    with pytest.raises(ValueError, match="cannot be told from others"):
+        describe(iter(lambda: 0, 1))

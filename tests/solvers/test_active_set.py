@@ -1,0 +1,99 @@
+"""ActiveSetADMM against FISTA with restart, which shares none of its steps, where supports are hard to find."""
+
+import pytest
+import torch
+
+from skvardict.energies import LinearProblem, Penalties
+from skvardict.solvers import FISTA, ActiveSetADMM
+
+ATOMS = {
+    "undercomplete": lambda W: W[:20],
+    "overcomplete": lambda W: W,
+    "repeated and zero atoms": lambda W: torch.cat([W[:30], W[:30], torch.zeros_like(W[:3])]),
+    "norms over six decades": lambda W: W * torch.logspace(-3, 3, len(W), dtype=W.dtype)[:, None],
+    "correlated": lambda W: W + 2,
+}
+
+
+def lasso(kind, positive=True, fraction=0.1, gamma=0.0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    X, W = (torch.randn(n, 32, generator=generator, dtype=torch.float64) for n in (40, 64))
+    atoms = ATOMS[kind](W)
+    correlation = X @ atoms.mT * (2 / 32)
+    alpha = fraction * float((correlation if positive else correlation.abs()).max())
+    prediction = torch.rand(40, len(atoms), generator=generator, dtype=torch.float64) if gamma else None
+    return LinearProblem(X, atoms, Penalties(alpha, positive, gamma=gamma), prediction)
+
+
+def zeros(problem):
+    return torch.zeros_like(problem.linear)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0])
+@pytest.mark.parametrize("positive", [True, False])
+@pytest.mark.parametrize("kind", ATOMS)
+def test_energies_equal_those_of_fista(kind, positive, gamma):
+    problem = lasso(kind, positive, gamma=gamma)
+    result = ActiveSetADMM(max_iter=100_000, tol=1e-9).solve(problem, zeros(problem))
+    reference = FISTA(max_iter=100_000, tol=1e-9, restart=True, criterion="gap").solve(problem, zeros(problem))
+    assert result.converged.all()
+    gap = problem.relative_gap(result.codes)  # from the data, not from the Gram matrix as in the solver
+    assert (gap.gap <= 1.01e-9 * gap.objective + 1e-14).all()
+    torch.testing.assert_close(result.energy, reference.energy, rtol=2e-9, atol=1e-14)
+    assert not positive or (result.codes >= 0).all()
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_rows_whose_support_is_not_unique_are_left_to_fista(positive):
+    problem = lasso("overcomplete", positive, fraction=1e-4)
+    result = ActiveSetADMM(max_iter=100_000, tol=1e-6).solve(problem, zeros(problem))
+    assert result.converged.all()
+    assert result.n_iter.max() > 25 * 15
+    assert (problem.relative_gap(result.codes).gap <= 1.01e-6 * result.energy).all()
+
+
+def test_well_posed_rows_end_after_few_rounds():
+    problem = lasso("undercomplete", fraction=0.3)
+    assert (ActiveSetADMM(tol=1e-9).solve(problem, zeros(problem)).n_iter <= 30).all()
+
+
+def test_rows_do_not_depend_on_each_other():
+    whole = lasso("overcomplete")
+    codes = ActiveSetADMM(tol=1e-9).solve(whole, zeros(whole)).codes
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))[:11]
+    part = LinearProblem(whole.X[order], whole.components, whole.penalties)
+    torch.testing.assert_close(ActiveSetADMM(tol=1e-9).solve(part, zeros(part)).codes, codes[order])
+
+
+def test_iteration_limit_is_kept_and_said():
+    problem = lasso("correlated", fraction=1e-3)
+    result = ActiveSetADMM(max_iter=7, tol=1e-12).solve(problem, zeros(problem))
+    assert (result.n_iter == 7).all()
+    assert not result.converged.all()
+    assert torch.isfinite(result.codes).all()
+
+
+def test_start_at_the_solution_needs_one_round():
+    problem = lasso("overcomplete", fraction=0.2)
+    solution = ActiveSetADMM(tol=1e-10).solve(problem, zeros(problem)).codes
+    again = ActiveSetADMM(tol=1e-9).solve(problem, solution)
+    assert again.converged.all()
+    torch.testing.assert_close(again.codes, solution)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+@pytest.mark.parametrize("positive", [True, False])
+def test_gap_from_the_gradient_equals_the_gap_from_the_data(positive, gamma):
+    problem = lasso("overcomplete", positive, gamma=gamma)
+    codes = (problem.linear * 3).relu()  # any codes
+    for value, expected in zip(
+        problem.relative_gap(codes, problem.gradient(codes)), problem.relative_gap(codes), strict=True
+    ):
+        torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_batch_terms_are_refused():
+    problem = lasso("overcomplete")
+    coupled = LinearProblem(problem.X, problem.components, Penalties(0.1, beta=1.0))
+    with pytest.raises(ValueError, match="beta=0"):
+        ActiveSetADMM().solve(coupled, zeros(coupled))

@@ -1,0 +1,322 @@
+"""Data that need not fit in memory: memory maps, streams, and codes written in place."""
+
+import mmap
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import skvardict.training.loop as loop
+from skvardict import VarianceDictionaryLearning
+from skvardict._utils.batches import MappedPages, RowReader, Subset
+from skvardict._utils.random import make_generator
+from skvardict._utils.streams import ChunkSource, StreamReader
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def X():
+    return np.random.default_rng(0).standard_normal((500, 10)).astype(np.float32)
+
+
+def small(**parameters):
+    return VarianceDictionaryLearning(**{"n_components": 6, "max_iter": 3, "random_state": 0, **parameters})
+
+
+def mapped(X, folder, how="npy"):
+    if how == "npy":
+        np.save(folder / "X.npy", X)
+        return np.load(folder / "X.npy", mmap_mode="r")
+    X.tofile(folder / "X.bin")
+    return np.memmap(folder / "X.bin", dtype=X.dtype, mode=how, shape=X.shape)
+
+
+# ------------------------------------------------------------------------------------------------- memory maps
+
+
+@pytest.mark.parametrize("how", ["npy", "r", "r+", "c"])
+@pytest.mark.parametrize("parameters", [{}, {"decoder": "mlp", "hidden_layer_sizes": (9,)}], ids=["linear", "mlp"])
+def test_a_memory_map_gives_the_model_of_the_array(X, tmp_path, how, parameters):
+    model, expected = small(**parameters).fit(mapped(X, tmp_path, how)), small(**parameters).fit(X)
+    for name, array in expected.params_.items():
+        np.testing.assert_array_equal(model.params_[name], array)
+    np.testing.assert_array_equal(model.transform(mapped(X, tmp_path, how)), expected.transform(X))
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [np.asfortranarray, lambda X: X.astype(np.float64), lambda X: X.astype(">f4"), lambda X: X.astype(np.float16)],
+    ids=["columns first", "float64", "other byte order", "float16"],
+)
+def test_any_layout_of_a_map_is_read_as_the_array(X, tmp_path, layout):
+    X = layout(X)
+    reader, direct = RowReader(mapped(X, tmp_path), CPU, torch.float32), RowReader(X, CPU, torch.float32)
+    rows = torch.tensor([3, 77, 499, 0])
+    expected = torch.from_numpy(X[rows.numpy()].astype(np.float32))
+    for one in (reader, direct):
+        assert torch.equal(one.take(rows), expected)
+        assert torch.equal(one.slice(10, 20), torch.from_numpy(X[10:20].astype(np.float32)))
+
+
+def test_rows_are_found_finite_or_named_where_they_are_read(X, tmp_path):
+    spoilt = X.copy()
+    spoilt[[40, 41], 2] = np.nan
+    reader = Subset(RowReader(mapped(spoilt, tmp_path), CPU), torch.arange(30, 60))
+    with pytest.raises(ValueError, match=r"X contains NaN or infinity in 2 of the 3 rows read last: row 40, 41\."):
+        reader.take(torch.tensor([11, 29, 10]))
+    assert torch.isfinite(reader.take(torch.tensor([0, 29]))).all()
+
+
+def test_pages_are_let_go_without_losing_what_was_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(MappedPages, "BYTES_HELD", 1000)
+    written = np.memmap(tmp_path / "a.bin", dtype=np.float32, mode="w+", shape=(1000, 8))
+    pages = MappedPages(written[5:])  # a view of it
+    assert pages.are_mapped
+    for row in range(1000):
+        written[row] = row
+        pages.count(32)
+    np.testing.assert_array_equal(written[:, 3], np.arange(1000))
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "a.bin", np.float32).reshape(1000, 8)[:, 3], np.arange(1000))
+
+
+def test_changes_in_a_copy_on_write_map_are_kept(X, tmp_path, monkeypatch):
+    monkeypatch.setattr(MappedPages, "BYTES_HELD", 1)
+    changed = mapped(X, tmp_path, "c")
+    changed[7] = 5.0
+    assert not MappedPages(changed).are_mapped
+    assert (RowReader(changed, CPU).take(torch.tensor([7])) == 5).all()
+    assert (changed[7] == 5).all()
+
+
+def test_arrays_in_memory_are_not_mapped(X):
+    assert not MappedPages(X).are_mapped
+    assert not MappedPages(torch.from_numpy(X)).are_mapped
+    assert not MappedPages(np.frombuffer(mmap.mmap(-1, 4096), dtype=np.uint8)).are_mapped
+
+
+def test_fit_and_transform_of_a_large_map_hold_a_small_part_of_it(tmp_path):
+    """512 MB in a file: the process may grow by 200 MB, of which 64 are pages that it lets go. (6 GB: benchmarks.)"""
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("needs the peak counters of Linux")
+    code = """
+    import sys, warnings
+    import numpy as np, torch
+    from skvardict import VarianceDictionaryLearning
+
+    def peak():
+        return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) / 1024
+
+    folder = sys.argv[1]
+    X = np.memmap(folder + "/X.bin", dtype=np.float32, mode="w+", shape=(500_000, 256))
+    rng = np.random.default_rng(0)
+    for start in range(0, len(X), 10_000):
+        X[start : start + 10_000] = rng.standard_normal((10_000, 256), dtype=np.float32)
+    del X
+    X = np.memmap(folder + "/X.bin", dtype=np.float32, mode="r", shape=(500_000, 256))
+    model = VarianceDictionaryLearning(4, max_iter=1, batch_size=1000, random_state=0, encoder_n_iter=1)
+    model.fit(np.ascontiguousarray(X[:2000])).transform(X[:2000])  # what the libraries take, whatever the data
+    out = np.memmap(folder + "/codes.bin", dtype=np.float32, mode="w+", shape=(500_000, 4))
+    open("/proc/self/clear_refs", "w").write("5")
+    before = peak()
+    model.fit(X)
+    model.transform(X, out=out)
+    print(peak() - before)
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)],
+        cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    # Row numbers and their random order take 4 x 4 MB; an epoch's batches and chunks the rest.
+    assert float(result.stdout) < 200
+
+
+# --------------------------------------------------------------------------------------------------- transform(out=)
+
+
+@pytest.mark.parametrize("algorithm", ["encoder", "solver"])
+def test_codes_are_written_into_an_array_or_a_map(X, tmp_path, algorithm):
+    model = small(transform_algorithm=algorithm).fit(X)
+    expected = model.transform(X)
+    for out in (
+        np.empty((500, 6), np.float32),
+        np.empty((500, 12), np.float64)[:, ::2],
+        np.memmap(tmp_path / "codes.bin", dtype=np.float32, mode="w+", shape=(500, 6)),
+    ):
+        assert model.transform(X, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+    stored = np.fromfile(tmp_path / "codes.bin", dtype=np.float32).reshape(500, 6)
+    np.testing.assert_array_equal(stored, expected)
+    tensor = torch.empty(500, 6)
+    assert model.transform(torch.from_numpy(X), out=tensor) is tensor
+    np.testing.assert_array_equal(tensor.numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        (np.empty((500, 5), np.float32), r"an array of shape \(500, 6\), but got ndarray of shape \(500, 5\)"),
+        (np.empty((500, 6), np.int64), "array of int64"),
+        (torch.empty(500, 6), "expects out to be an array"),
+        ([[0.0] * 6] * 500, "but got list"),
+        (np.broadcast_to(np.float32(0), (500, 6)), "not writeable"),
+    ],
+)
+def test_an_unfit_place_for_codes_is_refused(X, out, said):
+    with pytest.raises(ValueError, match=said):
+        small().fit(X).transform(X, out=out)
+
+
+# ----------------------------------------------------------------------------------------------------------- streams
+
+
+def chunks_of(X, size):
+    return [X[start : start + size] for start in range(0, len(X), size)]
+
+
+def read(chunks, batch_size, buffer_rows, seed=0, passes=1):
+    reader = StreamReader(ChunkSource(chunks), lambda chunk: chunk, CPU, torch.float32, buffer_rows)
+    generator = make_generator(seed)
+    return [list(reader.shuffled(batch_size, generator)) for _ in range(passes)][-1]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100, 1000])
+@pytest.mark.parametrize("buffer_rows", [1, 64, 300, 5000])
+def test_a_pass_has_every_row_once_in_batches_that_are_never_small(chunk, buffer_rows):
+    X = np.arange(1003, dtype=np.float32)[:, None]
+    batches = read(chunks_of(X, chunk), 32, buffer_rows)
+    np.testing.assert_array_equal(np.sort(torch.cat(batches).squeeze(1).numpy()), X[:, 0])
+    assert max(map(len, batches)) == 32
+    assert min(map(len, batches)) >= 16
+
+
+def test_a_buffer_mixes_rows_as_far_as_it_reaches():
+    X = np.arange(10_000, dtype=np.float32)[:, None]
+    for buffer_rows, least, most in ((200, 50, 300), (10_000, 2_500, 4_500)):
+        order = torch.cat(read(chunks_of(X, 500), 50, buffer_rows)).squeeze(1).numpy()
+        # A full shuffle moves a row by a third of the length on average.
+        assert least < np.abs(order - np.arange(10_000)).mean() < most
+
+
+def test_the_order_follows_from_the_generator_and_not_from_the_chunks():
+    X = np.arange(500, dtype=np.float32)[:, None]
+    order = torch.cat(read(chunks_of(X, 50), 20, 100))
+    assert torch.equal(order, torch.cat(read(chunks_of(X, 33), 20, 100)))
+    assert not torch.equal(order, torch.cat(read(chunks_of(X, 50), 20, 100, seed=1)))
+    assert not torch.equal(order, torch.cat(read(chunks_of(X, 50), 20, 100, passes=2)))
+
+
+class Repeatable:
+    def __init__(self, chunks):
+        self.chunks = chunks
+
+    def __iter__(self):
+        yield from self.chunks
+
+
+@pytest.mark.parametrize(
+    "make",
+    [list, tuple, Repeatable, lambda chunks: lambda: iter(chunks), lambda chunks: lambda: (c for c in chunks)],
+    ids=["list", "tuple", "iterable", "function", "function of a generator"],
+)
+def test_kinds_of_streams_give_one_model(X, make):
+    model = small().fit_stream(make(chunks_of(X, 120)), buffer_rows=200)
+    expected = small().fit_stream(chunks_of(X, 120), buffer_rows=200)
+    np.testing.assert_array_equal(model.components_, expected.components_)
+    assert model.history_["n_rows"] == [500] * 3
+    assert model.n_iter_ == 3
+
+
+def test_a_generator_can_be_read_once(X):
+    model = small(max_iter=1).fit_stream(chunk for chunk in chunks_of(X, 120))
+    np.testing.assert_array_equal(model.components_, small(max_iter=1).fit_stream(chunks_of(X, 120)).components_)
+    with pytest.raises(ValueError, match=r"can be read once, but max_iter=3 epochs"):
+        small().fit_stream(chunk for chunk in chunks_of(X, 120))
+
+
+def test_a_stream_of_everything_learns_what_fit_learns(X):
+    rng = np.random.default_rng(1)
+    planted = rng.standard_normal((6, 10))
+    codes = np.maximum(rng.standard_normal((4000, 6)) - 1, 0)
+    X = (codes @ planted).astype(np.float32)
+    X /= np.sqrt((X**2).mean())
+    settings = {"n_components": 8, "max_iter": 30, "early_stopping": False, "learning_rate": 1e-2}
+    whole, stream = small(**settings).fit(X), small(**settings).fit_stream(chunks_of(X, 300), buffer_rows=1000)
+    # Other batches, so no equality: the same quality, to a few percent of the variance.
+    assert stream.score(X) == pytest.approx(whole.score(X), abs=0.03)
+    assert stream.score(X) > 0.8
+
+
+def test_tensors_frames_and_maps_may_be_chunks(X, tmp_path):
+    expected = small().fit_stream(chunks_of(X, 250)).components_
+    for chunks in (
+        [torch.from_numpy(X[:250]), torch.from_numpy(X[250:])],
+        [mapped(X, tmp_path)[:250], mapped(X, tmp_path)[250:]],
+    ):
+        np.testing.assert_array_equal(small().fit_stream(chunks).components_, expected)
+    frames = [pd.DataFrame(chunk, columns=list("abcdefghij")) for chunk in chunks_of(X, 250)]
+    model = small().fit_stream(frames)
+    np.testing.assert_array_equal(model.components_, expected)
+    assert model.feature_names_in_.tolist() == list("abcdefghij")
+
+
+def test_validation_rows_choose_the_best_epoch_of_a_stream(X):
+    model = small(max_iter=6).fit_stream(chunks_of(X, 120), X_val=X[:100])
+    assert model.best_epoch_ == 1 + int(np.argmin(model.history_["validation_energy"]))
+
+
+def test_a_killed_stream_fit_goes_on_bitwise(X, tmp_path, monkeypatch):
+    chunks = chunks_of(X, 120)
+    expected = small(max_iter=4).fit_stream(chunks, buffer_rows=100)
+    original = loop._run_epoch
+
+    def run_epoch(session, *args):
+        if session.n_epochs == 2:
+            raise SystemExit
+        return original(session, *args)
+
+    monkeypatch.setattr(loop, "_run_epoch", run_epoch)
+    with pytest.raises(SystemExit):
+        small(max_iter=4).fit_stream(chunks, buffer_rows=100, checkpoint=tmp_path / "run")
+    monkeypatch.undo()
+    model = small(max_iter=4).fit_stream(chunks, buffer_rows=100, checkpoint=tmp_path / "run")
+    assert model.resumed_epoch_ == 2
+    np.testing.assert_array_equal(model.components_, expected.components_)
+    with pytest.raises(ValueError, match="belongs to another fit"):
+        small(max_iter=4).fit_stream([X[1:]], buffer_rows=100, checkpoint=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "said"),
+    [
+        ([], "without chunks"),
+        (3, "expects an iterable of arrays"),
+        (lambda: [np.ones((1, 10), np.float32)], "at least 2 rows is expected, but 1 came"),
+        ([np.ones((5, 10)), np.ones((5, 9))], r"Chunk 2 of the stream: .*9 features"),
+        ([np.ones((5, 10)), np.full((5, 10), np.nan)], "Chunk 2 of the stream: .*NaN or infinity .*row 0, 1"),
+        ([np.ones(5)], "2D array"),
+    ],
+)
+def test_a_bad_stream_is_refused_with_the_chunk(chunks, said):
+    with pytest.raises((ValueError, TypeError), match=said):
+        small().fit_stream(chunks)
+
+
+@pytest.mark.parametrize("buffer_rows", [0, -4, 2.5])
+def test_the_buffer_is_checked(X, buffer_rows):
+    with pytest.raises(ValueError, match="buffer_rows expects"):
+        small().fit_stream([X], buffer_rows=buffer_rows)
+
+
+def test_partial_fit_takes_a_stream_chunk_by_chunk(X):
+    model = small(batch_size=50)
+    for chunk in chunks_of(X, 100):
+        model.partial_fit(chunk)
+    assert model.n_steps_ == 10
+    assert model.history_["n_rows"] == [100] * 5

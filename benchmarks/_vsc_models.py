@@ -15,8 +15,6 @@ METHODS = {
 }
 _NOISE_WARMUP = (0.1, 1500, 6000)  # start, begin, end in steps of the paper's 240,000
 _TEMPERATURE_DECAY = 0.9995  # a step
-# On a short schedule the plain Laplace model diverges in the released code unless its rate rises this slowly.
-_LAPLACE_RATE_WARMUP = 0.75
 
 
 def build_linear(method: str, *, n_draws: int, epochs: int, seed: int, speedup: float = 1.0, **changes):
@@ -27,8 +25,6 @@ def build_linear(method: str, *, n_draws: int, epochs: int, seed: int, speedup: 
         settings["warmup"] = (start, int(begin / speedup), int(end / speedup))
     if method == "spike_and_slab":
         return SpikeAndSlabVSC(temperature_decay=_TEMPERATURE_DECAY**speedup, **settings)
-    if method == "laplace" and speedup > 1:
-        settings["learning_rate_warmup"] = _LAPLACE_RATE_WARMUP
     return ThresholdedVSC(**settings)
 
 

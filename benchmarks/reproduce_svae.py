@@ -186,7 +186,10 @@ def norms_and_deviations(fitted: dict, groups: dict[str, NDArray], X: NDArray):
     """Return Figure 5b: deviation of the activity against the norm of the atom, for both groups."""
     import matplotlib.pyplot as plt  # noqa: TID251
 
-    figure, axes = plt.subplots(1, len(fitted), figsize=(4 * len(fitted), 3), layout="constrained", squeeze=False)
+    size = (4 * len(fitted), 3)
+    figure, axes = plt.subplots(
+        1, len(fitted), figsize=size, layout="constrained", squeeze=False, sharex=True, sharey=True
+    )
     for ax, (name, model) in zip(axes[0], fitted.items()):
         norms, deviations = np.linalg.norm(model.components_, axis=1), model.transform(X).std(0)
         for label, mask in (("active", groups[name]), ("inactive", ~groups[name])):

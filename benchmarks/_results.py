@@ -14,7 +14,12 @@ from typing import Any
 import pandas as pd
 import torch
 
-_LOCAL_OPTIONS = ("--results", "--runs", "--images")  # where things lie on this machine says nothing about the result
+_LOCAL_OPTIONS = (
+    "--results",
+    "--runs",
+    "--images",
+    "--folder",
+)  # where things lie on this machine says nothing about the result
 
 
 @dataclass

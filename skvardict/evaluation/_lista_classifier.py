@@ -19,7 +19,9 @@ _UPDATES_PER_TEST = 50
 
 
 class LISTAClassifier(ClassifierMixin, BaseEstimator):
-    """Class scores ``w_c . E(x) + b_c`` with a LISTA encoder E, trained from scratch by cross-entropy with Adam.
+    """A LISTA encoder and a linear layer, trained on labels from scratch.
+
+    Scores of the classes are ``E(x) w + b``, E being the encoder; cross-entropy is minimised with Adam.
 
     Parameters
     ----------

@@ -5,6 +5,10 @@ import random
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: one thread each, read as torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 
 os.environ.setdefault("MPLBACKEND", "Agg")

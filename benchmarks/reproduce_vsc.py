@@ -107,6 +107,8 @@ def table1(arguments, experiment: Experiment) -> None:
                     experiment.write("_course", pd.concat(courses))
     table = pd.DataFrame(experiment.rows).merge(PUBLISHED, how="left", on=["method", "n_draws"])
     experiment.write(table=table)
+    if "snr_encoder_mean" in table:
+        experiment.draw("_snr", snr_bars(table.dropna(subset=["snr_encoder_mean"])))
 
 
 def measure_linear(arguments, model, key: dict, X: NDArray) -> dict:
@@ -129,6 +131,18 @@ def measure_linear(arguments, model, key: dict, X: NDArray) -> dict:
         row |= {"prior_nonzero": prior_nonzero(model)}
         row |= gradient_ratios(model, X[: arguments.batch_size], arguments.snr_draws)
     return row
+
+
+def snr_bars(table: pd.DataFrame):
+    """Return Figures 4 and 9."""
+    import matplotlib.pyplot as plt  # noqa: TID251
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained", sharey=True)
+    for ax, part in zip(axes, ("encoder", "decoder")):
+        ratios = table.pivot_table(index="method", columns="n_draws", values=f"snr_{part}_mean")
+        ratios.plot.barh(ax=ax, title=f"gradient of the {part}", xlabel="signal to noise", ylabel="")
+        ax.legend(title="J")
+    return figure
 
 
 def course(model, key: dict) -> pd.DataFrame:
@@ -277,11 +291,27 @@ def convolutional(arguments, experiment: Experiment, X_train, X_test, image_shap
             continue
         codes = best_draws(model, X_test, model.n_draws)
         atoms = estimated_dictionary(X_test, codes)
+        experiment.draw("", curves(pd.DataFrame(experiment.rows)))
         sheets[f"{method}, {n_components}, {probability:.0%} on"] = as_grey(atoms, image_shape)
         experiment.draw("_dictionaries", dictionary_sheets(sheets, image_shape[-2:], n_atoms=64))
         if attributes is not None:
             correlations.append(strongest(point_biserial(attributes.to_numpy(), codes), attributes, key))
             experiment.write("_attributes", pd.concat(correlations))
+
+
+def curves(table: pd.DataFrame):
+    """Return Figure 7: information, distance and error against latent size, and error against the share on."""
+    import matplotlib.pyplot as plt  # noqa: TID251
+
+    figure, axes = plt.subplots(1, 4, figsize=(13, 3.2), layout="constrained")
+    smallest = table[(table["share_on"] == table.groupby("method")["share_on"].transform("min"))]
+    panels = [(smallest, "n_components", name) for name in ("information_binned", "frechet", "mse")]
+    for ax, (rows, x, y) in zip(axes, [*panels, (table, "share_on", "mse")]):
+        for method, group in rows.groupby("method"):
+            group.groupby(x)[y].mean().plot(ax=ax, marker="o", label=method, logx=x == "n_components")
+        ax.set(xlabel=x, ylabel=y)
+    axes[0].legend(fontsize=7)
+    return figure
 
 
 def conv_grid(arguments):

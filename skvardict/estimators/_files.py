@@ -251,7 +251,7 @@ class _Sketch(TorchFunctionMode):
 
 
 def _sketch(estimator, n_features: int, n_arrays: int) -> dict[str, tuple[tuple[int, ...], str]] | str:
-    """Return shape and kind ("f"; "i" of a counter) of all weights that `estimator` describes, or why there are none."""
+    """Return shape and kind ("f"; "i" of a counter) of the weights that `estimator` describes, or why none."""
     try:
         with _Sketch(most_calls=1000 + 100 * n_arrays), torch.device("meta"):
             return _weights(estimator, n_features)

@@ -1,8 +1,8 @@
 """Kill a training process at random moments, resume it, and compare the result bitwise with an uninterrupted fit.
 
 For every model: one fit without interruption; then ``--kills`` times a process that fits with a checkpoint is killed
-(SIGKILL) after a random share of that time, and another one makes the same call. Each must end with the parameters,
-training state and history (but for the clock) of the uninterrupted fit.
+(SIGKILL) after a random step and some milliseconds, and another one makes the same call. Each must end with the
+parameters, training state and history (but for the clock) of the uninterrupted fit.
 
     OMP_NUM_THREADS=1 python -m benchmarks.kill_and_resume --kills 25
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import skvardict
+import skvardict.training.loop as loop
 
 MODELS = {
     "VDL linear": ("VarianceDictionaryLearning", {"n_components": 32, "max_iter": 12}),
@@ -58,10 +59,11 @@ def digest(model) -> str:
     return sha256.hexdigest()
 
 
-def fit(name: str, rows: np.ndarray, checkpoint: Path | None, kill_after: float | None = None) -> dict | None:
+def fit(name: str, rows: np.ndarray, checkpoint: Path | None, kill_at: tuple[int, float] | None = None) -> dict | None:
     """Fit in a process of its own; return what it reports, or None if it was killed first.
 
-    The process is forked before any computation; `kill_after` counts seconds from the beginning of `fit`.
+    The process is forked before any computation, and tells of every step; `kill_at` is a number of steps and the
+    seconds that pass after it.
     """
     receive, send = os.pipe()
     pid = os.fork()
@@ -71,19 +73,31 @@ def fit(name: str, rows: np.ndarray, checkpoint: Path | None, kill_after: float 
         with open(os.devnull, "w") as sys.stdout, os.fdopen(send, "wb", buffering=0) as report:
             estimator, parameters = MODELS[name]
             model = getattr(skvardict, estimator)(**parameters, batch_size=100, early_stopping=True, random_state=0)
-            report.write(b"\n")
+            original = loop._step
+
+            def step(*args):
+                result = original(*args)
+                report.write(b".")
+                return result
+
+            loop._step = step
             begin = time.perf_counter()
             model.fit(rows, checkpoint=checkpoint)
-            result = {"digest": digest(model), "resumed": model.resumed_epoch_, "seconds": time.perf_counter() - begin}
-            report.write(json.dumps(result).encode())
+            result = {
+                "digest": digest(model),
+                "resumed": model.resumed_epoch_,
+                "steps": model.n_steps_,
+                "seconds": time.perf_counter() - begin,
+            }
+            report.write(b"\n" + json.dumps(result).encode())
         os._exit(0)
     os.close(send)
     with os.fdopen(receive, "rb") as report:
-        report.readline()
-        if kill_after is not None:
-            time.sleep(kill_after)
+        if kill_at is not None:
+            report.read(kill_at[0])
+            time.sleep(kill_at[1])
             os.kill(pid, signal.SIGKILL)
-        text = report.read()
+        text = report.read().partition(b"\n")[2]
     _, status = os.waitpid(pid, 0)
     if os.WIFSIGNALED(status) and not text:
         return None
@@ -100,7 +114,10 @@ def show(name: str, n_kills: int, rng: np.random.Generator) -> bool:
     while len(resumed) < n_kills:
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = Path(folder) / "run"
-            if fit(name, rows, checkpoint, kill_after=rng.uniform(0, expected["seconds"])) is not None:
+            if (
+                fit(name, rows, checkpoint, kill_at=(int(rng.integers(expected["steps"])), rng.uniform(0, 0.05)))
+                is not None
+            ):
                 continue  # it had ended before
             result = fit(name, rows, checkpoint)
             assert result is not None

@@ -24,6 +24,7 @@ from skvardict._utils.files import DamagedFileError, read_file, write_file
 from skvardict._utils.packing import Arrays, pack, unpack
 from skvardict._utils.random import make_generator
 from skvardict._version import __version__
+from skvardict.training.history import is_table
 
 FORMAT = 1
 _FITTED_NAME = re.compile(r"[a-z][a-z0-9_]*_")
@@ -212,7 +213,7 @@ def _find_problem(estimator, fitted: Mapping[str, Any]) -> str | None:
         return "feature_names_in_ does not have one name per feature."
     if not all(isinstance(array, np.ndarray) for array in (*params.values(), *state.values())):
         return "params_ and the training state must hold arrays."
-    if not all(_is_column(column) for column in history.values()) or len({*map(len, history.values())}) > 1:
+    if not is_table(history):
         return "history_ is not a table of numbers."
     sketch = _sketch(estimator, fitted["n_features_in_"], len(params))
     if isinstance(sketch, str):
@@ -227,10 +228,6 @@ def _find_problem(estimator, fitted: Mapping[str, Any]) -> str | None:
         if f"params.{name}" not in state or state[f"params.{name}"].shape != has:
             return f"the training state does not fit to {name}."
     return None
-
-
-def _is_column(column: Any) -> bool:
-    return isinstance(column, list) and all(type(value) in (int, float) for value in column)
 
 
 class _Sketch(TorchFunctionMode):

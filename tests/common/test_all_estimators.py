@@ -48,8 +48,8 @@ VARIANTS = {
     ),
     "SVAE": _small(SparseVAE, **ENCODER),
     "SVAE, Cauchy, MLP": _small(SparseVAE, prior="cauchy", n_draws=2, encoder="resnet", **ENCODER, **MLP),
-    "SVAE by solver": _small(SparseVAE, transform_algorithm="solver", atom_norm=None, **ENCODER),
     "VSC": _small(ThresholdedVSC, n_draws=3, **ENCODER),
+    "VSC, most probable components": _small(ThresholdedVSC, n_draws=3, transform_algorithm="top_k", **ENCODER),
     "VSC, Gamma threshold, best draw": _small(
         ThresholdedVSC, base="gaussian", threshold_prior="gamma", n_draws=3, transform_algorithm="max_elbo", **ENCODER
     ),

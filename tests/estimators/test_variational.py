@@ -105,7 +105,7 @@ def test_continued_fit_goes_on_from_where_it_was(X):
 
 @pytest.mark.parametrize("name", ["laplace", "gaussian, gamma", "spike and slab"])
 def test_top_k_keeps_the_share_of_the_prior_at_their_means(fitted, X, name):
-    codes, params = fitted[name].transform(X), fitted[name].posterior_params(X)
+    codes, params = with_algorithm(fitted[name], "top_k").transform(X), fitted[name].posterior_params(X)
     assert ((codes != 0).sum(1) == 2).all()  # a tenth of 20
     np.testing.assert_array_equal(codes[codes != 0], params["mean"][codes != 0])
     weakest_kept = np.where(codes != 0, np.abs(params["code_mean"]), np.inf).min(1)

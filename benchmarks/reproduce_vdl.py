@@ -248,6 +248,7 @@ def low_labels(arguments, output: Output) -> None:
         *((getattr(rows, split), rows.labels[split]) for split in ("train", "validation", "test")),
         labels_per_class=[None if n == 0 else n for n in arguments.labels_per_class],
         n_draws=arguments.draws,
+        Cs=(1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0),
         folder=arguments.runs,
         n_jobs=arguments.n_jobs,
         verbose=1,
@@ -303,9 +304,13 @@ def features(arguments, output: Output) -> None:
     """Draw atoms of all kinds, encoder filters, denoised images and the hinge; needs no table."""
     rows = load_mnist(arguments)
     models = {kind: fit(arguments, rows, kind, ALPHA[kind], seed=arguments.seeds[0]) for kind in arguments.kinds}
-    _sheets(output, "_atoms", {kind: DictionaryDisplay.from_estimator(model) for kind, model in models.items()})
+    _sheets(
+        output, "_atoms", {kind: DictionaryDisplay.from_estimator(model, n_atoms=64) for kind, model in models.items()}
+    )
     coders = {kind: model for kind, model in models.items() if model.encoder == "lista"}
-    _sheets(output, "_encoders", {kind: EncoderDisplay.from_estimator(model) for kind, model in coders.items()})
+    _sheets(
+        output, "_encoders", {kind: EncoderDisplay.from_estimator(model, n_atoms=64) for kind, model in coders.items()}
+    )
     for sigma in (1.0, 1.5):
         ax = plt.subplots(figsize=(8, 1 + 0.6 * len(coders)))[1]
         display = DenoisingDisplay.from_estimator(coders, rows.test[:12], sigma=sigma).plot(ax)
@@ -331,7 +336,9 @@ def patches(arguments, output: Output) -> None:
         n_patches={"train": len(rows.train), "validation": len(rows.validation), "test": len(rows.test)},
         note="Photographs of BSDS500, split by photograph; the published rows are ImageNet patches, 100 epochs.",
     )
-    _sheets(output, "_atoms", {kind: DictionaryDisplay.from_estimator(model) for kind, model in models.items()})
+    _sheets(
+        output, "_atoms", {kind: DictionaryDisplay.from_estimator(model, n_atoms=64) for kind, model in models.items()}
+    )
 
 
 def _grid_model(arguments, kind: str):
@@ -356,7 +363,7 @@ def _l1_by_batch(arguments, rows: Rows, kind: str, alpha: float, beta: float, se
 def _sheets(output: Output, suffix: str, displays: dict) -> None:
     n_columns = min(4, len(displays))
     n_rows = -(-len(displays) // n_columns)
-    figure, axes = plt.subplots(n_rows, n_columns, figsize=(4 * n_columns, 4.3 * n_rows), squeeze=False)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=(3.4 * n_columns, 3.7 * n_rows), squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, (kind, display) in zip(axes.flat, displays.items()):

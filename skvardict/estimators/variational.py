@@ -425,7 +425,7 @@ class SparseVAE(_VariationalCoder):
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
     n_dead_ : int
-        Components whose draws were all zero in the last epoch.
+        Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.
     noise_seed_ : int
         Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.
     decoder_, encoder_ : Module
@@ -702,7 +702,7 @@ class ThresholdedVSC(_SparseVariationalCoder):
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
     n_dead_ : int
-        Components whose draws were all zero in the last epoch.
+        Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.
     noise_seed_ : int
         Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.
     decoder_, encoder_ : Module
@@ -946,7 +946,7 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
     n_dead_ : int
-        Components whose draws were all zero in the last epoch.
+        Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.
     noise_seed_ : int
         Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.
     decoder_, encoder_ : Module

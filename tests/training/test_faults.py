@@ -106,14 +106,14 @@ def test_dead_components_are_warned_about_once_with_the_number(digits):
 
 def test_codes_that_shrink_while_the_decoder_grows_are_warned_about(digits):
     model = StandardDictionaryLearning(
-        16, alpha=0.02, atom_norm=None, learning_rate=1e-2, max_iter=40, batch_size=100, random_state=0
+        16, alpha=0.02, atom_norm=None, learning_rate=5e-2, max_iter=30, batch_size=50, random_state=0
     )
     with pytest.warns(
         UserWarning, match=r"L1 norm of codes has fallen from .* grew from .* Set atom_norm \(now None\)"
     ):
-        model.fit(digits)
+        model.fit(digits[:500])
     with warnings.catch_warnings(action="error"):
-        model.set_params(atom_norm=1.0).fit(digits)
+        model.set_params(atom_norm=1.0).fit(digits[:500])
 
 
 def test_a_solver_at_its_limit_is_warned_about_once_with_the_parameter(X):

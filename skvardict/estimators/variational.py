@@ -26,7 +26,7 @@ from skvardict.solvers import FISTA
 
 _NETWORKS = {"mlp", "conv", "fmnist", "celeba"}
 _MOMENTUM = 0.9
-_MAX_GRAD_NORM = 10.0  # of the networks' gradient with "sgd"
+_MAX_GRAD_NORM = 1.0  # of the networks' gradient with "sgd"
 # Shares of training at which the automatic warm-up of the noise begins and ends.
 _WARMUP = (0.1, 0.0375, 0.15)
 

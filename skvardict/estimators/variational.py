@@ -647,8 +647,8 @@ class ThresholdedVSC(_SparseVariationalCoder):
     solver : FISTA, ISTA or None, default=None
         For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.
     optimizer : {"sgd", "adam"}, default="sgd"
-        "sgd": Nesterov momentum 0.9 on the networks, and plain gradient steps on a linear dictionary. "adam": one rate
-        for all parts.
+        "sgd": Nesterov momentum 0.9 on the networks, their gradient limited to a norm of 1, and plain gradient steps on
+        a linear dictionary. "adam": one rate for all parts.
     learning_rate : float, default=1e-2
         Of the networks.
     dictionary_learning_rate : float, default=0.5
@@ -896,8 +896,8 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
     solver : FISTA, ISTA or None, default=None
         For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.
     optimizer : {"sgd", "adam"}, default="sgd"
-        "sgd": Nesterov momentum 0.9 on the networks, and plain gradient steps on a linear dictionary. "adam": one rate
-        for all parts.
+        "sgd": Nesterov momentum 0.9 on the networks, their gradient limited to a norm of 1, and plain gradient steps on
+        a linear dictionary. "adam": one rate for all parts.
     learning_rate : float, default=1e-2
         Of the networks.
     dictionary_learning_rate : float, default=0.5

@@ -134,7 +134,7 @@ def load_patches(arguments) -> Rows:
 
 def fit(arguments, rows: Rows, kind: str, alpha: float, *, seed: int, data: str = "mnist", **changes):
     """Return a fitted model, from `--runs` where it is there."""
-    changes = {"epochs": epochs_of(arguments, kind), "step_size": arguments.step_size, **changes}
+    changes = {"epochs": epochs_of(arguments, kind), "step_size": step_of(arguments, kind), **changes}
     model = build(data, kind, alpha, seed=seed, device=arguments.device, **changes)
     model.set_params(verbose=arguments.verbose)
     print(f"{kind}  alpha {alpha:g}  seed {seed}  {changes}", flush=True)
@@ -145,6 +145,10 @@ def fit(arguments, rows: Rows, kind: str, alpha: float, *, seed: int, data: str 
 
 def epochs_of(arguments, kind: str) -> int:
     return arguments.nonlinear_epochs if kind in NONLINEAR else arguments.epochs
+
+
+def step_of(arguments, kind: str) -> float | str:
+    return arguments.nonlinear_step_size if kind in NONLINEAR else arguments.step_size
 
 
 def released(arguments, output: Output) -> None:
@@ -248,6 +252,7 @@ def low_labels(arguments, output: Output) -> None:
         *((getattr(rows, split), rows.labels[split]) for split in ("train", "validation", "test")),
         labels_per_class=[None if n == 0 else n for n in arguments.labels_per_class],
         n_draws=arguments.draws,
+        Cs=(1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0),
         folder=arguments.runs,
         n_jobs=arguments.n_jobs,
         verbose=1,
@@ -303,9 +308,13 @@ def features(arguments, output: Output) -> None:
     """Draw atoms of all kinds, encoder filters, denoised images and the hinge; needs no table."""
     rows = load_mnist(arguments)
     models = {kind: fit(arguments, rows, kind, ALPHA[kind], seed=arguments.seeds[0]) for kind in arguments.kinds}
-    _sheets(output, "_atoms", {kind: DictionaryDisplay.from_estimator(model) for kind, model in models.items()})
+    _sheets(
+        output, "_atoms", {kind: DictionaryDisplay.from_estimator(model, n_atoms=64) for kind, model in models.items()}
+    )
     coders = {kind: model for kind, model in models.items() if model.encoder == "lista"}
-    _sheets(output, "_encoders", {kind: EncoderDisplay.from_estimator(model) for kind, model in coders.items()})
+    _sheets(
+        output, "_encoders", {kind: EncoderDisplay.from_estimator(model, n_atoms=64) for kind, model in coders.items()}
+    )
     for sigma in (1.0, 1.5):
         ax = plt.subplots(figsize=(8, 1 + 0.6 * len(coders)))[1]
         display = DenoisingDisplay.from_estimator(coders, rows.test[:12], sigma=sigma).plot(ax)
@@ -331,13 +340,15 @@ def patches(arguments, output: Output) -> None:
         n_patches={"train": len(rows.train), "validation": len(rows.validation), "test": len(rows.test)},
         note="Photographs of BSDS500, split by photograph; the published rows are ImageNet patches, 100 epochs.",
     )
-    _sheets(output, "_atoms", {kind: DictionaryDisplay.from_estimator(model) for kind, model in models.items()})
+    _sheets(
+        output, "_atoms", {kind: DictionaryDisplay.from_estimator(model, n_atoms=64) for kind, model in models.items()}
+    )
 
 
 def _grid_model(arguments, kind: str):
     """Return a model whose alpha and seed `regret_curve` sets."""
     epochs = epochs_of(arguments, kind)
-    return build("mnist", kind, 0.0, epochs=epochs, step_size=arguments.step_size, device=arguments.device)
+    return build("mnist", kind, 0.0, epochs=epochs, step_size=step_of(arguments, kind), device=arguments.device)
 
 
 def _alphas(arguments, kind: str) -> tuple[float, ...]:
@@ -346,7 +357,8 @@ def _alphas(arguments, kind: str) -> tuple[float, ...]:
 
 def _l1_by_batch(arguments, rows: Rows, kind: str, alpha: float, beta: float, seed: int) -> list[float]:
     """Return the mean L1 of the solver's codes in each of the first 200 batches; a call of `partial_fit` is a batch."""
-    model = build("mnist", kind, alpha, step_size=arguments.step_size, seed=seed, device=arguments.device, beta=beta)
+    step_size = step_of(arguments, kind)
+    model = build("mnist", kind, alpha, step_size=step_size, seed=seed, device=arguments.device, beta=beta)
     order = np.random.default_rng(seed).permutation(len(rows.train))
     for batch in order[: 200 * model.batch_size].reshape(-1, model.batch_size):
         model.partial_fit(rows.train[batch])
@@ -356,7 +368,7 @@ def _l1_by_batch(arguments, rows: Rows, kind: str, alpha: float, beta: float, se
 def _sheets(output: Output, suffix: str, displays: dict) -> None:
     n_columns = min(4, len(displays))
     n_rows = -(-len(displays) // n_columns)
-    figure, axes = plt.subplots(n_rows, n_columns, figsize=(4 * n_columns, 4.3 * n_rows), squeeze=False)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=(3.4 * n_columns, 3.7 * n_rows), squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, (kind, display) in zip(axes.flat, displays.items()):
@@ -400,6 +412,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         command.add_argument("--seeds", type=int, nargs="+", default=[0])
         command.add_argument("--n-train", type=int, help="training rows; all by default, 100,000 patches")
         command.add_argument("--step-size", type=_step_size, default="table", help="'table', 'auto' or a number")
+        command.add_argument("--nonlinear-step-size", type=_step_size, default="table", help="of non-linear models")
         command.add_argument("--device", default="auto")
         command.add_argument("--threads", type=int, default=1)
         command.add_argument("--n-jobs", type=int, default=1, help="points computed at the same time")

@@ -1,10 +1,19 @@
 """Real data where they are, no window system, and a guard around every test's global state."""
 
 import os
+import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: one thread each, read as torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
+
+with suppress(ImportError):
+    import rich.style  # noqa: F401  draws from `random` when scikit-learn's progress bar imports it, before any test
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 _DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -26,9 +35,13 @@ def _global_state():
         "threads": torch.get_num_threads(),
         "default dtype": torch.get_default_dtype(),
         "determinism": torch.are_deterministic_algorithms_enabled(),
-        "TF32": torch.backends.cuda.matmul.allow_tf32,
+        "TF32": (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32),
+        "precision of products": torch.get_float32_matmul_precision(),
+        "cuDNN": (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark, torch.backends.cudnn.enabled),
+        "threads between operators": torch.get_num_interop_threads(),
         "grad mode": torch.is_grad_enabled(),
         "generator": torch.get_rng_state().numpy().tobytes(),
+        "generator of random": random.getstate(),
     }
 
 

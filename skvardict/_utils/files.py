@@ -86,14 +86,15 @@ def read_file(path: str | os.PathLike) -> Contents:
                 f"{path} declares a header of {header_size} bytes; more than {_LARGEST_HEADER} are not accepted."
             )
         header = file.read(header_size)
-        data_size = _declared_data_size(path, header)
+        parsed = _parse_header(path, header)
+        data_size = _declared_data_size(path, parsed)
         if 8 + header_size + data_size != status.st_size:
             raise DamagedFileError(
                 f"{path} declares {8 + header_size + data_size} bytes, but has {status.st_size}: it is cut off or "
                 "altered."
             )
         data = start + header + file.read(data_size)
-    return from_bytes(data, path)
+    return _parse_contents(path, data, parsed)
 
 
 def to_bytes(arrays: Mapping[str, np.ndarray], content: Any) -> bytes:
@@ -107,7 +108,11 @@ def to_bytes(arrays: Mapping[str, np.ndarray], content: Any) -> bytes:
 
 def from_bytes(data: bytes, path: str | os.PathLike = "the file") -> Contents:
     """Return the contents of the bytes of a file; `path` names it in errors."""
-    metadata = _metadata(path, data)
+    return _parse_contents(path, data, _parse_header(path, data[8 : 8 + int.from_bytes(data[:8], "little")]))
+
+
+def _parse_contents(path, data: bytes, header: dict[str, Any]) -> Contents:
+    metadata = _metadata(path, header)
     try:
         arrays = parse(data)
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
@@ -141,9 +146,8 @@ def _sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def _metadata(path, data: bytes) -> dict[str, str]:
-    header = _parse_json(path, data[8 : 8 + int.from_bytes(data[:8], "little")])
-    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+def _metadata(path, header: dict[str, Any]) -> dict[str, str]:
+    metadata = header.get("__metadata__")
     if not isinstance(metadata, dict) or not all(isinstance(metadata.get(key), str) for key in ("skvardict", "sha256")):
         raise DamagedFileError(f"{path} is not a file of skvardict, or its header is damaged.")
     if len(metadata["skvardict"]) > _LARGEST_CONTENT:
@@ -151,12 +155,16 @@ def _metadata(path, data: bytes) -> dict[str, str]:
     return metadata
 
 
-def _declared_data_size(path, header: bytes) -> int:
-    parsed = _parse_json(path, header)
-    if not isinstance(parsed, dict):
+def _parse_header(path, text: bytes) -> dict[str, Any]:
+    header = _parse_json(path, text)
+    if not isinstance(header, dict):
         raise DamagedFileError(f"{path} is not a file of skvardict, or its header is damaged.")
+    return header
+
+
+def _declared_data_size(path, header: dict[str, Any]) -> int:
     ends = [0]
-    for name, entry in parsed.items():
+    for name, entry in header.items():
         if name == "__metadata__":
             continue
         offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
@@ -168,6 +176,7 @@ def _declared_data_size(path, header: bytes) -> int:
 
 def _parse_json(path, text: str | bytes) -> Any:
     try:
-        return json.loads(text)
+        # As text: of bytes the parser guesses the encoding, and imports what decodes it.
+        return json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(f"{path} is not a file of skvardict, or its header is damaged: {error}") from error

@@ -1,25 +1,21 @@
 """A dictionary as a sheet of small pictures."""
 
-from math import ceil, sqrt
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skvardict.display._figure import new_axes
+from skvardict.display._sheet import SheetDisplay, scaled_about_zero, tile
 from skvardict.preprocessing._shapes import resolve_image_shape
 
-_BORDER = 1  # pixels between tiles
 
-
-class AtomSheet:
+class AtomSheet(SheetDisplay):
     """Rows of a matrix as pictures on one sheet: what `DictionaryDisplay` and `EncoderDisplay` share."""
 
     def __init__(self, tiles: NDArray, *, atom_indices: NDArray[np.intp], image_shape: tuple[int, int]):
-        self.tiles = tiles
+        super().__init__(tiles, image_shape=image_shape)
         self.atom_indices = atom_indices
-        self.image_shape = image_shape
 
     @classmethod
     def from_components(
@@ -60,42 +56,8 @@ class AtomSheet:
             )
         image_shape = resolve_image_shape(cls.__name__, atoms.shape[1], image_shape)
         atom_indices = _ordered(cls.__name__, atoms, order)[: _checked_count(cls.__name__, n_atoms)]
-        tiles = tile(atoms[atom_indices].reshape(-1, *image_shape))
+        tiles = tile(scaled_about_zero(atoms[atom_indices].reshape(-1, *image_shape)))
         return cls(tiles, atom_indices=atom_indices, image_shape=image_shape)
-
-    def plot(self, ax=None, *, cmap: str = "gray", title: str | None = None, **imshow_kwargs) -> Self:
-        """Draw the sheet.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; by default a new figure.
-        cmap : str, default="gray"
-            Colour map; zero has its middle colour.
-        title : str, optional
-        **imshow_kwargs
-            Passed to ``Axes.imshow``.
-
-        Returns
-        -------
-        self : of the same class
-            With `ax_`, `figure_` and `image_`.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
-        """
-        if ax is None:
-            ax = new_axes(type(self).__name__)
-        self.image_ = ax.imshow(
-            self.tiles, **{"cmap": cmap, "vmin": -1, "vmax": 1, "interpolation": "nearest", **imshow_kwargs}
-        )
-        ax.set_axis_off()
-        if title is not None:
-            ax.set_title(title)
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
 
 
 class DictionaryDisplay(AtomSheet):
@@ -236,16 +198,3 @@ def _checked_count(name: str, n_atoms: int | None) -> int | None:
     if n_atoms is not None and n_atoms < 1:
         raise ValueError(f"{name} expects n_atoms >= 1, but got {n_atoms}. Leave it out to show all.")
     return n_atoms
-
-
-def tile(images: NDArray) -> NDArray:
-    """Return (n, height, width) images, each scaled to [-1, 1], on one sheet with NaN between them."""
-    n, height, width = images.shape
-    n_columns = ceil(sqrt(n))
-    n_rows = ceil(n / n_columns)
-    peak = np.abs(images).max(axis=(1, 2), keepdims=True)
-    cells = np.full((n_rows * n_columns, height + _BORDER, width + _BORDER), np.nan)
-    cells[:n, :height, :width] = images / np.where(peak > 0, peak, 1)
-    rows_of_cells = cells.reshape(n_rows, n_columns, height + _BORDER, width + _BORDER).swapaxes(1, 2)
-    sheet = rows_of_cells.reshape(n_rows * (height + _BORDER), n_columns * (width + _BORDER))
-    return np.pad(sheet, ((_BORDER, 0), (_BORDER, 0)), constant_values=np.nan)

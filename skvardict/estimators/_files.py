@@ -24,6 +24,7 @@ from skvardict._utils.files import DamagedFileError, read_file, write_file
 from skvardict._utils.packing import Arrays, pack, unpack
 from skvardict._utils.random import make_generator
 from skvardict._version import __version__
+from skvardict.training.history import is_table
 
 FORMAT = 1
 _FITTED_NAME = re.compile(r"[a-z][a-z0-9_]*_")
@@ -212,24 +213,21 @@ def _find_problem(estimator, fitted: Mapping[str, Any]) -> str | None:
         return "feature_names_in_ does not have one name per feature."
     if not all(isinstance(array, np.ndarray) for array in (*params.values(), *state.values())):
         return "params_ and the training state must hold arrays."
-    if not all(_is_column(column) for column in history.values()) or len({*map(len, history.values())}) > 1:
+    if not is_table(history):
         return "history_ is not a table of numbers."
-    shapes = _sketch_shapes(estimator, fitted["n_features_in_"], len(params))
-    if isinstance(shapes, str):
-        return shapes
-    for name in shapes.keys() | params.keys():
-        has, wants = (params[name].shape if name in params else None), shapes.get(name)
+    sketch = _sketch(estimator, fitted["n_features_in_"], len(params))
+    if isinstance(sketch, str):
+        return sketch
+    for name in sketch.keys() | params.keys():
+        wants, letter = sketch.get(name, (None, "f"))
+        has = params[name].shape if name in params else None
         if has != wants:
             return f"{name[:80]} has shape {has}, but the parameters describe a model with {wants}."
-        if params[name].dtype.kind not in "fi" or not np.isfinite(params[name]).all():
+        if params[name].dtype.kind != letter or not np.isfinite(params[name]).all():
             return f"{name} holds other things than finite numbers."
         if f"params.{name}" not in state or state[f"params.{name}"].shape != has:
             return f"the training state does not fit to {name}."
     return None
-
-
-def _is_column(column: Any) -> bool:
-    return isinstance(column, list) and all(type(value) in (int, float) for value in column)
 
 
 class _Sketch(TorchFunctionMode):
@@ -249,21 +247,21 @@ class _Sketch(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def _sketch_shapes(estimator, n_features: int, n_arrays: int) -> dict[str, tuple[int, ...]] | str:
-    """Return the shape of every weight of the model that `estimator` describes, or why there is none."""
+def _sketch(estimator, n_features: int, n_arrays: int) -> dict[str, tuple[tuple[int, ...], str]] | str:
+    """Return shape and kind ("f"; "i" of a counter) of the weights that `estimator` describes, or why none."""
     try:
         with _Sketch(most_calls=1000 + 100 * n_arrays), torch.device("meta"):
-            return _shapes(estimator, n_features)
+            return _weights(estimator, n_features)
     except Exception as error:  # the parameters may be anything that passed their checks
         if not any(callable(value) for value in estimator.get_params(deep=False).values()):
             return f"the parameters describe no model: {type(error).__name__}: {error}"
-    return _shapes(estimator, n_features)  # a builder that the caller passed may need real numbers
+    return _weights(estimator, n_features)  # a builder that the caller passed may need real numbers
 
 
-def _shapes(estimator, n_features: int) -> dict[str, tuple[int, ...]]:
+def _weights(estimator, n_features: int) -> dict[str, tuple[tuple[int, ...], str]]:
     objective = estimator._build_objective(n_features, 1, make_generator(0))
     return {
-        f"{part}.{name}": tuple(tensor.shape)
+        f"{part}.{name}": (tuple(tensor.shape), "f" if tensor.is_floating_point() else "i")
         for part, module in objective.modules().items()
         for name, tensor in module.state_dict().items()
     }

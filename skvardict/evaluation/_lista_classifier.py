@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
@@ -19,7 +20,9 @@ _UPDATES_PER_TEST = 50
 
 
 class LISTAClassifier(ClassifierMixin, BaseEstimator):
-    """Class scores ``w_c . E(x) + b_c`` with a LISTA encoder E, trained from scratch by cross-entropy with Adam.
+    """A LISTA encoder and a linear layer, trained on labels from scratch.
+
+    Scores of the classes are ``E(x) w + b``, E being the encoder; cross-entropy is minimised with Adam.
 
     Parameters
     ----------
@@ -108,6 +111,9 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
         """
         self._validate_params()
         X, y = validate_data(self, X, y, dtype=np.float32)
+        check_classification_targets(y)
+        if X_val is not None:
+            X_val = validate_data(self, X_val, reset=False, dtype=np.float32)
         self.classes_, labels = np.unique(y, return_inverse=True)
         device = resolve_device(self.device, X)
         generator = make_generator(draw_seed(self.random_state))
@@ -162,6 +168,7 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
         -------
         y : ndarray of shape (n_samples,)
         """
+        check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(1)]
 
     def _network(self, generator: torch.Generator) -> nn.Module:

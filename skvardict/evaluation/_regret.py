@@ -14,7 +14,7 @@ from sklearn.exceptions import FitFailedWarning
 
 from skvardict._utils.messages import say
 from skvardict.evaluation._codes import as_named, evaluate_codes
-from skvardict.evaluation._store import PointStore, describe_value, digest, fingerprint, fit_or_load
+from skvardict.evaluation._store import PointStore, describe_value, digest, fingerprint, fit_or_load, fit_whole
 
 
 def regret_curve(
@@ -141,7 +141,7 @@ def _point(index, point, key, store, training, testing) -> tuple[int, dict[str, 
 def _fit_and_measure(estimator, X_train, fit_params, models, X_test, to_pixels, data_range) -> dict[str, Any]:
     if models is None:
         begin = perf_counter()
-        fitted = estimator.fit(X_train, **fit_params)
+        fitted = fit_whole(estimator, X_train, fit_params)
         seconds = perf_counter() - begin
     else:
         fitted = fit_or_load(estimator, X_train, folder=models, fit_params=fit_params)

@@ -6,6 +6,7 @@ the arrays. Files are written aside and renamed, so that a killed run leaves who
 
 import json
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +18,10 @@ import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
+from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor
 
+_INTERRUPTED = ".*fit was interrupted"
 _NOT_IN_KEY = ("verbose", "device", "n_jobs")
 
 
@@ -61,14 +64,15 @@ def fit_or_load(estimator, X, *, folder: str | os.PathLike, fit_params: Mapping[
     X : array-like or Tensor of shape (n_samples, n_features)
     folder : str or path
         Fitted estimators are kept here, one joblib file each, named after a digest of the parameters and of the
-        content of `X` and `fit_params`. Loading runs code from the file: use folders that you trust.
+        content of `X` and `fit_params`. Loading runs code from the file: use folders that you trust. Where `fit` takes
+        a `checkpoint`, it stands beside the file until the fit is finished: a killed fit continues from there.
     fit_params : dict, optional
         Further arguments of `fit`, for instance ``{"X_val": X_val}``.
 
     Returns
     -------
     fitted : estimator
-        With the duration of its fit in `fit_seconds_`, whether or not it was loaded.
+        With the duration of its fit (after a kill, of the last part) in `fit_seconds_`, whether or not it was loaded.
 
     Raises
     ------
@@ -94,11 +98,35 @@ def fit_or_load(estimator, X, *, folder: str | os.PathLike, fit_params: Mapping[
     if path.is_file():
         return joblib.load(path)
     fitted = clone(estimator)
+    checkpoint = path.with_suffix(".checkpoint")
+    if has_fit_parameter(fitted, "checkpoint"):
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        fit_params.setdefault("checkpoint", checkpoint)
     begin = perf_counter()
-    fitted.fit(X, **fit_params)
+    fit_whole(fitted, X, fit_params)
     fitted.fit_seconds_ = perf_counter() - begin
     write_aside(path, lambda unfinished: joblib.dump(fitted, unfinished))
+    for left in path.parent.glob(f"{checkpoint.name}*"):
+        left.unlink()
     return fitted
+
+
+def fit_whole(estimator, X, fit_params: Mapping[str, Any]):
+    """Return the fitted estimator; one that Ctrl-C stops half-way is good enough to look at, but is no result.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        In the place of the warning with which the estimators of this package end an interrupted fit.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=_INTERRUPTED, category=UserWarning)
+        try:
+            return estimator.fit(X, **fit_params)
+        except UserWarning as warning:
+            if re.match(_INTERRUPTED, str(warning)):
+                raise KeyboardInterrupt(str(warning)) from warning
+            raise
 
 
 def digest(origin: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ _CRITERIA = {
 
 
 def posterior_collapse(kl: ArrayLike | Tensor, *, tol: float = 1e-2, share: float = 0.95) -> float:
-    """Return the fraction of components whose posterior is the prior: KL <= `tol` on at least `share` of the rows.
+    """Return the fraction of components whose posterior is the prior: ``KL <= tol`` on at least `share` of the rows.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def posterior_collapse(kl: ArrayLike | Tensor, *, tol: float = 1e-2, share: floa
 
 
 def feature_collapse(codes: ArrayLike | Tensor, *, tol: float = 1e-2, share: float = 0.95) -> float:
-    """Return the fraction of components that are (almost) never used: |z| <= `tol` on at least `share` of the rows.
+    """Return the fraction of components that are (almost) never used: ``|z| <= tol`` on at least `share` of the rows.
 
     Parameters
     ----------

@@ -35,7 +35,8 @@ def frechet_distance(
     Returns
     -------
     distance : float
-        Biased upwards by the finite number of rows: compare values at equal numbers only.
+        Biased upwards by the finite number of rows: compare values at equal numbers only. The cost is cubic in the
+        number of features or of rows, whichever is smaller.
 
     Raises
     ------
@@ -62,12 +63,9 @@ def frechet_distance(
             "Compare rows of one kind."
         )
     difference = first.mean(0) - second.mean(0)
-    covariances = [np.atleast_2d(np.cov(rows, rowvar=False)) for rows in (first, second)]
-    root = _square_root(covariances[0])
-    # The eigenvalues of C_X C_Y are those of the symmetric C_X^(1/2) C_Y C_X^(1/2): no complex matrix root.
-    eigenvalues = np.linalg.eigvalsh(root @ covariances[1] @ root)
-    overlap = np.sqrt(eigenvalues.clip(0)).sum()
-    return float(difference @ difference + sum(np.trace(c) for c in covariances) - 2 * overlap)
+    deviations = [(rows - rows.mean(0)) / np.sqrt(len(rows) - 1) for rows in (first, second)]
+    spread = sum(float((rows**2).sum()) for rows in deviations)
+    return float(difference @ difference) + spread - 2 * _overlap(*deviations)
 
 
 def inception_features(image_shape: tuple[int, ...], *, device: str | torch.device = "cpu") -> Callable:
@@ -131,6 +129,16 @@ def _features(name: str, rows, extractor: Callable | None, batch_size: int) -> N
             f"frechet_distance expects at least two rows, but {name} has 1. A covariance needs more than one row."
         )
     return features
+
+
+def _overlap(A: NDArray, B: NDArray) -> float:
+    """Return ``trace((C D)^(1/2))`` for ``C = A^T A`` and ``D = B^T B``, without a complex matrix root.
+
+    The eigenvalues of C D are the squared singular values of A B^T; A and B may be replaced by symmetric roots of C and
+    D where that makes the product smaller.
+    """
+    small = [rows if len(rows) <= rows.shape[1] else _square_root(rows.T @ rows) for rows in (A, B)]
+    return float(np.linalg.svd(small[0] @ small[1].T, compute_uv=False).sum())
 
 
 def _square_root(matrix: NDArray) -> NDArray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from math import log
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,8 +109,12 @@ def jaccard_consistency(
 
 
 def gradient_snr(
-    loss: Callable[[], Tensor], parameter_groups: Mapping[str, Iterable[Tensor]], *, n_draws: int = 1000
-) -> dict[str, float]:
+    loss: Callable[[], Tensor],
+    parameter_groups: Mapping[str, Iterable[Tensor]],
+    *,
+    n_draws: int = 1000,
+    reduction: str | None = "mean",
+) -> dict[str, Any]:
     """Return the signal-to-noise ratio of a stochastic gradient, per group of parameters.
 
     ``mean_p |mean_k g_kp| / std_k g_kp`` over the parameters p of a group, with gradients g_k of `n_draws` calls of
@@ -123,17 +128,20 @@ def gradient_snr(
         Leaves of the graph, for instance ``{"encoder": encoder.parameters(), "decoder": decoder.parameters()}``.
     n_draws : int, default=1000
         At least 2. Each costs a backward pass; memory is three copies of the parameters, whatever `n_draws`.
+    reduction : {"mean", "median"} or None, default="mean"
+        Over the parameters of a group. A few parameters that hardly depend on the draws can dominate the mean, as in
+        the KL term's share of an encoder; the median is not moved by them. None returns every parameter's ratio.
 
     Returns
     -------
-    ratios : dict of str to float
-        Parameters whose gradient is always zero are left out (nan where that is all of a group); infinite
-        where a gradient does not vary.
+    ratios : dict of str to float, or to ndarray of shape (n_parameters,)
+        Parameters whose gradient does not vary (always zero, or of no noise) have no ratio and are left out; nan where
+        that is all of a group, or in the places of those parameters.
 
     Raises
     ------
     ValueError
-        If `n_draws` is smaller than 2.
+        If `n_draws` is smaller than 2 or `reduction` is unknown.
 
     References
     ----------
@@ -153,6 +161,8 @@ def gradient_snr(
     """
     if n_draws < 2:
         raise ValueError(f"gradient_snr expects n_draws >= 2, but got {n_draws}. A deviation needs two draws.")
+    if reduction not in ("mean", "median", None):
+        raise ValueError(f"gradient_snr does not know reduction={reduction!r}. Use 'mean', 'median' or None.")
     groups = {name: list(parameters) for name, parameters in parameter_groups.items()}
     parameters = [parameter for group in groups.values() for parameter in group]
     mean, scatter = ([torch.zeros_like(parameter) for parameter in parameters] for _ in range(2))
@@ -163,8 +173,17 @@ def gradient_snr(
             center.add_(change, alpha=1 / (index + 1))
             # Welford: the product of the deviations from the old and from the new mean, never a difference of squares.
             squares.add_(change.square(), alpha=index / (index + 1))
-    ratios = [
-        (center.abs() / (squares / (n_draws - 1)).sqrt()).flatten().double() for center, squares in zip(mean, scatter)
-    ]
-    sizes = iter(ratios)
-    return {name: float(torch.cat([next(sizes) for _ in group]).nanmean()) for name, group in groups.items()}
+    ratios = (_ratio(center, squares / (n_draws - 1)) for center, squares in zip(mean, scatter))
+    by_group = {name: np.concatenate([next(ratios) for _ in group]) for name, group in groups.items()}
+    if reduction is None:
+        return by_group
+    reduce = np.mean if reduction == "mean" else np.median
+    return {
+        name: float(reduce(values[~np.isnan(values)])) if np.isfinite(values).any() else float("nan")
+        for name, values in by_group.items()
+    }
+
+
+def _ratio(mean: Tensor, variance: Tensor) -> np.ndarray:
+    ratio = torch.where(variance > 0, mean.abs() / variance.sqrt(), torch.nan)
+    return ratio.flatten().double().cpu().numpy()

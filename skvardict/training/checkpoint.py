@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from skvardict._utils.files import DamagedFileError, read_file, write_file
 from skvardict._utils.packing import Arrays, pack, unpack
-from skvardict.training.history import EarlyStopping, History
+from skvardict.training.history import EarlyStopping, History, is_column, is_table
 
 if TYPE_CHECKING:
     from skvardict.training.loop import Outcome
@@ -87,8 +88,13 @@ class Checkpoint:
         session.load_arrays(saved["session"])
         session.history = saved["history"]
         patience.best, patience.reference, patience.n_stale = saved["patience"]
-        device = next(iter(outcome.params.values())).device
-        outcome.params = {name: torch.from_numpy(array).to(device) for name, array in saved["best"].items()}
+        if {name: array.shape for name, array in saved["best"].items()} != {
+            name: tuple(tensor.shape) for name, tensor in outcome.params.items()
+        }:
+            raise ValueError(f"{self.path}: the best state does not fit to the model. Delete the file to start anew.")
+        outcome.params = {
+            name: torch.from_numpy(array).to(outcome.params[name]) for name, array in saved["best"].items()
+        }
         for name in ("best_epoch", "n_new_epochs", "stopped_early", "is_finished"):
             setattr(outcome, name, saved[name])
         outcome.resumed_epoch = self.resumed_epoch
@@ -163,7 +169,7 @@ class Checkpoint:
             saved = unpack(content.get("state"), arrays)
         except ValueError as error:
             raise DamagedFileError(f"{path} does not hold what a checkpoint holds: {error}.") from error
-        if not isinstance(saved, dict) or not all(isinstance(saved.get(name), kind) for name, kind in _FIELDS.items()):
+        if not _is_state(saved):
             raise DamagedFileError(f"{path} does not hold what a checkpoint holds.")
         self._compare(path, saved["identity"])
         if saved["n_threads"] != torch.get_num_threads():
@@ -188,6 +194,19 @@ class Checkpoint:
                 f"{path} belongs to another fit. What differs: {'; '.join(differing)}. Restore these, give checkpoint= "
                 "another path, or delete the file to start anew."
             )
+
+
+def _is_state(saved: Any) -> bool:
+    """Return whether `saved` has the fields of a checkpoint, of the right types."""
+    return (
+        isinstance(saved, dict)
+        and all(isinstance(saved.get(name), kind) for name, kind in _FIELDS.items())
+        and all(isinstance(array, np.ndarray) for array in [*saved["session"].values(), *saved["best"].values()])
+        and all(isinstance(text, str) for text in saved["identity"].values())
+        and is_table(saved["history"])
+        and is_column(saved["patience"])
+        and len(saved["patience"]) == 3
+    )
 
 
 def _to_array(tensor: Tensor):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 History = dict[str, list]
 
@@ -14,6 +15,17 @@ def append_epoch(history: History, entries: Mapping[str, float]) -> None:
         history.setdefault(name, [float("nan")] * length).append(value)
     for name in history.keys() - entries.keys():
         history[name].append(float("nan"))
+
+
+def is_column(values: Any) -> bool:
+    """Return whether `values` is a list of numbers."""
+    return isinstance(values, list) and all(type(value) in (int, float) for value in values)
+
+
+def is_table(history: Any) -> bool:
+    """Return whether `history` has columns of numbers, all of one length."""
+    columns = list(history.values())
+    return all(is_column(column) for column in columns) and len({len(column) for column in columns}) <= 1
 
 
 def describe_epoch(history: History, wanted: tuple[str, ...]) -> str:

@@ -65,6 +65,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:X has feature names:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*the model has collapsed:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*components were never active:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*the L1 norm of codes has fallen:UserWarning"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning"),
 ]
 

@@ -19,6 +19,7 @@ def lowest_l1(model):
     return min(model.history_["l1"])
 
 
+@pytest.mark.filterwarnings("ignore:.*never active:UserWarning")  # the collapse is what is looked at
 @pytest.mark.parametrize("seed", [0, 1])
 def test_codes_collapse_without_the_variance_term_and_not_with_it(seed):
     def model(beta):

@@ -323,6 +323,7 @@ META = {"skvardict": "{}", "sha256": "0"}
         b"[" * 100_000,
         b'{"a":' * 100_000,
         b"\xff\xfe\x00",
+        "{}".encode("utf-16-le"),  # found by the fuzzer: an import of the codec
         b"1" * 5000,
     ],
 )

@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import top_k_accuracy_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skvardict.evaluation._labels as labels_module
 from skvardict import VarianceDictionaryLearning
@@ -163,3 +164,13 @@ def test_the_baseline_from_scratch_keeps_its_best_step_on_validation():
     for n_updates in range(50, model.n_iter_ + 1, 50):
         later = LISTAClassifier(32, max_updates=n_updates, random_state=0).fit(*few)
         assert later.score(X_val, y_val) <= chosen
+
+
+@parametrize_with_checks([LISTAClassifier(8, max_updates=300, learning_rate=1e-2)])
+def test_the_baseline_is_a_classifier_like_others(estimator, check):
+    check(estimator)
+
+
+def test_the_baseline_refuses_validation_rows_of_other_length():
+    with pytest.raises(ValueError, match="X has 3 features, but LISTAClassifier is expecting 64"):
+        LISTAClassifier(8, max_updates=1).fit(*SPLITS[0], np.zeros((5, 3)), np.zeros(5))

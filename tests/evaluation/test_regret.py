@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skvardict.evaluation._regret as regret_module
+import skvardict.training.loop as loop_module
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.evaluation import evaluate_codes, fit_or_load, regret_curve
 from skvardict.metrics import psnr, sparsity
@@ -137,7 +139,8 @@ def test_a_killed_curve_loses_no_finished_point_and_computes_none_twice(tmp_path
         regret_module.evaluate_codes = kill_in_the_third
         regret_module.regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.01, 0.05, 0.1, 0.2], folder={str(tmp_path)!r})
     """
-    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    killed = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     kept = [json.loads(path.read_text())["origin"]["alpha"] for path in tmp_path.glob("*.json")]
     assert sorted(kept) == [0.01, 0.05]
@@ -184,6 +187,51 @@ def test_kept_models_are_those_that_were_measured(tmp_path):
     model = fit_or_load(small_vdl(alpha=0.05, random_state=2), TRAIN, folder=tmp_path / "models")
     assert path.stat().st_mtime_ns == before
     assert evaluate_codes(model, TEST)["psnr"] == table.loc[0, "psnr"]
+
+
+class KilledError(BaseException):
+    """Not caught by anything, as the end of a process is not."""
+
+
+@pytest.fixture
+def stop_in_epoch(monkeypatch):
+    """Lets training end in an epoch by an exception; the list has an entry for each epoch that began."""
+    begun, run_epoch = [], loop_module._run_epoch
+
+    def stop(number, exception):
+        def counted(*args):
+            begun.append(len(begun) + 1)
+            if begun[-1] == number:
+                raise exception
+            return run_epoch(*args)
+
+        monkeypatch.setattr(loop_module, "_run_epoch", counted)
+        return begun
+
+    return stop
+
+
+@pytest.mark.parametrize("exception", [KilledError, KeyboardInterrupt])
+def test_a_fit_that_was_stopped_continues_from_its_checkpoint(tmp_path, stop_in_epoch, exception):
+    model = small_vdl(max_iter=4, random_state=0)
+    whole = fit_or_load(model, TRAIN, folder=tmp_path / "whole")
+    assert [path.suffix for path in (tmp_path / "whole").iterdir()] == [".joblib"]
+    epochs = stop_in_epoch(3, exception)
+    with pytest.raises(exception):
+        fit_or_load(model, TRAIN, folder=tmp_path / "parts")
+    assert not list((tmp_path / "parts").glob("*.joblib"))
+    continued = fit_or_load(model, TRAIN, folder=tmp_path / "parts")
+    assert len(epochs) == 3 + 2
+    np.testing.assert_array_equal(continued.components_, whole.components_)
+    assert continued.n_iter_ == 4
+    assert [path.suffix for path in (tmp_path / "parts").iterdir()] == [".joblib"]
+
+
+def test_a_point_interrupted_from_the_keyboard_is_not_taken_for_finished(tmp_path, stop_in_epoch):
+    stop_in_epoch(4, KeyboardInterrupt)  # the second epoch of the second point
+    with pytest.raises(KeyboardInterrupt):
+        regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.01, 0.1], folder=tmp_path)
+    assert [json.loads(path.read_text())["origin"]["alpha"] for path in tmp_path.glob("*.json")] == [0.01]
 
 
 def test_builders_of_one_name_but_other_content_are_told_apart(tmp_path):

@@ -28,6 +28,16 @@ def test_equal_rows_are_at_no_distance_even_where_covariances_are_singular(pair)
     assert frechet_distance(wide, wide) == pytest.approx(0, abs=1e-6)  # roots of rounding errors
 
 
+@pytest.mark.parametrize("rows", [(3, 60), (60, 4), (3, 4)])
+def test_fewer_rows_than_features_are_the_same_formula(pair, rows):
+    X, Y = pair[0][: rows[0]], pair[1][: rows[1]]
+    C, D = np.cov(X.T), np.cov(Y.T)
+    # singular covariances: the eigenvalues of their product instead of a matrix root
+    roots = np.sqrt(np.linalg.eigvals(C @ D).real.clip(0)).sum()
+    expected = ((X.mean(0) - Y.mean(0)) ** 2).sum() + np.trace(C) + np.trace(D) - 2 * roots
+    assert frechet_distance(X, Y) == pytest.approx(expected, rel=1e-6)  # roots of rounding errors
+
+
 def test_one_dimension_has_the_closed_form():
     x = np.array([[-1.0], [1.0]])
     scaled = 3 * x + 5

@@ -81,6 +81,13 @@ def test_gradient_snr_of_a_linear_loss_is_that_of_its_coefficients():
     ratios = gradient_snr(lambda: (next(draws) * weight).sum(), {"one": [weight], "other": [other]}, n_draws=50)
     expected = np.mean(np.abs(coefficients.numpy().mean(0)) / coefficients.numpy().std(0, ddof=1))
     assert ratios["one"] == pytest.approx(expected, rel=1e-12)
+    draws = iter(coefficients)
+    every = gradient_snr(lambda: (next(draws) * weight).sum(), {"one": [weight]}, n_draws=50, reduction=None)["one"]
+    draws = iter(coefficients)
+    middle = gradient_snr(lambda: (next(draws) * weight).sum(), {"one": [weight]}, n_draws=50, reduction="median")
+    assert every.shape == (4,)
+    assert ratios["one"] == pytest.approx(every.mean())
+    assert middle["one"] == np.median(every)
     assert np.isnan(ratios["other"])
     assert weight.grad is None
 
@@ -99,6 +106,16 @@ def test_noise_alone_has_the_stated_ratio():
     assert ratio["w"] == pytest.approx(np.sqrt(2 / np.pi / 50), rel=0.05)
 
 
+def test_parameters_without_noise_are_left_out():
+    weight = torch.zeros(2, requires_grad=True)
+    draws = iter([torch.tensor([1.0, 5.0]), torch.tensor([3.0, 5.0])])
+    assert gradient_snr(lambda: (next(draws) * weight).sum(), {"all": [weight]}, n_draws=2)["all"] == pytest.approx(
+        2**0.5
+    )
+
+
 def test_one_draw_has_no_deviation():
     with pytest.raises(ValueError, match="n_draws >= 2, but got 1"):
         gradient_snr(lambda: torch.zeros(()), {}, n_draws=1)
+    with pytest.raises(ValueError, match="reduction='max'"):
+        gradient_snr(lambda: torch.zeros(()), {}, reduction="max")

@@ -72,10 +72,14 @@ def describe_machine() -> dict[str, Any]:
 
 
 def _portable(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments without the folders of this machine; that of the data has its option and no name."""
     kept, skip = [], False
     for argument in arguments:
-        is_local = argument.split("=")[0] in _LOCAL_OPTIONS
-        if not skip and not is_local:
+        option = argument.split("=")[0]
+        is_local = option in _LOCAL_OPTIONS or option == "--images"
+        if option == "--images":
+            kept += ["--images", "FOLDER"]
+        elif not skip and not is_local:
             kept.append(argument)
         skip = is_local and "=" not in argument
     return kept

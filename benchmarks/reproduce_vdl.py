@@ -134,7 +134,7 @@ def load_patches(arguments) -> Rows:
 
 def fit(arguments, rows: Rows, kind: str, alpha: float, *, seed: int, data: str = "mnist", **changes):
     """Return a fitted model, from `--runs` where it is there."""
-    changes = {"epochs": epochs_of(arguments, kind), "step_size": arguments.step_size, **changes}
+    changes = {"epochs": epochs_of(arguments, kind), "step_size": step_of(arguments, kind), **changes}
     model = build(data, kind, alpha, seed=seed, device=arguments.device, **changes)
     model.set_params(verbose=arguments.verbose)
     print(f"{kind}  alpha {alpha:g}  seed {seed}  {changes}", flush=True)
@@ -145,6 +145,10 @@ def fit(arguments, rows: Rows, kind: str, alpha: float, *, seed: int, data: str 
 
 def epochs_of(arguments, kind: str) -> int:
     return arguments.nonlinear_epochs if kind in NONLINEAR else arguments.epochs
+
+
+def step_of(arguments, kind: str) -> float | str:
+    return arguments.nonlinear_step_size if kind in NONLINEAR else arguments.step_size
 
 
 def released(arguments, output: Output) -> None:
@@ -344,7 +348,7 @@ def patches(arguments, output: Output) -> None:
 def _grid_model(arguments, kind: str):
     """Return a model whose alpha and seed `regret_curve` sets."""
     epochs = epochs_of(arguments, kind)
-    return build("mnist", kind, 0.0, epochs=epochs, step_size=arguments.step_size, device=arguments.device)
+    return build("mnist", kind, 0.0, epochs=epochs, step_size=step_of(arguments, kind), device=arguments.device)
 
 
 def _alphas(arguments, kind: str) -> tuple[float, ...]:
@@ -353,7 +357,8 @@ def _alphas(arguments, kind: str) -> tuple[float, ...]:
 
 def _l1_by_batch(arguments, rows: Rows, kind: str, alpha: float, beta: float, seed: int) -> list[float]:
     """Return the mean L1 of the solver's codes in each of the first 200 batches; a call of `partial_fit` is a batch."""
-    model = build("mnist", kind, alpha, step_size=arguments.step_size, seed=seed, device=arguments.device, beta=beta)
+    step_size = step_of(arguments, kind)
+    model = build("mnist", kind, alpha, step_size=step_size, seed=seed, device=arguments.device, beta=beta)
     order = np.random.default_rng(seed).permutation(len(rows.train))
     for batch in order[: 200 * model.batch_size].reshape(-1, model.batch_size):
         model.partial_fit(rows.train[batch])
@@ -407,6 +412,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         command.add_argument("--seeds", type=int, nargs="+", default=[0])
         command.add_argument("--n-train", type=int, help="training rows; all by default, 100,000 patches")
         command.add_argument("--step-size", type=_step_size, default="table", help="'table', 'auto' or a number")
+        command.add_argument("--nonlinear-step-size", type=_step_size, default="table", help="of non-linear models")
         command.add_argument("--device", default="auto")
         command.add_argument("--threads", type=int, default=1)
         command.add_argument("--n-jobs", type=int, default=1, help="points computed at the same time")

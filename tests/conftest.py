@@ -2,6 +2,7 @@
 
 import os
 import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: one threa
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+
+with suppress(ImportError):
+    import rich.style  # noqa: F401  draws from `random` when scikit-learn's progress bar imports it, before any test
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 _DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

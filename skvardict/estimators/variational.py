@@ -367,7 +367,7 @@ class SparseVAE(_VariationalCoder):
     encoder : {"mlp", "resnet", "conv", "fmnist", "celeba"} or callable, default="mlp"
         A callable ``(n_features, n_outputs) -> Module`` may build any network that works row by row; its ``n_outputs =
         2 * n_components`` numbers per row are the mean and the log variance relative to `prior_scale` squared.
-    encoder_hidden_layer_sizes : sequence of int, default=(256, 512, 512)
+    encoder_hidden_layer_sizes : sequence of int, default=(512, 512)
         Of "mlp" and "resnet".
     decoder : {"linear", "mlp", "conv", "fmnist", "celeba"} or callable, default="linear"
         A callable ``(n_features, n_components) -> Module`` may build any decoder that works row by row. Convolutional
@@ -425,7 +425,7 @@ class SparseVAE(_VariationalCoder):
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
     n_dead_ : int
-        Components whose draws were all zero in the last epoch.
+        Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.
     noise_seed_ : int
         Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.
     decoder_, encoder_ : Module
@@ -465,7 +465,7 @@ class SparseVAE(_VariationalCoder):
         kl_weight=1e-4,
         atom_norm=1.0,
         encoder="mlp",
-        encoder_hidden_layer_sizes=(256, 512, 512),
+        encoder_hidden_layer_sizes=(512, 512),
         decoder="linear",
         hidden_layer_sizes=(1024,),
         image_shape=None,
@@ -702,7 +702,7 @@ class ThresholdedVSC(_SparseVariationalCoder):
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
     n_dead_ : int
-        Components whose draws were all zero in the last epoch.
+        Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.
     noise_seed_ : int
         Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.
     decoder_, encoder_ : Module
@@ -946,7 +946,7 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
     n_dead_ : int
-        Components whose draws were all zero in the last epoch.
+        Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.
     noise_seed_ : int
         Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.
     decoder_, encoder_ : Module

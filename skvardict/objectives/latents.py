@@ -27,8 +27,8 @@ from skvardict.distributions import (
 
 LAWS: dict[str, type[LocationScale]] = {"laplace": Laplace, "gaussian": Gaussian, "cauchy": Cauchy}
 GAMMA_SHAPE = 3.0  # of the prior of a random threshold (Fallah & Rozell, appendix B)
-_GAMMA_RANGE = (1e-6, 1e6)
-_LOG_SCALE_RANGE = (-15.0, 15.0)  # beyond it nothing is learnt any more, but nothing overflows
+_LARGEST_LOG_GAMMA = log(1e6)  # shape and rate between 1e-6 and 1e6, as in the paper
+_LARGEST_LOG_SCALE = 15.0  # so that nothing overflows
 
 Noise = tuple[Tensor, ...]
 
@@ -48,8 +48,12 @@ class Anneal(NamedTuple):
     temperature: float = 0.5
 
 
-def _scale(log_scale: Tensor) -> Tensor:
-    return log_scale.clamp(*_LOG_SCALE_RANGE).exp()
+def _bounded_exp(log_value: Tensor, bound: float) -> Tensor:
+    """Return ``exp`` of the value clamped to +-bound; the gradient skips the clamp.
+
+    Otherwise a scale that an optimiser once threw beyond it could not come back.
+    """
+    return (log_value + (log_value.clamp(-bound, bound) - log_value).detach()).exp()
 
 
 class Latent(Protocol):
@@ -105,7 +109,7 @@ class DenseLatent:
     def posterior(self, outputs: Tensor) -> Gaussian:
         """Return ``N(mean, scale^2)`` with scale = `prior_scale` times ``exp(head / 2)``."""
         mean, log_variance = outputs.chunk(2, -1)
-        return Gaussian(mean, _scale(0.5 * log_variance + log(self.prior_scale)))
+        return Gaussian(mean, _bounded_exp(0.5 * log_variance + log(self.prior_scale), _LARGEST_LOG_SCALE))
 
     def draw_noise(self, posterior: Gaussian, n_draws: int, generator: torch.Generator) -> Noise:
         """Return standard normal draws."""
@@ -176,10 +180,10 @@ class ThresholdedLatent:
     def posterior(self, outputs: Tensor) -> Thresholded:
         """Return the posterior; heads: mean, log b (or log variance), log shape and log rate of the threshold."""
         mean, head, *heads = outputs.chunk(self.n_heads, -1)
-        scale = _scale(head if self.base == "laplace" else 0.5 * head)
+        scale = _bounded_exp(head if self.base == "laplace" else 0.5 * head, _LARGEST_LOG_SCALE)
         threshold: Tensor | Gamma = outputs.new_full((), self.threshold)
         if heads:
-            threshold = Gamma(*(head.exp().clamp(*_GAMMA_RANGE) for head in heads))
+            threshold = Gamma(*(_bounded_exp(head, _LARGEST_LOG_GAMMA) for head in heads))
         return Thresholded(LAWS[self.base](mean, scale), threshold)
 
     def draw_noise(self, posterior: Thresholded, n_draws: int, generator: torch.Generator) -> Noise:
@@ -280,7 +284,7 @@ class SpikeAndSlabLatent:
     def posterior(self, outputs: Tensor) -> SpikeAndSlab:
         """Return the posterior; heads are mean and log variance of the slab, and the gate's log-odds."""
         mean, log_variance, logit = outputs.chunk(3, -1)
-        return SpikeAndSlab(Gaussian(mean, _scale(0.5 * log_variance)), logit)
+        return SpikeAndSlab(Gaussian(mean, _bounded_exp(0.5 * log_variance, _LARGEST_LOG_SCALE)), logit)
 
     def draw_noise(self, posterior: SpikeAndSlab, n_draws: int, generator: torch.Generator) -> Noise:
         """Return standard normal draws for the slab and logistic ones for the gate."""

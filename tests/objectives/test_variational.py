@@ -190,3 +190,18 @@ def test_schedules():
     assert Ramp(0.1, 0.25, 0.75, 8)(Position(0, 4.0)) == 0.55
     decay = Decay(1.0, 0.5, 0.9)
     assert [round(decay(Position(step, 0.0)), 3) for step in (0, 1, 2, 50)] == [1.0, 0.9, 0.81, 0.5]
+
+
+@pytest.mark.parametrize("latent", ["laplace prior", "thresholded", "gamma threshold", "spike and slab"])
+def test_a_scale_beyond_its_range_finds_back(latent):
+    """An optimiser may throw log scales far out; the divergence must pull them back, on both sides."""
+    latent = LATENTS[latent]
+    for head in (-80.0, 80.0):
+        outputs = torch.zeros(1, latent.n_heads * L, dtype=torch.float64)
+        outputs[:, L : 2 * L] = head
+        outputs.requires_grad_()
+        posterior = latent.posterior(outputs)
+        value = latent.kl(posterior, torch.zeros(1, L, dtype=torch.float64))["kl"].sum()
+        value.backward()
+        assert value.isfinite()
+        assert (outputs.grad[:, L : 2 * L] * np.sign(head) > 0).all()

@@ -377,7 +377,7 @@ def test_a_real_sigkill_is_survived(X, tmp_path):
 def test_a_training_state_of_another_model_is_refused(X):
     model = small(warm_start=True, max_iter=1).fit(X)
     model.set_params(n_components=7)
-    with pytest.raises(ValueError, match=r"training state holds params\.\S+ of shape"):
+    with pytest.raises(ValueError, match=r"training state holds params\.\S+ of float32 and shape"):
         model.fit(X)
 
 
@@ -409,11 +409,21 @@ def no_optimizer_counters(state):
     del state["session"]["dict"]["counters"]
 
 
+def no_optimizer_step(state):
+    del state["session"]["dict"]["optimizer.0.step"]
+
+
+def a_generator_of_floats(state):
+    state["session"]["dict"]["generator"] = {"array": "of floats"}
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        number_instead_of_weights,  # these two crashed the fuzzer
+        number_instead_of_weights,  # these four crashed the fuzzer
         nothing_as_best_state,
+        no_optimizer_step,
+        a_generator_of_floats,
         two_numbers_of_patience,
         a_history_without_columns,
         no_seed,
@@ -425,6 +435,9 @@ def test_a_checkpoint_with_other_contents_and_a_right_checksum_is_refused(X, tmp
     run_killed(small(), X, 2, checkpoint=tmp_path / "run")
     arrays, content = read_file(tmp_path / "run")
     change(content["state"]["dict"])
+    arrays["of floats"] = arrays["state.session.generator"].astype(np.float32)
     (tmp_path / "run").write_bytes(to_bytes(arrays, content))
-    with pytest.raises(ValueError, match=r"does not hold what a checkpoint holds|does not fit to the model|lacks"):
+    with pytest.raises(
+        ValueError, match=r"does not hold what a checkpoint holds|does not fit to the model|training state"
+    ):
         small().fit(X, checkpoint=tmp_path / "run")

@@ -1,0 +1,19 @@
+"""The code of the user guide gives what it says."""
+
+import doctest
+from pathlib import Path
+
+import pytest
+
+PAGES = sorted((Path(__file__).resolve().parents[1] / "docs" / "guide").glob("*.rst"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_examples_of_the_guide_run(page):
+    result = doctest.testfile(str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.failed == 0
+
+
+def test_there_are_examples():
+    parser = doctest.DocTestParser()
+    assert sum(len(parser.get_examples(page.read_text())) for page in PAGES) >= 5

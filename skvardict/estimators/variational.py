@@ -26,7 +26,7 @@ from skvardict.solvers import FISTA
 
 _NETWORKS = {"mlp", "conv", "fmnist", "celeba"}
 _MOMENTUM = 0.9
-_MAX_GRAD_NORM = 10.0  # of the networks' gradient with "sgd"
+_MAX_GRAD_NORM = 1.0  # of the networks' gradient with "sgd"
 # Shares of training at which the automatic warm-up of the noise begins and ends.
 _WARMUP = (0.1, 0.0375, 0.15)
 
@@ -647,8 +647,8 @@ class ThresholdedVSC(_SparseVariationalCoder):
     solver : FISTA, ISTA or None, default=None
         For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.
     optimizer : {"sgd", "adam"}, default="sgd"
-        "sgd": Nesterov momentum 0.9 on the networks, and plain gradient steps on a linear dictionary. "adam": one rate
-        for all parts.
+        "sgd": Nesterov momentum 0.9 on the networks, their gradient limited to a norm of 1, and plain gradient steps on
+        a linear dictionary. "adam": one rate for all parts.
     learning_rate : float, default=1e-2
         Of the networks.
     dictionary_learning_rate : float, default=0.5
@@ -896,8 +896,8 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
     solver : FISTA, ISTA or None, default=None
         For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.
     optimizer : {"sgd", "adam"}, default="sgd"
-        "sgd": Nesterov momentum 0.9 on the networks, and plain gradient steps on a linear dictionary. "adam": one rate
-        for all parts.
+        "sgd": Nesterov momentum 0.9 on the networks, their gradient limited to a norm of 1, and plain gradient steps on
+        a linear dictionary. "adam": one rate for all parts.
     learning_rate : float, default=1e-2
         Of the networks.
     dictionary_learning_rate : float, default=0.5

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skvardict import SparseVAE, SpikeAndSlabVSC, ThresholdedVSC, sparse_encode
 from skvardict.datasets import make_sparse_coded_signals
+from skvardict.preprocessing import GlobalStandardizer
 from skvardict.solvers import FISTA
 from skvardict.training import TrainingDivergedError
 
@@ -343,6 +345,14 @@ def test_divergence_is_said_and_the_last_good_state_kept(model, X):
 def test_default_settings_do_not_diverge(model, scale, X):
     fit = model(20, encoder_hidden_layer_sizes=(24,), max_iter=30, random_state=0).fit(scale * X)
     assert np.isfinite(fit.history_["energy"]).all()
+
+
+def test_default_networks_do_not_run_away_on_correlated_data():
+    # Without a limit on the gradient's length means reach 1e7 here while all losses stay finite.
+    X = GlobalStandardizer().fit_transform(load_digits().data).astype(np.float32)
+    model = ThresholdedVSC(max_iter=10, n_draws=3, random_state=0).fit(X)
+    assert max(model.history_["energy"][4:]) < 5
+    assert np.abs(model.posterior_params(X)["mean"]).max() < 10
 
 
 def test_plain_laplace_model_does_not_diverge_without_a_long_warm_up(X):

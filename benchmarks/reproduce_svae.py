@@ -33,7 +33,7 @@ PUBLISHED = pd.DataFrame(
 )
 ATOM_NORM = {"svae": None, "svae_norm": 1.0}
 N_TRIALS = 50
-BUDGET = ("n_train", "n_test", "steps", "n_components", "sparse_alpha")
+BUDGET = ("n_train", "n_test", "steps", "n_components", "hidden", "sparse_alpha")
 
 
 def build(arguments, model: str, encoder: str, be: float, n_features: int, n_rows: int, seed: int) -> SparseVAE:
@@ -45,6 +45,7 @@ def build(arguments, model: str, encoder: str, be: float, n_features: int, n_row
         kl_weight=be / n_features,
         atom_norm=ATOM_NORM[model],
         encoder=encoder,
+        encoder_hidden_layer_sizes=tuple(arguments.hidden),
         learning_rate=1e-3,
         batch_size=128,
         max_iter=max(1, round(arguments.steps / -(-n_rows // 128))),
@@ -213,6 +214,7 @@ def parse_arguments(argv=None) -> argparse.Namespace:
         add_common_arguments(command, **sizes)
         command.add_argument("--steps", type=int, default=3000)
         command.add_argument("--n-components", type=int, default=450)
+        command.add_argument("--hidden", type=int, nargs="+", default=[512, 512], help="hidden layers of the encoder")
         command.add_argument("--be", type=float, nargs="+", default=be)
         command.add_argument("--encoders", nargs="+", choices=["mlp", "resnet"], default=["mlp", "resnet"])
         if name == "patches":

@@ -46,7 +46,7 @@ for n_draws in (1, 5, 20):
 
 # %%
 # The share on is set, and holds for draws from the prior; draws from the posterior of a test row stay near it. A model
-# that trained on the best of many draws is better at its own best draw, and no better at a single one.
+# that trained on the best of several draws is better at its own best draw, and no better at a single one.
 def best_of(model, X, n_draws):
     draws = model.sample_codes(X, n_draws, random_state=0)
     errors = [((model.inverse_transform(codes) - X) ** 2).sum(axis=1) for codes in draws]
@@ -64,14 +64,14 @@ for n_draws, model in models.items():
     )
 
 # %%
-# Two draws for one row share few components: the index would be 0.05 for supports chosen at random with 10 % on. The
-# information is in the whole posterior, not in the support of a draw. `transform` therefore does not draw: by default
-# it keeps the 10 % of components with the largest posterior mean.
+# Two draws for one row share few components: about as many as supports drawn at random. The information is in the whole
+# posterior, not in the support of a draw. `transform` therefore does not draw: with a linear dictionary it solves for
+# the most probable code, started at the posterior mean.
 model = models[20]
 print(f"transform: R^2 {model.score(X_test):.3f}, fraction on {1 - sparsity(model.transform(X_test)):.3f}")
 DictionaryDisplay.from_estimator(model, order="norm").plot(title="atoms, J = 20")
 ActivityDisplay.from_estimator(model, X_test[:3]).plot()
 
 # %%
-# Twenty draws cost far less than twenty times one: only the chosen draw is back-propagated. The user guide says which
-# `transform_algorithm` to choose.
+# Twenty draws cost far less than twenty times one: only the chosen draw is back-propagated. The user guide compares the
+# ways from a posterior to a code (`transform_algorithm`).

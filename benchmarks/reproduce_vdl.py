@@ -97,6 +97,9 @@ RELEASED = {
 }
 
 
+BASELINES = ("raw", "scratch")
+
+
 @dataclass
 class Rows:
     """Standardised rows of three splits; labels where there are any, pixels where they are not affine."""
@@ -246,7 +249,11 @@ def low_labels(arguments, output: Output) -> None:
         kind: {alpha: fit(arguments, rows, kind, alpha, seed=arguments.seeds[0]) for alpha in _alphas(arguments, kind)}
         for kind in arguments.kinds
     }
-    baselines = {"raw pixels": "passthrough", "LISTA + linear": LISTAClassifier(device=arguments.device)}
+    baselines: dict = {}
+    if "raw" in arguments.baselines:
+        baselines["raw pixels"] = "passthrough"
+    if "scratch" in arguments.baselines:
+        baselines["LISTA + linear"] = LISTAClassifier(device=arguments.device)
     table = low_label_curve(
         {**baselines, **models},
         *((getattr(rows, split), rows.labels[split]) for split in ("train", "validation", "test")),
@@ -428,6 +435,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
             per_class = [1, 2, 5, 10, 20, 50, 100, 0]
             command.add_argument("--labels-per-class", type=int, nargs="+", default=per_class, help="0: all labels")
             command.add_argument("--draws", type=int, default=10)
+            command.add_argument("--baselines", nargs="*", choices=BASELINES, default=BASELINES)
         if name == "patches":
             command.add_argument("--images", type=Path, required=True, help="folder of photographs")
     return parser.parse_args(argv)

@@ -312,7 +312,7 @@ def ablation(arguments, output: Output) -> None:
 
 
 def features(arguments, output: Output) -> None:
-    """Draw atoms of all kinds, encoder filters, denoised images and the hinge; needs no table."""
+    """Draw atoms of all kinds, encoder filters, denoised images and the hinge; the table has the norms of the atoms."""
     rows = load_mnist(arguments)
     models = {kind: fit(arguments, rows, kind, ALPHA[kind], seed=arguments.seeds[0]) for kind in arguments.kinds}
     _sheets(
@@ -327,6 +327,13 @@ def features(arguments, output: Output) -> None:
         display = DenoisingDisplay.from_estimator(coders, rows.test[:12], sigma=sigma).plot(ax)
         output.figure(display.figure_, f"_denoising_{sigma:g}")
     output.figure(_draw_hinge(), "_hinge")
+    norms = {kind: np.linalg.norm(model.components_, axis=1) for kind, model in models.items()}
+    found = [
+        {"model": kind, "alpha": ALPHA[kind], "epochs": models[kind].n_iter_}
+        | dict(zip(("smallest_norm", "median_norm", "largest_norm"), np.quantile(of_kind, [0, 0.5, 1])))
+        for kind, of_kind in norms.items()
+    ]
+    output.table(pd.DataFrame(found))
 
 
 def patches(arguments, output: Output) -> None:

@@ -26,7 +26,7 @@ def kl_divergence(posterior: Any, prior: Any, sample: Tensor | None = None) -> T
         centred at zero), Gamma and Gamma, spike-and-slab and spike-and-slab. Gaussian and Cauchy have none: the
         entropy is exact and the prior's log-density is taken at `sample`.
     sample : Tensor, optional
-        Draws from `posterior`, of shape (..., *shape of the posterior's parameters).
+        Draws from `posterior`; their last axes are those of its parameters.
 
     Returns
     -------

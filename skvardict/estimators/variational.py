@@ -342,7 +342,7 @@ class _VariationalCoder(SparseCoder):
 class SparseVAE(_VariationalCoder):
     """Sparse-coding variational autoencoder: Gaussian posterior, sparse prior, linear generator with unit-norm atoms.
 
-    Minimises, over encoder and decoder,
+    Minimises, over encoder and decoder::
 
         1/d |x - D(z)|^2 + kl_weight KL(N(mu(x), s(x)^2) || p(z)),    z drawn from the posterior,
 
@@ -587,7 +587,7 @@ class ThresholdedVSC(_SparseVariationalCoder):
     """Variational sparse coding with thresholded draws: exact zeros, at a share that the prior sets.
 
     The encoder gives mean and scale of a Laplace or Gaussian base variable s; a code is ``z = T(s)``, zero where s is
-    within `threshold` of its mean, and else s shrunk towards its mean by `threshold`. Minimises
+    within `threshold` of its mean, and else s shrunk towards its mean by `threshold`. Minimises::
 
         1/d |x - D(z)|^2 + kl_weight KL(q(s|x) || p(s))  (+ threshold_kl_weight KL(q(t|x) || p(t)))
 
@@ -852,7 +852,7 @@ class ThresholdedVSC(_SparseVariationalCoder):
 class SpikeAndSlabVSC(_SparseVariationalCoder):
     """Variational sparse coding with a spike-and-slab posterior, whose gates are binary concrete variables.
 
-    The encoder gives mean and scale of a Gaussian slab and the log-odds of a gate; a code is their product. Minimises
+    The encoder gives mean and scale of a Gaussian slab and the log-odds of a gate; a code is their product. Minimises::
 
         1/d |x - D(z)|^2 + kl_weight KL(q(z|x) || p(z))
 

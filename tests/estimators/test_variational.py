@@ -52,7 +52,8 @@ def with_algorithm(model, algorithm, **changes):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_training_lowers_the_energy(model, X):
-    fit = model(20, encoder_hidden_layer_sizes=(64,), max_iter=60, random_state=0, kl_weight=1e-4).fit(X)
+    rate = {} if model is SparseVAE else {"learning_rate": 1e-2}  # the paper's, for few epochs
+    fit = model(20, encoder_hidden_layer_sizes=(64,), max_iter=60, random_state=0, kl_weight=1e-4, **rate).fit(X)
     # From the end of the warm-up on; before it the noise grows.
     energy = fit.history_["energy"][10:]
     assert energy[-1] < 0.9 * energy[0]
@@ -351,7 +352,9 @@ def test_default_networks_do_not_run_away_on_correlated_data():
     # Without a limit on the gradient's length means reach 1e7 here while all losses stay finite.
     X = GlobalStandardizer().fit_transform(load_digits().data).astype(np.float32)
     model = ThresholdedVSC(max_iter=10, n_draws=3, random_state=0).fit(X)
-    assert max(model.history_["energy"][4:]) < 5
+    energy = model.history_["energy"]
+    assert max(energy[4:]) < energy[0]
+    assert energy[-1] < 1.5
     assert np.abs(model.posterior_params(X)["mean"]).max() < 10
 
 

@@ -294,9 +294,9 @@ class _VariationalCoder(SparseCoder):
                 f"{self.decoder!r}. Use another transform_algorithm."
             )
 
+    @abstractmethod
     def _solver_alpha(self) -> float:
         """Return the L1 weight of the solver: that of a Laplace prior with the prior's mean absolute value."""
-        raise NotImplementedError
 
     def _encode_block(self, objective, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         latent, algorithm = objective.latent, self.transform_algorithm

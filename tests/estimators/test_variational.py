@@ -349,7 +349,7 @@ def test_default_settings_do_not_diverge(model, scale, X):
 
 
 def test_default_networks_do_not_run_away_on_correlated_data():
-    # Without a limit on the gradient's length means reach 1e7 here while all losses stay finite.
+    # A guard of the whole, not of one measure: it also passes without the limit on the gradient's length alone.
     X = GlobalStandardizer().fit_transform(load_digits().data).astype(np.float32)
     # At the paper's rate, above the default.
     model = ThresholdedVSC(max_iter=10, n_draws=3, learning_rate=1e-2, random_state=0).fit(X)

@@ -20,8 +20,7 @@ _TEMPERATURE_DECAY = 0.9995  # a step
 def build_linear(method: str, *, n_draws: int, epochs: int, seed: int, speedup: float = 1.0, **changes):
     """Return a model of Table 1 on 16 x 16 patches, with all warm-ups `speedup` times as fast as in the paper."""
     start, begin, end = _NOISE_WARMUP
-    settings = {"learning_rate": 1e-2, **METHODS[method], "n_draws": n_draws, "max_iter": epochs, "random_state": seed}
-    settings |= changes
+    settings = {**METHODS[method], "n_draws": n_draws, "max_iter": epochs, "random_state": seed, **changes}
     if settings.get("base") != "gaussian":
         settings["warmup"] = (start, int(begin / speedup), int(end / speedup))
     if method == "spike_and_slab":

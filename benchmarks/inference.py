@@ -27,13 +27,21 @@ VDL = Penalties(0.02, True, beta=10.0, std_threshold=0.5, gamma=5.0)
 
 def median_seconds(function, repeats):
     """Return the median time of `repeats` calls after one that is not counted."""
-    function()
-    times = []
-    for _ in range(repeats):
-        begin = perf_counter()
-        function()
-        times.append(perf_counter() - begin)
-    return float(np.median(times))
+    return median_seconds_in_turn({"": function}, repeats)[0]
+
+
+def median_seconds_in_turn(functions, repeats):
+    """Return the median time of each function, all called once in each of `repeats` rounds after one uncounted.
+
+    A machine that slows down for a while then slows all of them, and leaves their ratios alone.
+    """
+    times = np.empty((repeats + 1, len(functions)))
+    for row in times:
+        for column, function in enumerate(functions.values()):
+            begin = perf_counter()
+            function()
+            row[column] = perf_counter() - begin
+    return np.median(times[1:], axis=0)
 
 
 def training_table(X, repeats):
@@ -96,17 +104,18 @@ def encode_table(X, n_atoms, repeats):
         methods["SPAMS lasso"] = lambda: (
             spams.lasso(data, D=dictionary, lambda1=lam, pos=True, numThreads=1).toarray().T
         )
-    found = {name: (median_seconds(method, repeats), method()) for name, method in methods.items()}
-    objectives = {
-        name: 0.5 * ((X - codes @ atoms) ** 2).sum(1) + lam * np.abs(codes).sum(1) for name, (_, codes) in found.items()
-    }
+    seconds = median_seconds_in_turn(methods, repeats)
+    objectives = {}
+    for name, method in methods.items():
+        codes = method()
+        objectives[name] = 0.5 * ((X - codes @ atoms) ** 2).sum(1) + lam * np.abs(codes).sum(1)
     best = np.minimum.reduce(list(objectives.values()))
     return pd.DataFrame(
         {
-            "method": list(found),
+            "method": list(methods),
             "n_atoms": n_atoms,
-            "seconds": [seconds for seconds, _ in found.values()],
-            "worst_relative_excess": [float(((objectives[name] - best) / best).max()) for name in found],
+            "seconds": seconds,
+            "worst_relative_excess": [float(((objectives[name] - best) / best).max()) for name in methods],
         }
     )
 

@@ -433,9 +433,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                 if outcome.n_new_epochs
                 else "What was fitted before, if anything, is kept"
             )
-            raise TrainingDivergedError(
-                f"{name}: a loss became non-finite in {outcome.diverged}. {kept}. {self._DIVERGENCE_ADVICE}"
-            )
+            raise TrainingDivergedError(f"{name}: {outcome.diverged}. {kept}. {self._DIVERGENCE_ADVICE}")
         if outcome.interrupted:
             warnings.warn(
                 f"{name}: fit was interrupted after {session.n_epochs} complete epochs; the state of epoch "

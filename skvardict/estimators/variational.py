@@ -649,8 +649,8 @@ class ThresholdedVSC(_SparseVariationalCoder):
     optimizer : {"sgd", "adam"}, default="sgd"
         "sgd": Nesterov momentum 0.9 on the networks, their gradient limited to a norm of 1, and plain gradient steps on
         a linear dictionary. "adam": one rate for all parts.
-    learning_rate : float, default=3e-3
-        Of the networks. The paper's 1e-2 is for whitened patches; on correlated data means may run away with it.
+    learning_rate : float, default=1e-2
+        Of the networks.
     dictionary_learning_rate : float, default=0.5
         Step eta of a linear dictionary, ``A += eta mean(r z^T)`` with residuals r; for ``optimizer="sgd"``. A batch
         whose codes would make the step diverge gets a smaller one.
@@ -661,8 +661,10 @@ class ThresholdedVSC(_SparseVariationalCoder):
     learning_rate_decay : tuple (factor, n_epochs) or None, default=(0.99, 1)
         Multiply rates that have no other schedule, the dictionary's among them, by `factor` every `n_epochs` epochs.
     warmup : "auto", tuple (start, begin, end) or None, default="auto"
-        Factor of the drawn noise: `start` until step `begin`, then linear to 1 at step `end`. "auto": for a Laplace
-        base 0.1 until 3.75 %, and 1 from 15 % of `max_iter` epochs on; for a Gaussian base none.
+        Factor of the drawn noise: `start` until step `begin`, then linear to 1 at step `end` (the paper's, in which
+        hardly any code passes the threshold until the noise is back). "auto": for a Laplace base a factor of noise
+        and threshold both, so that as many codes are on as later: 0.1 until 3.75 %, and 1 from 15 % of `max_iter`
+        epochs on; for a Gaussian base none.
     adam_betas : tuple of two floats, default=(0.9, 0.999)
     weight_decay : float, default=1.6e-6
         Of the decoder, added to the gradient; with a linear dictionary and 256 features the penalty ``1e-4 |A|^2``
@@ -757,7 +759,7 @@ class ThresholdedVSC(_SparseVariationalCoder):
         transform_algorithm="auto",
         solver=None,
         optimizer="sgd",
-        learning_rate=3e-3,
+        learning_rate=1e-2,
         dictionary_learning_rate=0.5,
         learning_rate_schedule="cosine",
         learning_rate_warmup=0.05,
@@ -844,6 +846,10 @@ class ThresholdedVSC(_SparseVariationalCoder):
         weights = {"kl": self.kl_weight}
         return weights if self.threshold_prior is None else weights | {"threshold_kl": self.threshold_kl_weight}
 
+    def _schedules(self) -> dict[str, Any]:
+        schedules = super()._schedules()
+        return schedules | {"threshold_warmup": schedules["noise_warmup"]} if self.warmup == "auto" else schedules
+
     def _noise_warmup(self):
         # The released code and the paper warm up Laplace bases only.
         return None if self.warmup == "auto" and self.base == "gaussian" else super()._noise_warmup()
@@ -898,8 +904,8 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
     optimizer : {"sgd", "adam"}, default="sgd"
         "sgd": Nesterov momentum 0.9 on the networks, their gradient limited to a norm of 1, and plain gradient steps on
         a linear dictionary. "adam": one rate for all parts.
-    learning_rate : float, default=3e-3
-        Of the networks. The paper's 1e-2 is for whitened patches; on correlated data means may run away with it.
+    learning_rate : float, default=1e-2
+        Of the networks.
     dictionary_learning_rate : float, default=0.5
         Step eta of a linear dictionary, ``A += eta mean(r z^T)`` with residuals r; for ``optimizer="sgd"``. A batch
         whose codes would make the step diverge gets a smaller one.
@@ -995,7 +1001,7 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
         transform_algorithm="auto",
         solver=None,
         optimizer="sgd",
-        learning_rate=3e-3,
+        learning_rate=1e-2,
         dictionary_learning_rate=0.5,
         learning_rate_schedule="cosine",
         learning_rate_warmup=0.05,

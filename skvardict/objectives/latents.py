@@ -42,10 +42,13 @@ class Anneal(NamedTuple):
         Factor omega of the drawn noise; 1 after the warm-up.
     temperature : float
         Of the binary concrete gate.
+    threshold : float
+        Factor of the threshold.
     """
 
     noise: float = 1.0
     temperature: float = 0.5
+    threshold: float = 1.0
 
 
 def _bounded_exp(log_value: Tensor, bound: float) -> Tensor:
@@ -206,6 +209,8 @@ class ThresholdedLatent:
             deviation = deviation * anneal.noise
         if isinstance(threshold, Gamma):
             threshold = threshold.sample(noise[1])
+        if anneal.threshold != 1:
+            threshold = threshold * anneal.threshold
         return shifted_soft_threshold(deviation, base.loc, threshold, straight_through=self.straight_through)
 
     def kl(self, posterior: Thresholded, codes: Tensor) -> dict[str, Tensor]:

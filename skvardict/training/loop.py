@@ -6,7 +6,7 @@ ends. After every epoch the validation energy decides which parameters are the b
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from time import perf_counter
 
 import torch
@@ -21,9 +21,11 @@ from skvardict.training.session import TrainingPlan, TrainingSession
 Rows = RowReader | Subset
 TrainingRows = Rows | StreamReader
 
+_EXPLOSION = 100  # times the best energy of the run, and the energy of a reconstruction that is zero
+
 
 class TrainingDivergedError(ArithmeticError):
-    """A loss became NaN or infinite; the estimator keeps the state of the last good epoch, if there was one."""
+    """A loss became NaN or infinite, or exploded; the estimator keeps the last good epoch, if there was one."""
 
 
 @dataclass
@@ -38,7 +40,7 @@ class Outcome:
         Number of the epoch (counted from 1 over the whole session) that `params` come from.
     stopped_early, interrupted : bool
     diverged : str or None
-        Where the loss became non-finite. `params` and the session then hold the last good epoch.
+        What became non-finite or exploded, and where. `params` and the session then hold the last good epoch.
     n_new_epochs : int
         Complete epochs of this run, those before it was resumed included.
     is_finished : bool
@@ -94,7 +96,8 @@ def train(
     last_good = session.to_arrays()
     try:
         while not outcome.is_finished:
-            outcome.diverged = _run_epoch(session, plan, rows, validation)
+            energies = session.history["energy"][-outcome.n_new_epochs :] if outcome.n_new_epochs else []
+            outcome.diverged = _run_epoch(session, plan, rows, validation, min(energies, default=inf))
             if outcome.diverged is not None:
                 session.load_arrays(last_good)
                 break
@@ -116,8 +119,10 @@ def train(
     return outcome
 
 
-def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: TrainingRows, validation: Rows | None) -> str | None:
-    """Train one epoch and record it; return where the loss became non-finite, or None."""
+def _run_epoch(
+    session: TrainingSession, plan: TrainingPlan, rows: TrainingRows, validation: Rows | None, best_energy: float
+) -> str | None:
+    """Train one epoch and record it; return what became non-finite or exploded, or None."""
     begin = perf_counter()
     session.set_learning_rates(plan)
     sums: dict[str, Tensor] = {}
@@ -132,6 +137,13 @@ def _run_epoch(session: TrainingSession, plan: TrainingPlan, rows: TrainingRows,
     entries = session.objective.summarize(sums, validation=False)
     if not all(isfinite(value) for value in entries.values()):
         return _divergence(session, None, losses)
+    if entries["energy"] > _EXPLOSION * best_energy:
+        mean_square = float(batch.square().mean())
+        if entries["energy"] > _EXPLOSION * mean_square:
+            return (
+                f"the energy rose to {entries['energy']:.3g} in epoch {session.n_epochs + 1}, from {best_energy:.3g} "
+                f"at best (a reconstruction of zeros has {mean_square:.3g})"
+            )
     session.n_epochs += 1
     if validation is not None:
         entries |= _evaluate(session, validation, plan.batch_size)
@@ -172,4 +184,4 @@ def _add(sums: dict[str, Tensor], terms: dict[str, Tensor]) -> None:
 def _divergence(session: TrainingSession, index: int | None, losses: dict[str, Tensor]) -> str:
     where = f"epoch {session.n_epochs + 1}" + ("" if index is None else f", batch {index + 1}")
     values = ", ".join(f"{name} {float(loss.detach()):.3g}" for name, loss in losses.items())
-    return f"{where} ({values})"
+    return f"a loss became non-finite in {where} ({values})"

@@ -52,7 +52,7 @@ class Objective(Protocol):
         """Return tensors that the loop sums over the validation batches."""
 
     def summarize(self, sums: dict[str, Tensor], *, validation: bool) -> dict[str, float]:
-        """Return history entries from the sums of an epoch; validation has "validation_energy" among them."""
+        """Return history entries from the sums of an epoch; "energy" is one, or "validation_energy"."""
 
     def constrain_(self) -> None:
         """Put parameters back on their constraint set, in place; called after every step."""

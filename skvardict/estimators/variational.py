@@ -18,7 +18,7 @@ from skvardict._utils.rows import check_rows
 from skvardict.distributions import gamma_threshold_for, threshold_for
 from skvardict.energies import LinearProblem, Penalties
 from skvardict.estimators._base import SparseCoder, _torch_dtype
-from skvardict.networks import LinearDecoder, build_decoder, build_posterior_encoder
+from skvardict.networks import AffineDecoder, LinearDecoder, build_decoder, build_posterior_encoder
 from skvardict.objectives import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalObjective
 from skvardict.objectives.latents import LAWS, Anneal
 from skvardict.objectives.schedules import CosineRate, Decay, Ramp
@@ -27,6 +27,7 @@ from skvardict.solvers import FISTA
 _NETWORKS = {"mlp", "conv", "fmnist", "celeba"}
 _MOMENTUM = 0.9
 _MAX_GRAD_NORM = 1.0  # of the networks' gradient with "sgd"
+_ROWS_PER_SUM = 4096
 # Shares of training at which the automatic warm-up of the noise begins and ends.
 _WARMUP = (0.1, 0.0375, 0.15)
 
@@ -41,6 +42,7 @@ class _VariationalCoder(SparseCoder):
     _SPARSITY_PARAMETER = "kl_weight"
     _SCALE_DEPENDENT = "kl_weight and prior_scale"
     _MEAN_SQUARE_RANGE = (0.01, 100.0)
+    _centered = False  # whether a linear decoder adds the mean of the data
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -255,6 +257,7 @@ class _VariationalCoder(SparseCoder):
             hidden_layer_sizes=self.hidden_layer_sizes,
             image_shape=self.image_shape,
             generator=generator,
+            centered=self._centered,
         )
         if self.atom_norm is not None and not hasattr(decoder, "atom_matrices"):
             raise ValueError(
@@ -317,7 +320,9 @@ class _VariationalCoder(SparseCoder):
         if algorithm == "top_k":
             return self._top_k(latent, summary), None, None
         penalties = Penalties(self._solver_alpha(), positive=False)
-        problem = LinearProblem(X, objective.decoder.components, penalties)
+        decoder = objective.decoder
+        residual_of_zero = X - decoder(X.new_zeros(1, self.n_components))
+        problem = LinearProblem(residual_of_zero, decoder.components, penalties)
         solver = FISTA(max_iter=1000, restart=True) if self.solver is None else self.solver
         result = solver.solve(problem, summary["code_mean"])
         return result.codes, result.n_iter, result.converged
@@ -539,6 +544,8 @@ class SparseVAE(_VariationalCoder):
 class _SparseVariationalCoder(_VariationalCoder):
     """What the models with exact zeros share: the paper's optimiser, warm-up, and first atoms."""
 
+    _centered = True
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **_VariationalCoder._parameter_constraints,
         "activation_probability": [Interval(Real, 0, 1, closed="neither")],
@@ -550,11 +557,22 @@ class _SparseVariationalCoder(_VariationalCoder):
     }
 
     def _initialize(self, objective, rows: RowReader | Subset, generator: torch.Generator) -> None:
-        if isinstance(objective.decoder, LinearDecoder):
+        if isinstance(objective.decoder, AffineDecoder):
             components = objective.decoder.components
             atoms = torch.randn(components.shape, generator=generator)
             with torch.no_grad():
                 components.copy_(atoms / torch.linalg.vector_norm(atoms, dim=1, keepdim=True))
+                sums = [batch.sum(0, dtype=torch.float64) for _, batch in rows.slices(_ROWS_PER_SUM)]
+                objective.decoder.offset.copy_(torch.stack(sums).sum(0) / len(rows))
+
+    @property
+    def mean_(self) -> np.ndarray:
+        """Mean of the rows of the first `fit` or `partial_fit`, which a linear decoder adds; others have none."""
+        if "decoder.offset" not in vars(self).get("params_", {}):
+            raise AttributeError(
+                f"{type(self).__name__} has no mean_ before fit, or with another than a linear decoder."
+            )
+        return self.params_["decoder.offset"]
 
     def _schedules(self) -> dict[str, Any]:
         schedules: dict[str, Any] = {"noise_warmup": self._noise_warmup()}
@@ -693,6 +711,8 @@ class ThresholdedVSC(_SparseVariationalCoder):
     ----------
     components_ : ndarray of shape (n_components, n_features)
         Atoms, as rows.
+    mean_ : ndarray of shape (n_features,)
+        Mean of the training rows, a constant of the linear decoder; not there with other decoders.
     params_ : dict of ndarray
         All weights.
     threshold_ : float
@@ -726,6 +746,11 @@ class ThresholdedVSC(_SparseVariationalCoder):
     >>> bool(0 < (coder.transform(X) != 0).mean() < 0.2)
     True
     """
+
+    _DIVERGENCE_ADVICE = (
+        "Lower learning_rate (and dictionary_learning_rate), or raise kl_weight: with a Laplace base 2 * prior_scale "
+        "* sqrt(v) / n_features holds means back, where v is the variance of X along its leading direction."
+    )
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **_SparseVariationalCoder._parameter_constraints,
@@ -945,6 +970,8 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
     ----------
     components_ : ndarray of shape (n_components, n_features)
         Atoms, as rows.
+    mean_ : ndarray of shape (n_features,)
+        Mean of the training rows, a constant of the linear decoder; not there with other decoders.
     params_ : dict of ndarray
         All weights.
     history_ : dict of list

@@ -3,10 +3,11 @@
 from skvardict.networks.builders import build_decoder, build_encoder, build_posterior_encoder
 from skvardict.networks.constraints import normalize_atoms_
 from skvardict.networks.convolutional import ConvDecoder, ConvEncoder
-from skvardict.networks.decoders import LinearDecoder, MLPDecoder
+from skvardict.networks.decoders import AffineDecoder, LinearDecoder, MLPDecoder
 from skvardict.networks.encoders import LISTAEncoder, MLPEncoder, ResidualEncoder
 
 __all__ = [
+    "AffineDecoder",
     "ConvDecoder",
     "ConvEncoder",
     "LISTAEncoder",

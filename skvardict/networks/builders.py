@@ -7,7 +7,7 @@ from torch import nn
 
 from skvardict._utils.random import private_global_generator
 from skvardict.networks.convolutional import CONV_NETWORKS, ConvDecoder, ConvEncoder, check_image_shape
-from skvardict.networks.decoders import LinearDecoder, MLPDecoder
+from skvardict.networks.decoders import AffineDecoder, LinearDecoder, MLPDecoder
 from skvardict.networks.encoders import LISTAEncoder, MLPEncoder, ResidualEncoder
 
 
@@ -19,10 +19,14 @@ def build_decoder(
     hidden_layer_sizes: Sequence[int],
     generator: torch.Generator,
     image_shape: Sequence[int] | None = None,
+    centered: bool = False,
 ) -> nn.Module:
-    """Return a decoder module for the name "linear", "mlp", "conv", "fmnist" or "celeba", or for a builder."""
+    """Return a decoder module for the name "linear", "mlp", "conv", "fmnist" or "celeba", or for a builder.
+
+    With `centered` the linear one has a constant offset.
+    """
     if decoder == "linear":
-        return LinearDecoder(n_components, n_features, generator)
+        return (AffineDecoder if centered else LinearDecoder)(n_components, n_features, generator)
     if decoder == "mlp":
         return MLPDecoder(n_components, n_features, hidden_layer_sizes, generator)
     if isinstance(decoder, str) and decoder in CONV_NETWORKS:

@@ -44,6 +44,20 @@ class LinearDecoder(nn.Module):
         return [self.components]
 
 
+class AffineDecoder(LinearDecoder):
+    """``D(z) = m + z W`` with a constant vector ``m``, the buffer `offset`, for the mean of the data."""
+
+    offset: Tensor
+
+    def __init__(self, n_components: int, n_features: int, generator: torch.Generator):
+        super().__init__(n_components, n_features, generator)
+        self.register_buffer("offset", torch.zeros(n_features))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Return ``offset + codes @ components``."""
+        return affine(self.offset, codes, self.components)
+
+
 class MLPDecoder(nn.Module):
     """``D(z) = relu(... relu(z W_1 + b_1) ...) W_k``: biases inside, none at the output.
 

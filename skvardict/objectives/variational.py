@@ -265,7 +265,8 @@ class VariationalObjective:
         gram = flat @ flat.mT if flat.shape[0] < flat.shape[1] else flat.mT @ flat
         curvature = schatten_bound(gram) * (self.dictionary_learning_rate / len(flat))
         factor = 1 / curvature.clamp_min(1)
-        return codes @ _ScaledGradient.apply(self.decoder.components, factor)
+        atoms = _ScaledGradient.apply(self.decoder.components, factor)
+        return torch.func.functional_call(self.decoder, {"components": atoms}, (codes,))
 
     @torch.no_grad()
     def _sums(self, codes: Tensor, error: Tensor, terms: dict[str, Tensor]) -> Sums:

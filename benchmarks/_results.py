@@ -19,6 +19,7 @@ _LOCAL_OPTIONS = (
     "--runs",
     "--images",
     "--folder",
+    "--output",
 )  # where things lie on this machine says nothing about the result
 
 

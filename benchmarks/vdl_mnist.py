@@ -8,13 +8,15 @@ standardised space (Table 1 of Evtimova & LeCun), and the accuracy of logistic r
 
 import argparse
 import json
-import platform
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks._results import Output
 from skvardict import VarianceDictionaryLearning
 from skvardict.datasets import fetch_mnist
 from skvardict.metrics import psnr, sparsity
@@ -35,7 +37,7 @@ def parse_arguments():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--labels", type=int, nargs="*", default=[], help="labels per class for the classifier")
     parser.add_argument("--draws", type=int, default=10)
-    parser.add_argument("--output", help="write the history as CSV here, and the results as JSON beside it")
+    parser.add_argument("--output", type=Path, help="CSV of the history; a JSON of the results goes beside it")
     return parser.parse_args()
 
 
@@ -89,6 +91,9 @@ def few_labels(model, train, test, n_per_class: int, n_draws: int) -> dict:
 def main():
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)  # noqa: TID251  a benchmark pins its threads
+    output = None
+    if arguments.output is not None:
+        output = Output(arguments.output.parent, arguments.output.stem, "benchmarks.vdl_mnist", sys.argv[1:])
     X, y = fetch_mnist("train", return_X_y=True)
     X_val, _ = fetch_mnist("validation", return_X_y=True)
     X_test, y_test = fetch_mnist("test", return_X_y=True)
@@ -99,7 +104,6 @@ def main():
     print(history[[*shown, "solver_n_unconverged", "n_dead", "seconds"]].to_string(index=False))
     results = {
         "arguments": {k: v for k, v in vars(arguments).items() if k != "output"},
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "best_epoch": model.best_epoch_,
         "seconds_per_epoch": float(history["seconds"].iloc[1:].median()) if len(history) > 1 else None,
         "validation": {k: float(history[k].iloc[-1]) for k in shown[1:4]},
@@ -108,10 +112,8 @@ def main():
         "few_labels": {n: few_labels(model, (X, y), (X_test, y_test), n, arguments.draws) for n in arguments.labels},
     }
     print(json.dumps(results, indent=2))
-    if arguments.output:
-        history.to_csv(arguments.output, index=False, float_format="%.6g")
-        with open(arguments.output.removesuffix(".csv") + ".json", "w") as file:
-            json.dump(results, file, indent=2)
+    if output is not None:
+        output.table(history, **results)
 
 
 if __name__ == "__main__":

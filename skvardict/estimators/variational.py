@@ -647,7 +647,7 @@ class ThresholdedVSC(_SparseVariationalCoder):
     encoder : {"mlp", "resnet", "conv", "fmnist", "celeba"} or callable, default="mlp"
         A callable ``(n_features, n_outputs) -> Module`` may build any network that works row by row; its ``n_outputs``
         numbers per row are `n_components` each of the mean, the log scale (Gaussian: log variance) and, with a random
-        threshold, its log shape and log rate.
+        threshold, its log shape and log rate; all but the mean relative to the prior's, where training so begins.
     encoder_hidden_layer_sizes : sequence of int, default=(512, 1024, 512, 256)
         Of "mlp" and "resnet".
     decoder : {"linear", "mlp", "conv", "fmnist", "celeba"} or callable, default="linear"
@@ -871,10 +871,6 @@ class ThresholdedVSC(_SparseVariationalCoder):
         weights = {"kl": self.kl_weight}
         return weights if self.threshold_prior is None else weights | {"threshold_kl": self.threshold_kl_weight}
 
-    def _schedules(self) -> dict[str, Any]:
-        schedules = super()._schedules()
-        return schedules | {"threshold_warmup": schedules["noise_warmup"]} if self.warmup == "auto" else schedules
-
     def _noise_warmup(self):
         # The released code and the paper warm up Laplace bases only.
         return None if self.warmup == "auto" and self.base == "gaussian" else super()._noise_warmup()
@@ -913,7 +909,8 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
         Norm of every atom; None: free.
     encoder : {"mlp", "resnet", "conv", "fmnist", "celeba"} or callable, default="mlp"
         A callable ``(n_features, n_outputs) -> Module`` may build any network that works row by row; its ``n_outputs =
-        3 * n_components`` numbers per row are mean and log variance of the slab and log-odds of the gate.
+        3 * n_components`` numbers per row are mean and log variance of the slab and log-odds of the gate, the latter
+        two relative to the prior's, where training so begins.
     encoder_hidden_layer_sizes : sequence of int, default=(512, 1024, 512, 256)
         Of "mlp" and "resnet".
     decoder : {"linear", "mlp", "conv", "fmnist", "celeba"} or callable, default="linear"

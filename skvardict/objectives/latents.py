@@ -42,13 +42,10 @@ class Anneal(NamedTuple):
         Factor omega of the drawn noise; 1 after the warm-up.
     temperature : float
         Of the binary concrete gate.
-    threshold : float
-        Factor of the threshold.
     """
 
     noise: float = 1.0
     temperature: float = 0.5
-    threshold: float = 1.0
 
 
 def _bounded_exp(log_value: Tensor, bound: float) -> Tensor:
@@ -181,12 +178,17 @@ class ThresholdedLatent:
         return 2 if self.threshold_prior is None else 4
 
     def posterior(self, outputs: Tensor) -> Thresholded:
-        """Return the posterior; heads: mean, log b (or log variance), log shape and log rate of the threshold."""
+        """Return the posterior; heads: mean, log b (or log variance), log shape and log rate of the threshold.
+
+        All but the mean are relative to the prior's.
+        """
         mean, head, *heads = outputs.chunk(self.n_heads, -1)
-        scale = _bounded_exp(head if self.base == "laplace" else 0.5 * head, _LARGEST_LOG_SCALE)
+        log_scale = head if self.base == "laplace" else 0.5 * head
+        scale = _bounded_exp(log_scale + log(self.prior_scale), _LARGEST_LOG_SCALE)
         threshold: Tensor | Gamma = outputs.new_full((), self.threshold)
         if heads:
-            threshold = Gamma(*(_bounded_exp(head, _LARGEST_LOG_GAMMA) for head in heads))
+            starts = log(GAMMA_SHAPE), log(GAMMA_SHAPE / self.threshold)
+            threshold = Gamma(*(_bounded_exp(head + at, _LARGEST_LOG_GAMMA) for head, at in zip(heads, starts)))
         return Thresholded(LAWS[self.base](mean, scale), threshold)
 
     def draw_noise(self, posterior: Thresholded, n_draws: int, generator: torch.Generator) -> Noise:
@@ -209,8 +211,6 @@ class ThresholdedLatent:
             deviation = deviation * anneal.noise
         if isinstance(threshold, Gamma):
             threshold = threshold.sample(noise[1])
-        if anneal.threshold != 1:
-            threshold = threshold * anneal.threshold
         return shifted_soft_threshold(deviation, base.loc, threshold, straight_through=self.straight_through)
 
     def kl(self, posterior: Thresholded, codes: Tensor) -> dict[str, Tensor]:
@@ -287,9 +287,13 @@ class SpikeAndSlabLatent:
     kl_depends_on_draw = False
 
     def posterior(self, outputs: Tensor) -> SpikeAndSlab:
-        """Return the posterior; heads are mean and log variance of the slab, and the gate's log-odds."""
+        """Return the posterior; heads are mean and log variance of the slab, and the gate's log-odds.
+
+        The latter two are relative to the prior's.
+        """
         mean, log_variance, logit = outputs.chunk(3, -1)
-        return SpikeAndSlab(Gaussian(mean, _bounded_exp(0.5 * log_variance, _LARGEST_LOG_SCALE)), logit)
+        scale = _bounded_exp(0.5 * log_variance + log(self.prior_scale), _LARGEST_LOG_SCALE)
+        return SpikeAndSlab(Gaussian(mean, scale), logit + self._prior_log_odds)
 
     def draw_noise(self, posterior: SpikeAndSlab, n_draws: int, generator: torch.Generator) -> Noise:
         """Return standard normal draws for the slab and logistic ones for the gate."""
@@ -336,6 +340,10 @@ class SpikeAndSlabLatent:
         """Share of components that are on under the prior."""
         return self.activation_probability
 
+    @property
+    def _prior_log_odds(self) -> float:
+        return log(self.activation_probability / (1 - self.activation_probability))
+
     def _draw(self, shape, like: Tensor, generator: torch.Generator) -> Noise:
         return (
             Gaussian.draw_noise(shape, generator, like),
@@ -343,6 +351,5 @@ class SpikeAndSlabLatent:
         )
 
     def _prior(self, like: Tensor) -> SpikeAndSlab:
-        log_odds = log(self.activation_probability / (1 - self.activation_probability))
         slab = Gaussian(like.new_zeros(()), like.new_full((), self.prior_scale))
-        return SpikeAndSlab(slab, like.new_full((), log_odds))
+        return SpikeAndSlab(slab, like.new_full((), self._prior_log_odds))

@@ -71,7 +71,7 @@ class VariationalObjective:
         Of the optimiser's groups (momentum, betas), but for a dictionary with a rate of its own.
     rate : callable or None
         Schedule of `learning_rate`.
-    noise_warmup, temperature, threshold_warmup : callable or None
+    noise_warmup, temperature : callable or None
         Schedules of the warm-ups.
     optimizer : {"adam", "sgd"}
     """
@@ -92,7 +92,6 @@ class VariationalObjective:
     rate: Callable[[Position], float] | None = None
     noise_warmup: Callable[[Position], float] | None = None
     temperature: Callable[[Position], float] | None = None
-    threshold_warmup: Callable[[Position], float] | None = None
     optimizer: str = "adam"
     anneal: Anneal = field(default_factory=Anneal)
 
@@ -118,8 +117,8 @@ class VariationalObjective:
         return [encoder, decoder]
 
     def advance_to(self, position: Position) -> None:
-        """Set the warm-ups of noise, temperature and threshold."""
-        schedules = {"noise": self.noise_warmup, "temperature": self.temperature, "threshold": self.threshold_warmup}
+        """Set the warm-ups of noise and temperature."""
+        schedules = {"noise": self.noise_warmup, "temperature": self.temperature}
         self.anneal = Anneal(**{name: schedule(position) for name, schedule in schedules.items() if schedule})
 
     def constrain_(self) -> None:

@@ -102,8 +102,8 @@ def test_a_gradient_is_that_of_the_quantile_function():
     step = 1e-3 * shapes
     ahead = [special.gammaincinv(shapes + k * step, level) for k in (-2, -1, 1, 2)]
     derivative = (ahead[0] - 8 * ahead[1] + 8 * ahead[2] - ahead[3]) / (12 * step)
-    # torch promises a relative error of about 5e-4 of its derivative; measured here 1e-4 at shapes up to 8.
-    np.testing.assert_allclose(shape.grad, derivative[kept] / 4, rtol=5e-4)
+    # The derivative is torch's own approximation: it is off by 1.9e-4 at a shape of 9, by 8e-5 or less at the others.
+    np.testing.assert_allclose(shape.grad, derivative[kept] / 4, rtol=2.5e-4)
     np.testing.assert_allclose(rate.grad, -(noise[kept] / 16).sum(), rtol=1e-12)
 
 

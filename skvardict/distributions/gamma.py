@@ -65,14 +65,13 @@ class Gamma:
         Marsaglia & Tsang, A simple method for generating gamma variables, ACM TOMS 26, 2000, sections 4 and 6.
         """
         shape = self.shape.detach()
-        below_one = shape < 1
-        d = torch.where(below_one, shape + 2 / 3, shape - 1 / 3)
-        power = torch.where(below_one, 1 / shape, 0)
+        below_one = (shape < 1).to(shape.dtype)
+        d = shape + below_one - 1 / 3
+        power = below_one / shape
         tiny = torch.finfo(shape.dtype).tiny
         size = (n_draws, *shape.shape)
         log_v = shape.new_empty(size).uniform_(tiny, 1, generator=generator).log_()
-        w = shape.new_empty(size).normal_(generator=generator)
-        root = torch.addcmul(shape.new_ones(()), w, d.rsqrt() / 3)
+        root = shape.new_empty(size).normal_(generator=generator).mul_(d.rsqrt() / 3).add_(1)
         # w as 1 + w was rounded, so that nothing cancels at large shapes.
         w = root - 1
         series = (w * (1 / 3)).sub_(0.5).mul_(w).add_(1).mul_(w)

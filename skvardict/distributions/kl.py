@@ -5,8 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions.gamma import Gamma as TorchGamma
-from torch.distributions.kl import kl_divergence as torch_kl_divergence
 from torch.nn.functional import logsigmoid
 
 from skvardict.distributions.cauchy import Cauchy
@@ -79,9 +77,10 @@ def _gaussian_laplace(q: Gaussian, p: Laplace) -> Tensor:
 
 
 def _gamma_gamma(q: Gamma, p: Gamma) -> Tensor:
-    return torch_kl_divergence(
-        TorchGamma(q.shape, q.rate, validate_args=False), TorchGamma(p.shape, p.rate, validate_args=False)
-    )
+    # Detached twice, since the derivatives of these two in the shape cancel: digamma - lgamma' = 0.
+    shape = q.shape.detach()
+    value = (shape - p.shape) * torch.digamma(q.shape) - torch.lgamma(shape) + torch.lgamma(p.shape)
+    return value + p.shape * (q.rate / p.rate).log() + q.shape * (p.rate / q.rate - 1)
 
 
 def _spike_and_slab(q: SpikeAndSlab, p: SpikeAndSlab) -> Tensor:

@@ -25,7 +25,7 @@ _N_NODES, _LARGEST = 32, 6.5  # of the quadrature over |e| for a Gaussian e, wit
 class _ShiftedSoftThreshold(torch.autograd.Function):
     @staticmethod
     def forward(ctx, deviation: Tensor, loc: Tensor, threshold: Tensor, straight_through: bool) -> Tensor:
-        shrunk = deviation - torch.minimum(torch.maximum(deviation, -threshold), threshold)
+        shrunk = deviation - deviation.clamp(-threshold, threshold)
         active = shrunk != 0
         ctx.save_for_backward(shrunk)
         ctx.straight_through = straight_through

@@ -30,6 +30,7 @@ import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load as parse
+from safetensors.numpy import save as serialize
 
 import skvardict
 from skvardict._utils import files
@@ -165,7 +166,9 @@ def mutate_content(data: bytes, rng: random.Random) -> bytes:
         elif kind == 4 and arrays:
             arrays[name] = arrays[rng.choice(list(arrays))]
         # else it stays away
-    return files.to_bytes(arrays, content)
+    text = json.dumps(content)  # may be longer than what `save` writes
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    return serialize(arrays, metadata={"skvardict": text, "sha256": files.digest(arrays, text)})
 
 
 @cache

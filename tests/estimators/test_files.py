@@ -398,6 +398,21 @@ def test_a_large_header_is_refused_before_it_is_parsed(tmp_path):
         skvardict.load(with_header(tmp_path / "file", b"[" + b"[]," * 999_999 + b"]]"))
 
 
+@pytest.mark.parametrize("entry", [b"[]", b'{"":{"":{}}}'])
+def test_a_header_of_nothing_but_objects_takes_a_bounded_amount(tmp_path, entry):
+    # Measured: 23 and 36 MB, the most that a header of the longest size makes of itself, in a file of any size.
+    text = b"[" + (entry + b",") * ((2**20 - 3 - len(entry)) // (len(entry) + 1)) + entry + b"]"
+    target = with_header(tmp_path / "file", text)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DamagedFileError, match="header is damaged"):
+            skvardict.load(target)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40 * 2**20
+
+
 def test_a_checkpoint_is_told_from_a_model(X, path, tmp_path):
     model = small().fit(X, checkpoint=tmp_path / "run")
     with pytest.raises(DamagedFileError, match=r"Pass it to fit\(checkpoint="):

@@ -99,8 +99,9 @@ def load(path: str | os.PathLike, **parameters):
 
     Notes
     -----
-    Takes memory of up to three times the size of the file. An estimator that was fitted on a GPU loads anywhere; where
-    it asks for a CUDA device that is not there, ``device`` becomes "auto", with a warning.
+    Takes memory of up to three times the size of the file, of a long history up to six times; a hostile file may add
+    40 MB, which is what the longest header that is accepted can be made to cost. An estimator that was fitted on a GPU
+    loads anywhere; where it asks for a CUDA device that is not there, ``device`` becomes "auto", with a warning.
 
     Examples
     --------

@@ -161,22 +161,10 @@ def released(arguments, output: Output) -> None:
         for step_size in ("table", "auto", 0.5) if kind == "SDL" else ("table", "auto"):
             for seed in arguments.seeds:
                 model = fit(arguments, rows, kind, alpha, seed=seed, epochs=epochs, step_size=step_size)
-                measured = evaluate_codes(model, rows.validation, data_range=MNIST_RANGE)
-                found.append(
-                    {
-                        "model": kind,
-                        "alpha": alpha,
-                        "epochs": epochs,
-                        "step_size": model.solver.step_size,
-                        "seed": seed,
-                        "psnr": measured["psnr"],
-                        "released_psnr": psnr,
-                        "sparsity": measured["sparsity"],
-                        "released_sparsity": zeros,
-                        "solver_n_iter": model.history_["solver_n_iter"][-1],
-                        "fit_seconds": model.fit_seconds_,
-                    }
-                )
+                codes = evaluate_codes(model, rows.validation, data_range=MNIST_RANGE)
+                measured = {"psnr": codes["psnr"], "released_psnr": psnr}
+                measured |= {"sparsity": codes["sparsity"], "released_sparsity": zeros}
+                found.append(_line(model, kind, alpha, epochs, seed, measured))
     output.table(pd.DataFrame(found))
 
 
@@ -186,20 +174,23 @@ def variants(arguments, output: Output) -> None:
     for kind in arguments.kinds:
         for seed in arguments.seeds:
             model = fit(arguments, rows, kind, ALPHA[kind], seed=seed)
-            found.append(
-                {
-                    "model": kind,
-                    "alpha": ALPHA[kind],
-                    "epochs": epochs_of(arguments, kind),
-                    "n_train": len(rows.train),
-                    "step_size": model.solver.step_size,
-                    "seed": seed,
-                    **evaluate_codes(model, rows.test, data_range=MNIST_RANGE),
-                    "solver_n_iter": model.history_["solver_n_iter"][-1],
-                    "fit_seconds": model.fit_seconds_,
-                }
-            )
+            measured = {"n_train": len(rows.train), **evaluate_codes(model, rows.test, data_range=MNIST_RANGE)}
+            found.append(_line(model, kind, ALPHA[kind], epochs_of(arguments, kind), seed, measured))
     output.table(pd.DataFrame(found))
+
+
+def _line(model, kind: str, alpha: float, epochs: int, seed: int, measured: dict[str, float]) -> dict:
+    """Return the line of a table about one fitted model."""
+    return {
+        "model": kind,
+        "alpha": alpha,
+        "epochs": epochs,
+        "step_size": model.solver.step_size,
+        "seed": seed,
+        **measured,
+        "solver_n_iter": model.history_["solver_n_iter"][-1],
+        "fit_seconds": model.fit_seconds_,
+    }
 
 
 def table1(arguments, output: Output) -> None:

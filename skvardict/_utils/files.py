@@ -85,16 +85,14 @@ def read_file(path: str | os.PathLike) -> Contents:
             raise DamagedFileError(
                 f"{path} declares a header of {header_size} bytes; more than {_LARGEST_HEADER} are not accepted."
             )
-        header = file.read(header_size)
-        parsed = _parse_header(path, header)
-        data_size = _declared_data_size(path, parsed)
-        if 8 + header_size + data_size != status.st_size:
-            raise DamagedFileError(
-                f"{path} declares {8 + header_size + data_size} bytes, but has {status.st_size}: it is cut off or "
-                "altered."
-            )
-        data = start + header + file.read(data_size)
-    return _parse_contents(path, data, parsed)
+        header = _parse_header(path, file.read(header_size))
+        size = 8 + header_size + _declared_data_size(path, header)
+        if size != status.st_size:
+            raise DamagedFileError(f"{path} declares {size} bytes, but has {status.st_size}: it is cut off or altered.")
+        metadata = _metadata(path, header)
+        del header
+        file.seek(0)
+        return _parse_contents(path, file.read(size), metadata)
 
 
 def to_bytes(arrays: Mapping[str, np.ndarray], content: Any) -> bytes:
@@ -108,15 +106,16 @@ def to_bytes(arrays: Mapping[str, np.ndarray], content: Any) -> bytes:
 
 def from_bytes(data: bytes, path: str | os.PathLike = "the file") -> Contents:
     """Return the contents of the bytes of a file; `path` names it in errors."""
-    return _parse_contents(path, data, _parse_header(path, data[8 : 8 + int.from_bytes(data[:8], "little")]))
+    header = _parse_header(path, data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return _parse_contents(path, data, _metadata(path, header))
 
 
-def _parse_contents(path, data: bytes, header: dict[str, Any]) -> Contents:
-    metadata = _metadata(path, header)
+def _parse_contents(path, data: bytes, metadata: dict[str, str]) -> Contents:
     try:
         arrays = parse(data)
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise DamagedFileError(f"{path} is damaged: {error}") from error
+    del data  # the arrays are copies
     text = metadata["skvardict"]
     if metadata["sha256"] != digest(arrays, text):
         raise DamagedFileError(f"{path} is damaged: its checksum does not match what it holds.")

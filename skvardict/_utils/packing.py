@@ -7,6 +7,7 @@ bytes of each), ``{"float": "nan"}``; a dictionary is ``{"dict": {...}}``.
 
 from collections.abc import Callable, Mapping
 from math import isfinite
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
@@ -66,20 +67,23 @@ def pack(value: Any, name: str, arrays: Arrays, encode: Callable[[str, Any], Any
     return encode(name, value)
 
 
-def unpack(packed: Any, arrays: Mapping[str, np.ndarray], decode: Callable[[str, Any], Any] | None = None) -> Any:
+def unpack(packed: Any, arrays: Arrays, decode: Callable[[str, Any], Any] | None = None) -> Any:
     """Return what :func:`pack` was given; `decode(key, body)` takes the objects with a key that `pack` does not write.
+
+    Arrays are taken out of `arrays` as they are used: each has one place, so that a short text that names a long array
+    again and again cannot ask for more memory than the file has.
 
     Raises
     ------
     ValueError
-        If `packed` is not what `pack` writes, or an array is missing.
+        If `packed` is not what `pack` writes, or an array is missing or named twice.
     """
     if packed is None or isinstance(packed, bool | int | float | str):
         return packed
     if isinstance(packed, list):
         return [unpack(item, arrays, decode) for item in packed]
     if not isinstance(packed, dict) or len(packed) != 1:
-        raise ValueError(f"expected an object with one key, but got {str(packed)[:80]}")
+        raise ValueError(f"expected an object with one key, but got {shown(packed)}")
     ((key, body),) = packed.items()
     if key == "float" and body in ("nan", "inf", "-inf"):
         return float(body)
@@ -90,13 +94,13 @@ def unpack(packed: Any, arrays: Mapping[str, np.ndarray], decode: Callable[[str,
     if key == "array":
         return _array(body, arrays)
     if key == "numbers":
-        return _array(body, arrays, ndim=1).tolist()
+        return _numbers(body, arrays)
     if key == "strings":
         return _unpack_strings(body, arrays)
     if key == "array_of" and isinstance(body, dict) and body.keys() == {"strings"}:
         return np.array(_unpack_strings(body["strings"], arrays), dtype=object)
     if decode is None:
-        raise ValueError(f"unknown kind of value {key!r}")
+        raise ValueError(f"unknown kind of value {shown(key)}")
     return decode(key, body)
 
 
@@ -107,7 +111,14 @@ def _pack_strings(texts: list[str], name: str, arrays: Arrays) -> dict:
     return {"strings": [f"{name}.text", f"{name}.sizes"]}
 
 
-def _unpack_strings(names: Any, arrays: Mapping[str, np.ndarray]) -> list[str]:
+def _numbers(name: Any, arrays: Arrays) -> list[int] | list[float]:
+    array = _array(name, arrays, ndim=1)
+    if array.dtype not in (np.int64, np.float64):  # a list of bytes would take eight times their memory
+        raise ValueError(f"array {shown(name)} has dtype {array.dtype}, but int64 or float64 was expected")
+    return array.tolist()
+
+
+def _unpack_strings(names: Any, arrays: Arrays) -> list[str]:
     if not isinstance(names, list) or len(names) != 2:
         raise ValueError("strings are two arrays: bytes, and the number of bytes of each string")
     text, sizes = (_array(name, arrays, ndim=1) for name in names)
@@ -118,10 +129,10 @@ def _unpack_strings(names: Any, arrays: Mapping[str, np.ndarray]) -> list[str]:
     return [whole[end - size : end].decode("utf-8", "surrogatepass") for end, size in zip(ends, sizes.tolist())]
 
 
-def _array(name: Any, arrays: Mapping[str, np.ndarray], ndim: int | None = None) -> np.ndarray:
+def _array(name: Any, arrays: Arrays, ndim: int | None = None) -> np.ndarray:
     if not isinstance(name, str) or name not in arrays:
-        raise ValueError(f"array {str(name)[:80]!r} is missing")
-    array = arrays[name]
+        raise ValueError(f"array {shown(name)} is missing, or named twice")
+    array = arrays.pop(name)
     if ndim is not None and array.ndim != ndim:
-        raise ValueError(f"array {name!r} has {array.ndim} dimensions, but {ndim} were expected")
+        raise ValueError(f"array {shown(name)} has {array.ndim} dimensions, but {ndim} were expected")
     return array

@@ -40,11 +40,15 @@ def generator_for(device: torch.device, generator: torch.Generator) -> torch.Gen
 
 @contextmanager
 def private_global_generator(generator: torch.Generator) -> Iterator[None]:
-    """Seed torch's global generator from `generator` inside the block, and restore its state afterwards.
+    """Seed torch's global generators from `generator` inside the block, and restore their states afterwards.
 
-    Only for code that cannot take a generator (the constructors of torch's own layers).
+    Those of the CPU and, where CUDA is in use, of its devices. Only for code that cannot take a generator (the
+    constructors of torch's own layers). :func:`torch.manual_seed` would seed all devices for good, and renders the
+    calling stack for each backend that is not in use, which reads source files.
     """
     seed = int(torch.randint(2**31 - 1, (), generator=generator, device=generator.device))
-    with _global_generator_lock, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # noqa: TID251
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with _global_generator_lock, torch.random.fork_rng(devices=devices):
+        for lent in (torch.default_generator, *(torch.cuda.default_generators[index] for index in devices)):
+            lent.manual_seed(seed)
         yield

@@ -99,8 +99,9 @@ def load(path: str | os.PathLike, **parameters):
 
     Notes
     -----
-    Takes memory of up to three times the size of the file. An estimator that was fitted on a GPU loads anywhere; where
-    it asks for a CUDA device that is not there, ``device`` becomes "auto", with a warning.
+    Takes memory of up to three times the size of the file, of a long history up to six times; a hostile file may add
+    40 MB, which is what the longest header that is accepted can be made to cost. An estimator that was fitted on a GPU
+    loads anywhere; where it asks for a CUDA device that is not there, ``device`` becomes "auto", with a warning.
 
     Examples
     --------
@@ -178,9 +179,10 @@ def _build(path, cls, packed: Mapping[str, Any], arrays: Arrays, given: Mapping[
         parameters["device"] = "auto"
     estimator = cls(**parameters)
     try:
-        estimator._validate_params()
+        with np.printoptions(threshold=8):  # the message shows a value that is refused
+            estimator._validate_params()
     except (ValueError, TypeError) as error:
-        raise DamagedFileError(f"{path}: {error}") from error
+        raise DamagedFileError(f"{path}: {str(error)[:1000]}") from error
     return estimator
 
 
@@ -250,7 +252,7 @@ class _Sketch(TorchFunctionMode):
 def _sketch(estimator, n_features: int, n_arrays: int) -> dict[str, tuple[tuple[int, ...], str]] | str:
     """Return shape and kind ("f"; "i" of a counter) of the weights that `estimator` describes, or why none."""
     try:
-        with _Sketch(most_calls=1000 + 100 * n_arrays), torch.device("meta"):
+        with _Sketch(most_calls=200 + 20 * n_arrays), torch.device("meta"):
             return _weights(estimator, n_features)
     except Exception as error:  # the parameters may be anything that passed their checks
         if not any(callable(value) for value in estimator.get_params(deep=False).values()):

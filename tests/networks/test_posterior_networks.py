@@ -70,6 +70,32 @@ def test_mlp_encoder_is_linear_without_hidden_layers():
     torch.testing.assert_close(made(X), X @ made[0].weight.mT + made[0].bias)
 
 
+def test_a_lent_generator_leaves_other_devices_alone(monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("the generators of all devices were seeded, or a stack was rendered for it")
+
+    for module in (torch.cuda, torch.xpu, torch.mtia, torch.mps):
+        monkeypatch.setattr(module, "manual_seed" if module is torch.mps else "manual_seed_all", fail)
+    monkeypatch.setattr("traceback.format_stack", fail)
+    before = torch.get_rng_state()
+    weights = [encoder("mlp", (1, 12, 8)) for _ in range(2)]
+    assert torch.equal(weights[0][0].weight, weights[1][0].weight)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.gpu
+def test_a_lent_generator_gives_the_states_of_cuda_devices_back():
+    torch.cuda.init()
+    before = torch.cuda.get_rng_state()
+    drawn = []
+    for seed in (0, 0, 1):
+        with private_global_generator(make_generator(seed)):
+            drawn.append(torch.randn(5, device="cuda"))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("network", ["mlp", "resnet", "conv"])
 def test_the_seed_decides_the_weights(network):
     weights = [next(encoder(network, (1, 12, 8), seed=seed).parameters()) for seed in (0, 0, 1)]

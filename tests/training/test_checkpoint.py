@@ -402,7 +402,7 @@ def no_seed(state):
 
 
 def a_best_state_of_another_shape(state):
-    state["best"]["dict"]["decoder.components"] = state["best"]["dict"]["encoder.bias"]
+    state["best"]["dict"]["decoder.components"] = {"array": "of another shape"}
 
 
 def no_optimizer_counters(state):
@@ -435,6 +435,7 @@ def test_a_checkpoint_with_other_contents_and_a_right_checksum_is_refused(X, tmp
     run_killed(small(), X, 2, checkpoint=tmp_path / "run")
     arrays, content = read_file(tmp_path / "run")
     change(content["state"]["dict"])
+    arrays["of another shape"] = np.ones((1, 2), np.float32)
     arrays["of floats"] = arrays["state.session.generator"].astype(np.float32)
     (tmp_path / "run").write_bytes(to_bytes(arrays, content))
     with pytest.raises(

@@ -105,6 +105,10 @@ class CodingProblem(ABC):
     def curvature(self) -> Tensor | None:
         """Return a bound of the largest curvature of the smooth part, shape (...); None where unknown."""
 
+    def metric(self) -> Tensor | None:
+        """Return a matrix (l, l) that stands for the Hessians of all rows in a quadratic model; None: no such."""
+        return None
+
     @abstractmethod
     def gradient(self, point: Tensor) -> Tensor:
         """Return the gradient of reconstruction and coupling at `point`."""
@@ -363,6 +367,8 @@ class DecoderProblem(CodingProblem):
     prediction : Tensor of shape (n, l) or None
     reconstruction_curvature : Tensor of shape () or None
         Bound of the curvature of ``1/d |x - D(z)|^2``; without one the solver has to backtrack.
+    reconstruction_metric : Tensor of shape (l, l) or None
+        Matrix that stands for the Hessians of ``1/d |x - D(z)|^2``, used while rows are not coupled.
     """
 
     def __init__(
@@ -372,10 +378,12 @@ class DecoderProblem(CodingProblem):
         penalties: Penalties,
         prediction: Tensor | None = None,
         reconstruction_curvature: Tensor | None = None,
+        reconstruction_metric: Tensor | None = None,
     ):
         super().__init__(X, penalties, prediction)
         self.decoder = decoder
         self.reconstruction_curvature = reconstruction_curvature
+        self.reconstruction_metric = reconstruction_metric
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return ``decoder(codes)`` without a graph."""
@@ -386,9 +394,15 @@ class DecoderProblem(CodingProblem):
         """Return the given bound plus the curvatures of coupling and hinge."""
         if self.reconstruction_curvature is None:
             return None
-        n_components = 1 if self.prediction is None else self.prediction.shape[-1]
-        coupling = 2 * self.penalties.gamma / n_components
-        return self.reconstruction_curvature + coupling + self._hinge_curvature()
+        return self.reconstruction_curvature + self._coupling_curvature() + self._hinge_curvature()
+
+    def metric(self) -> Tensor | None:
+        """Return the given matrix plus the curvature of the coupling, or None where the hinge couples rows."""
+        if self.reconstruction_metric is None or self.couples_rows:
+            return None
+        matrix = self.reconstruction_metric
+        eye = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+        return matrix + self._coupling_curvature() * eye
 
     def gradient(self, point: Tensor) -> Tensor:
         """Return the gradient of reconstruction (the decoder's own, or by autograd) and coupling."""
@@ -397,6 +411,9 @@ class DecoderProblem(CodingProblem):
             assert self.prediction is not None
             gradient = gradient + self.penalties.gamma * terms.coupling_gradient(point, self.prediction)
         return gradient
+
+    def _coupling_curvature(self) -> float:
+        return 0.0 if self.prediction is None else 2 * self.penalties.gamma / self.prediction.shape[-1]
 
     def _reconstruction_gradient(self, point: Tensor) -> Tensor:
         if hasattr(self.decoder, "reconstruction_gradient"):

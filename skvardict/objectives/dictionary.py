@@ -22,7 +22,7 @@ from skvardict.energies import (
     variance_hinge,
 )
 from skvardict.energies.problems import CodingProblem
-from skvardict.functional import mean_and_std
+from skvardict.functional import gram, mean_and_std
 from skvardict.networks import LinearDecoder, MLPDecoder, normalize_atoms_
 from skvardict.solvers import FISTA, SolverResult
 from skvardict.training.protocol import Position
@@ -106,7 +106,7 @@ class DictionaryObjective:
         )
         if isinstance(self.decoder, LinearDecoder):
             return LinearProblem(X, self.decoder.components.detach(), penalties, prediction)
-        curvature = None
+        curvature = metric = None
         if isinstance(self.decoder, MLPDecoder):
             # Training asks once per batch, where the bound would cost as much as the solver and triple the curvature.
             norm_sq = (
@@ -115,7 +115,10 @@ class DictionaryObjective:
                 else self.decoder.lipschitz_squared()
             )
             curvature = norm_sq * (2 / X.shape[-1])
-        return DecoderProblem(X, self.decoder, penalties, prediction, curvature)
+            if coupled_rows and penalties.beta == 0:
+                # The Hessian of the reconstruction where all units are active.
+                metric = gram(self.decoder.atoms().detach()) * (2 / X.shape[-1])
+        return DecoderProblem(X, self.decoder, penalties, prediction, curvature, metric)
 
     def infer(self, X: Tensor, *, coupled_rows: bool = False) -> SolverResult:
         """Return the solver's codes of the rows of `X`, from the encoder's prediction where there is one."""

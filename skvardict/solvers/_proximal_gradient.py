@@ -10,7 +10,6 @@ computation (one 2-D batch on the CPU, where shapes are free), or all rows stay 
 ones in place (leading batch axes, GPU: static shapes, and no waiting for the device between two tests).
 """
 
-from math import sqrt
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from skvardict.solvers._result import SolverResult
-from skvardict.solvers.step_rules import BacktrackingStep, ConstantStep
+from skvardict.solvers.step_rules import BacktrackingStep, ConstantStep, MetricStep, next_momentum
 
 _TESTS_PER_SYNC = 4  # on a GPU: how many convergence tests pass before the host asks whether all rows are done
 _FIRST_BACKTRACKING_STEP = 1.0
@@ -149,6 +148,9 @@ class ProximalGradientSolver(BaseEstimator):
     def _step_rule(self, problem: Any, start: Tensor):
         if not isinstance(self.step_size, str):
             return ConstantStep(self.step_size)
+        metric = problem.metric() if self._accelerated and self.step_size == "auto" else None
+        if metric is not None:
+            return MetricStep(start, metric)
         curvature = problem.curvature()
         if self.step_size == "backtracking" or curvature is None:
             return BacktrackingStep(problem, start, _FIRST_BACKTRACKING_STEP)
@@ -165,10 +167,10 @@ class ProximalGradientSolver(BaseEstimator):
         z, accepted = rule.advance(problem, point, frozen, iterate.buffer(iteration % 2))
         change = torch.sub(z, previous, out=iterate.buffer(2))
         x = z
-        if self._accelerated:
+        if self._accelerated and not rule.has_momentum:
             if self.restart:
                 t = torch.where(_points_back(problem, point, z, change), torch.ones_like(t), t)
-            momentum, t = _next_momentum(t)
+            momentum, t = next_momentum(t)
             if isinstance(momentum, float):
                 x = torch.add(z, change, alpha=momentum, out=iterate.buffer(3))
             else:
@@ -188,12 +190,6 @@ class ProximalGradientSolver(BaseEstimator):
             # left zero does not.
             met = change.square().sum(-1) <= self.tol**2 * previous.square().sum(-1)
         return met if accepted is None else met & accepted.squeeze(-1)
-
-
-def _next_momentum(t):
-    root = sqrt(1 + 4 * t * t) if isinstance(t, float) else torch.sqrt(1 + 4 * t * t)
-    t_next = (1 + root) / 2
-    return (t - 1) / t_next, t_next
 
 
 def _points_back(problem: Any, point: Tensor, z: Tensor, change: Tensor) -> Tensor:

@@ -21,6 +21,8 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor
 
+from skvardict._utils.files import write_aside
+
 _INTERRUPTED = ".*fit was interrupted"
 _NOT_IN_KEY = ("verbose", "device", "n_jobs")
 
@@ -96,7 +98,11 @@ def fit_or_load(estimator, X, *, folder: str | os.PathLike, fit_params: Mapping[
     origin = {"estimator": describe_value(estimator), "X": fingerprint(X), "fit_params": describe_value(fit_params)}
     path = Path(folder) / f"{digest(origin)}.joblib"
     if path.is_file():
-        return joblib.load(path)
+        try:
+            return joblib.load(path)
+        except Exception as error:  # whatever unpickling of other bytes ends with
+            problem = f"{type(error).__name__}: {error}"
+            warnings.warn(f"{path} cannot be read ({problem}); its model is fitted again.", UserWarning, stacklevel=2)
     fitted = clone(estimator)
     checkpoint = path.with_suffix(".checkpoint")
     if has_fit_parameter(fitted, "checkpoint"):
@@ -107,7 +113,7 @@ def fit_or_load(estimator, X, *, folder: str | os.PathLike, fit_params: Mapping[
     fitted.fit_seconds_ = perf_counter() - begin
     write_aside(path, lambda unfinished: joblib.dump(fitted, unfinished))
     for left in path.parent.glob(f"{checkpoint.name}*"):
-        left.unlink()
+        left.unlink(missing_ok=True)  # another process may have fitted the same
     return fitted
 
 
@@ -171,14 +177,6 @@ def describe_value(value) -> Any:
             f"A parameter of type {type(value).__name__} cannot be told from others ({error}), so its results cannot "
             "be found again. Use a value that pickles, or leave folder out."
         ) from error
-
-
-def write_aside(path: Path, write) -> None:
-    """Let `write` fill a file next to `path`, then give it its name: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    write(unfinished)
-    unfinished.replace(path)
 
 
 def _describe_function(function: FunctionType) -> list:

@@ -3,7 +3,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 import skvardict.evaluation._regret as regret_module
 import skvardict.training.loop as loop_module
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
+from skvardict._utils.files import write_aside
 from skvardict.evaluation import evaluate_codes, fit_or_load, regret_curve
 from skvardict.metrics import psnr, sparsity
 from skvardict.preprocessing import GlobalStandardizer
@@ -187,6 +190,38 @@ def test_kept_models_are_those_that_were_measured(tmp_path):
     model = fit_or_load(small_vdl(alpha=0.05, random_state=2), TRAIN, folder=tmp_path / "models")
     assert path.stat().st_mtime_ns == before
     assert evaluate_codes(model, TEST)["psnr"] == table.loc[0, "psnr"]
+
+
+@pytest.mark.parametrize("n_bytes", [0, 10, -3])
+def test_a_damaged_model_is_said_and_fitted_again(tmp_path, n_bytes):
+    first = fit_or_load(PCA(2), TRAIN, folder=tmp_path)
+    (path,) = tmp_path.glob("*.joblib")
+    path.write_bytes(path.read_bytes()[:n_bytes])
+    with pytest.warns(UserWarning, match=rf"{path.name} cannot be read .* fitted again"):
+        again = fit_or_load(PCA(2), TRAIN, folder=tmp_path)
+    np.testing.assert_array_equal(first.components_, again.components_)
+    assert fit_or_load(PCA(2), TRAIN, folder=tmp_path).fit_seconds_ == again.fit_seconds_
+
+
+def test_writers_of_one_file_do_not_disturb_each_other_and_leave_nothing_behind(tmp_path):
+    path, both_wrote = tmp_path / "new" / "point.json", Barrier(2)
+
+    def write(unfinished):
+        unfinished.write_text("whole")
+        both_wrote.wait(timeout=10)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write_aside, [path] * 2, [write] * 2))
+    assert path.read_text() == "whole"
+
+    def fail(unfinished):
+        unfinished.write_text("half")
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_aside(path, fail)
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
 
 
 class KilledError(BaseException):

@@ -9,6 +9,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from types import CodeType, FunctionType
@@ -170,6 +171,8 @@ def describe_value(value) -> Any:
         }
     if isinstance(value, FunctionType):
         return _describe_function(value)
+    if isinstance(value, partial):
+        return ["partial", *(describe_value(part) for part in (value.func, value.args, value.keywords))]
     try:
         return [_full_name(type(value)), joblib.hash(value)]
     except Exception as error:
@@ -187,12 +190,19 @@ def _describe_function(function: FunctionType) -> list:
         joblib.hash(_describe_code(function.__code__)),
         captured,
         describe_value(function.__defaults__),
+        describe_value(function.__kwdefaults__),
     ]
 
 
 def _describe_code(code: CodeType) -> list:
-    constants = [_describe_code(entry) if isinstance(entry, CodeType) else repr(entry) for entry in code.co_consts]
-    return [code.co_code.hex(), list(code.co_names), constants]
+    return [code.co_code.hex(), list(code.co_names), [_describe_constant(entry) for entry in code.co_consts]]
+
+
+def _describe_constant(entry) -> Any:
+    if isinstance(entry, CodeType):
+        return _describe_code(entry)
+    # The order of a set of strings is another one in every process.
+    return sorted(map(repr, entry)) if isinstance(entry, frozenset) else repr(entry)
 
 
 def _full_name(thing) -> str:

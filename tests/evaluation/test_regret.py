@@ -1,9 +1,11 @@
 import json
+import os
 import signal
 import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 
@@ -203,6 +205,19 @@ def test_a_damaged_model_is_said_and_fitted_again(tmp_path, n_bytes):
     assert fit_or_load(PCA(2), TRAIN, folder=tmp_path).fit_seconds_ == again.fit_seconds_
 
 
+def test_a_builder_has_the_same_key_in_every_process():
+    script = """
+        from skvardict.evaluation._store import describe_value, digest
+        print(digest({"builder": describe_value(lambda name: name in {"relu", "tanh", "gelu", "silu"})}))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    keys = {
+        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True).stdout
+        for seed in "12"
+    }
+    assert len(keys) == 1
+
+
 def test_writers_of_one_file_do_not_disturb_each_other_and_leave_nothing_behind(tmp_path):
     path, both_wrote = tmp_path / "new" / "point.json", Barrier(2)
 
@@ -276,7 +291,15 @@ def test_builders_of_one_name_but_other_content_are_told_apart(tmp_path):
 
         return build
 
+    def keyword_builder(default):
+        def build(n_features, n_components, *, width=default):
+            return width
+
+        return build
+
     describe = regret_module.describe_value
-    assert describe(builder(3)) == describe(builder(3)) != describe(builder(4))
+    for kind in (builder, keyword_builder, lambda width: partial(builder(width), n_components=2)):
+        assert describe(kind(3)) == describe(kind(3)) != describe(kind(4))
+    assert describe(partial(builder(3), 2)) != describe(partial(builder(3), 5))
     with pytest.raises(ValueError, match="cannot be told from others"):
         describe(iter(lambda: 0, 1))

@@ -87,9 +87,21 @@ def as_plain(values):
 
 
 def as_named(estimators) -> dict[str, Any]:
-    """Return a mapping of names to estimators; a single estimator is named after its class."""
+    """Return a mapping of names to estimators; a single one is named after its class."""
     if isinstance(estimators, Mapping):
         if not estimators:
             raise ValueError("Expected at least one estimator, but got an empty mapping. Pass {name: estimator}.")
         return dict(estimators)
-    return {type(estimators).__name__: estimators}
+    return {estimators if isinstance(estimators, str) else type(estimators).__name__: estimators}
+
+
+def seed_names(estimator) -> list[str]:
+    """Return the names of every `random_state` of an estimator and of its parts."""
+    return [name for name in estimator.get_params(deep=True) if name.rsplit("__", 1)[-1] == "random_state"]
+
+
+def check_not_empty(function: str, **sequences) -> None:
+    """Raise a ValueError that names the first sequence without an entry."""
+    for name, values in sequences.items():
+        if len(values) == 0:
+            raise ValueError(f"{function} has nothing to do: {name} is empty. Pass at least one.")

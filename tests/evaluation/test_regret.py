@@ -24,6 +24,7 @@ import skvardict.training.loop as loop_module
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict._utils.files import write_aside
 from skvardict.evaluation import evaluate_codes, fit_or_load, regret_curve
+from skvardict.evaluation._codes import seed_names
 from skvardict.metrics import psnr, sparsity
 from skvardict.preprocessing import GlobalStandardizer
 
@@ -104,8 +105,8 @@ def test_an_estimator_without_randomness_is_fitted_once_per_alpha():
     coder = SparseCoder(np.eye(64), transform_algorithm="lasso_cd")
     with pytest.raises(ValueError, match="SparseCoder has no such parameter"):
         regret_curve(coder, TRAIN, TEST, alphas=[1.0])
-    assert regret_module._seed_names(coder) == []
-    assert regret_module._seed_names(DictionaryLearning()) == ["random_state"]
+    assert seed_names(coder) == []
+    assert seed_names(DictionaryLearning()) == ["random_state"]
 
 
 def test_points_computed_in_processes_are_the_same():
@@ -181,6 +182,10 @@ def test_bad_arguments_are_named():
         regret_curve({"VDL": small_vdl()}, TRAIN, TEST, alphas={"SDL": [0.1]})
     with pytest.raises(ValueError, match="keep_models=True needs a folder"):
         regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.1], keep_models=True)
+    with pytest.raises(ValueError, match="nothing to do: alphas is empty"):
+        regret_curve(small_vdl(), TRAIN, TEST, alphas=[])
+    with pytest.raises(ValueError, match="nothing to do: seeds is empty"):
+        regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.1], seeds=[])
     with pytest.raises(ValueError, match="empty mapping"):
         regret_curve({}, TRAIN, TEST, alphas=[0.1])
 

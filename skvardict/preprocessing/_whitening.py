@@ -132,7 +132,9 @@ class FourierWhitener(TransformerMixin, BaseEstimator):
 
     def _common_scale(self, images: list[NDArray]) -> float:
         # The mean of a whitened image is zero, so the mean square over all pixels is their variance.
-        squares = sum(float(np.sum(self._filter(image) ** 2, dtype=np.float64)) for image in images)
+        # A constant image has no variance, though the transforms leave some rounding of it.
+        varying = [image for image in images if np.ptp(image) > 0]
+        squares = sum(float(np.sum(self._filter(image) ** 2, dtype=np.float64)) for image in varying)
         if squares == 0:
             raise ValueError(
                 f"FourierWhitener cannot bring constant images to variance={self.variance}. "

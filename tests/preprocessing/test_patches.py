@@ -60,8 +60,16 @@ def test_scikit_learn_conventions_hold(images):
         ({"patch_size": (0, 6)}, r"got \(0, 6\)"),
         ({"patch_size": (3,)}, r"got \(3,\)"),
         ({"n_patches": 0}, "n_patches >= 1, but got 0"),
+        ({"patch_size": (4.0, 4)}, "'float' object cannot be interpreted as an integer"),
     ],
 )
 def test_impossible_requests_are_refused(images, parameters, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         PatchSampler(**{"patch_size": (4, 4), **parameters}).fit_transform(images)
+
+
+def test_images_with_a_hole_are_named(images):
+    images[1] = np.where(images[1] == 10000, np.nan, images[1])
+    for method in ("fit", "transform"):
+        with pytest.raises(ValueError, match="Image 1 contains NaN or infinity"):
+            getattr(PatchSampler((4, 4)), method)(images)

@@ -74,7 +74,13 @@ def test_unfit_images_are_refused():
     with pytest.raises(ValueError, match="at least one image"):
         FourierWhitener().fit([])
     with pytest.raises(ValueError, match="constant images"):
-        FourierWhitener(variance=0.1).fit([np.zeros((4, 4))])
+        FourierWhitener(variance=0.1).fit(
+            [np.zeros((4, 4)), np.full((33, 31), 0.3)]
+        )  # whose transform is not exactly 0
+    with pytest.raises(ValueError, match="Image 1 contains NaN or infinity"):
+        FourierWhitener().fit([np.ones((4, 4)), np.full((4, 4), np.nan)])
+    with pytest.raises(ValueError, match="Image 0 contains values of type complex128"):
+        FourierWhitener().fit([np.full((4, 4), 1j)])
     with pytest.raises(NotFittedError):
         FourierWhitener().transform([np.ones((4, 4))])
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from skvardict._utils.rows import to_array
 from skvardict.metrics import dead_components, psnr, r2, sparsity
 
 
@@ -58,7 +59,7 @@ def evaluate_codes(
     codes, reconstruction = encode_and_decode(estimator, X)
     target = X if X_clean is None else X_clean
     pixels, reconstructed = (target, reconstruction) if to_pixels is None else map(to_pixels, (target, reconstruction))
-    values = codes.detach().cpu().numpy() if isinstance(codes, Tensor) else codes
+    values = to_array(codes)
     return {
         "psnr": psnr(pixels, reconstructed, data_range=data_range),
         "r2": r2(target, reconstruction),

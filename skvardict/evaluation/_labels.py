@@ -15,10 +15,10 @@ from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_consistent_length, column_or_1d, has_fit_parameter
-from torch import Tensor
 
 from skvardict._utils.messages import say
-from skvardict.evaluation._codes import as_named, as_plain, check_not_empty, seed_names
+from skvardict._utils.rows import to_array
+from skvardict.evaluation._codes import as_named, check_not_empty, seed_names
 from skvardict.evaluation._store import PointStore, describe_value, digest, fingerprint
 
 _MAX_ITER = 2000
@@ -186,7 +186,7 @@ def _features(transformer, X) -> NDArray:
                 f"low_label_curve expects a transformer, a classifier or 'passthrough', not {transformer!r}."
             )
         return X
-    return _as_array(transformer.transform(X))
+    return to_array(transformer.transform(X))
 
 
 def _logistic(Cs, features, rows, draw) -> dict[str, Any]:
@@ -246,7 +246,7 @@ def _draw_rows(y: NDArray, classes: NDArray, n: int | None, draw: int) -> NDArra
 def _checked(name: str, split) -> tuple[NDArray, NDArray]:
     if not (isinstance(split, tuple) and len(split) == 2):
         raise TypeError(f"low_label_curve expects {name}=(X, y), but got {type(split).__name__}.")
-    X, y = map(_as_array, split)
+    X, y = map(to_array, split)
     y = column_or_1d(y)
     check_consistent_length(X, y)
     return X, y
@@ -256,8 +256,3 @@ def _check_labels(classes: NDArray, others) -> None:
     unknown = np.setdiff1d(np.concatenate([y for _, y in others]), classes)
     if len(unknown):
         raise ValueError(f"low_label_curve: validation or test has labels {unknown.tolist()} that train has not.")
-
-
-def _as_array(values) -> NDArray:
-    values = as_plain(values)
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values

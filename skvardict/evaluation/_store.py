@@ -23,6 +23,7 @@ from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor
 
 from skvardict._utils.files import write_aside
+from skvardict._utils.rows import to_array
 
 _INTERRUPTED = ".*fit was interrupted"
 _NOT_IN_KEY = ("verbose", "device", "n_jobs")
@@ -145,9 +146,7 @@ def fingerprint(values) -> str:
     """Return a digest of the content, dtype and shape of an array, tensor or data frame; None has its own."""
     if values is None:
         return "none"
-    if isinstance(values, Tensor):
-        values = values.detach().cpu().numpy()
-    return joblib.hash(np.ascontiguousarray(values))
+    return joblib.hash(np.ascontiguousarray(to_array(values)))
 
 
 def describe_value(value) -> Any:

@@ -4,10 +4,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from skvardict._utils.rows import to_array
+
 
 def as_float64(metric: str, name: str, values: ArrayLike | Tensor, axes: tuple[str, ...]) -> NDArray[np.float64]:
     """Return `values` as a finite float64 array with the named axes, none of them empty, or say what is wrong."""
-    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    array = to_array(values)
     if array.ndim != len(axes) or 0 in array.shape:
         raise ValueError(
             f"{metric} expects {name} of shape ({', '.join(axes)}), no axis empty, but got {array.shape}. "

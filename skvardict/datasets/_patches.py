@@ -8,6 +8,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from skvardict._utils.rows import float_dtype
+
 
 class DrawnPatches(NamedTuple):
     """Patches, and where each of them was cut.
@@ -65,7 +67,7 @@ def cut_patches(
     image_index = rng.randint(len(arrays), size=n_patches)
     room = np.array([np.subtract(image.shape, size) + 1 for image in arrays])[image_index]
     corners = np.floor(rng.uniform(size=(n_patches, 2)) * room).astype(np.intp)
-    patches = np.empty((n_patches, *size), dtype=np.result_type(*{image.dtype for image in arrays}))
+    patches = np.empty((n_patches, *size), dtype=np.result_type(*{float_dtype(image) for image in arrays}))
     for number in np.unique(image_index):
         rows = np.flatnonzero(image_index == number)
         windows = sliding_window_view(arrays[number], size)
@@ -86,7 +88,10 @@ def check_request(n_patches: int, size: tuple[int, int]) -> None:
 def check_images(
     images: Sequence[ArrayLike], size: tuple[int, int] = (1, 1), names: Sequence[str] | None = None
 ) -> list[NDArray]:
-    """Return `images` as 2-D arrays of finite floats and at least the given size, or say which one is not."""
+    """Return `images` as 2-D arrays of finite numbers and at least the given size, or say which one is not.
+
+    They keep their dtype: a stack of bytes would take four times the memory as floats.
+    """
     if len(images) == 0:
         raise ValueError("Expected at least one image, but got none. Pass a list of 2-D arrays (height, width).")
     arrays = [np.asarray(image) for image in images]
@@ -102,7 +107,7 @@ def check_images(
                 f"{name} has {array.shape[0]} x {array.shape[1]} pixels, fewer than a patch of "
                 f"{size[0]} x {size[1]}. Leave it out, or ask for smaller patches."
             )
-        if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
             found = "NaN or infinity" if array.dtype.kind == "f" else f"values of type {array.dtype}"
             raise ValueError(f"{name} contains {found}; expected finite real numbers. Repair it or leave it out.")
-    return [array if array.dtype in (np.float32, np.float64) else array.astype(np.float32) for array in arrays]
+    return arrays

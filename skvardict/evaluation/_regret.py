@@ -56,7 +56,8 @@ def regret_curve(
         Every finished point is kept here in a small file of its own, under a digest of all parameters and of the
         content of the data, and is not computed again: a killed run continues where it was.
     keep_models : bool, default=False
-        Keep the fitted estimators too, in ``folder/models``, where :func:`fit_or_load` finds them.
+        Keep the fitted estimators too, in ``folder/models``, where :func:`fit_or_load` finds them. Points that were
+        finished without it are not fitted again for their models.
     n_jobs : int, optional
         Points computed at the same time, by joblib.
     verbose : int, default=0

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -43,6 +45,16 @@ def test_float64_is_kept_and_a_stack_is_as_good_as_a_list():
     sampler = PatchSampler((3, 3), n_patches=5, random_state=0)
     assert sampler.transform(stack).dtype == np.float64
     np.testing.assert_array_equal(sampler.transform(stack), sampler.transform(list(stack)))
+
+
+def test_a_stack_of_bytes_is_not_converted_whole():
+    stack = np.random.default_rng(0).integers(0, 256, size=(50, 100, 100), dtype=np.uint8)
+    tracemalloc.start()
+    patches = PatchSampler((4, 4), n_patches=5, random_state=0).fit_transform(stack)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert patches.dtype == np.float32
+    assert peak < stack.nbytes / 2
 
 
 def test_scikit_learn_conventions_hold(images):

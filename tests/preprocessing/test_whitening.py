@@ -47,7 +47,8 @@ def test_one_common_factor_gives_the_variance_and_keeps_differences_in_contrast(
 
 
 @pytest.mark.parametrize(
-    ("dtype", "result"), [(np.float32, np.float32), (np.float64, np.float64), (np.uint8, np.float32)]
+    ("dtype", "result"),
+    [(np.float32, np.float32), (np.float64, np.float64), (np.uint8, np.float32), (bool, np.float32)],
 )
 @pytest.mark.parametrize("container", [list, np.stack])
 def test_container_and_dtype_are_kept(dtype, result, container):

@@ -8,10 +8,11 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 from safetensors import SafetensorError
@@ -63,6 +64,20 @@ def write_file(
             temporary.unlink()
         raise
     _sync_folder(path)
+
+
+def write_aside(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a file of its own next to `path`, then give it its name: whole or not at all.
+
+    For files that are cheap to make again: nothing is flushed to the disk. Several may write `path` at the same time.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{uuid4().hex}.part")
+    try:
+        write(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def read_file(path: str | os.PathLike) -> Contents:

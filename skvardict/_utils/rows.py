@@ -59,12 +59,17 @@ def row_blocks(X, dtype: torch.dtype | None = None) -> Iterator[tuple[slice, Ten
         yield slice(start, start + len(rows)), rows
 
 
+def to_array(values) -> np.ndarray:
+    """Return array-likes and tensors, wherever they are, as an array."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
 def digest_rows(X) -> str:
     """Return the shape, dtype and SHA-256 of the rows of `X`, read block by block."""
     sha256, pages = hashlib.sha256(), MappedPages(X)
     for start, stop in pairwise(batch_bounds(X.shape[0], max(1, _BLOCK_ENTRIES // X.shape[1]))):
         block = X[start:stop]
-        block = np.ascontiguousarray(block.detach().cpu().numpy() if isinstance(block, Tensor) else block)
+        block = np.ascontiguousarray(to_array(block))
         sha256.update(block.data.cast("B"))
         pages.count(block.nbytes)
     return f"{str(X.dtype).removeprefix('torch.')} {tuple(X.shape)}, SHA-256 {sha256.hexdigest()[:16]}"

@@ -5,6 +5,7 @@ What is known about each data set stands in ``_idx_datasets.py``.
 
 import gzip
 import os
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
+from skvardict._utils.files import write_aside
 from skvardict.datasets._folders import VARIABLE, cache_folder, shared_folder
 from skvardict.datasets._idx import check_md5, encode_idx, read_idx
 from skvardict.datasets._idx_datasets import FASHION_MNIST, MNIST, TEST_FILES, TRAIN_FILES, IDXDataset
@@ -195,9 +197,5 @@ def _download(dataset: IDXDataset, folder: Path) -> None:
     contents = {file: encode_idx(part) for file, part in zip(TRAIN_FILES + TEST_FILES, parts)}
     for file, content in contents.items():
         check_md5(content, dataset.md5[file], f"{file} as rebuilt from {dataset.openml_name!r} on OpenML")
-    folder.mkdir(parents=True, exist_ok=True)
     for file, content in contents.items():
-        # Written aside and renamed: an interrupted run must not leave half a file under the final name.
-        unfinished = folder / f"{file}.{os.getpid()}.part"
-        unfinished.write_bytes(gzip.compress(content, mtime=0))
-        unfinished.replace(folder / file)
+        write_aside(folder / file, methodcaller("write_bytes", gzip.compress(content, mtime=0)))

@@ -1,11 +1,14 @@
 """Random patches of images of several sizes."""
 
 from collections.abc import Sequence
+from operator import index
 from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
+
+from skvardict._utils.rows import float_dtype
 
 
 class DrawnPatches(NamedTuple):
@@ -47,30 +50,53 @@ def draw_patches(
 
     Raises
     ------
+    TypeError
+        If `n_patches` or `size` are no integers.
     ValueError
-        If there are no images, an image is not 2-D, or one is smaller than a patch.
+        If `n_patches` or `size` are not positive, there are no images, or one is not 2-D, not finite or smaller than a
+        patch.
     """
-    arrays = check_images(images, size, names)
+    check_request(n_patches, size)
+    return cut_patches(check_images(images, size, names), n_patches, size, rng)
+
+
+def cut_patches(
+    arrays: Sequence[NDArray], n_patches: int, size: tuple[int, int], rng: np.random.RandomState
+) -> DrawnPatches:
+    """Do what `draw_patches` does, with images that `check_images` returned."""
     image_index = rng.randint(len(arrays), size=n_patches)
     room = np.array([np.subtract(image.shape, size) + 1 for image in arrays])[image_index]
     corners = np.floor(rng.uniform(size=(n_patches, 2)) * room).astype(np.intp)
-    patches = np.empty((n_patches, *size), dtype=np.result_type(*{image.dtype for image in arrays}))
-    for index in np.unique(image_index):
-        rows = np.flatnonzero(image_index == index)
-        windows = sliding_window_view(arrays[index], size)
+    patches = np.empty((n_patches, *size), dtype=np.result_type(*{float_dtype(image) for image in arrays}))
+    for number in np.unique(image_index):
+        rows = np.flatnonzero(image_index == number)
+        windows = sliding_window_view(arrays[number], size)
         patches[rows] = windows[corners[rows, 0], corners[rows, 1]]
     return DrawnPatches(patches.reshape(n_patches, -1), image_index, corners)
+
+
+def check_request(n_patches: int, size: tuple[int, int]) -> None:
+    """Raise an error unless a positive number of patches with positive sides is asked for."""
+    if index(n_patches) < 1:
+        raise ValueError(f"Random patches: expected n_patches >= 1, but got {n_patches}. Ask for some patches.")
+    if np.shape(size) != (2,) or min(map(index, size)) < 1:
+        raise ValueError(
+            f"Random patches: expected a size (height, width), both positive, but got {size!r}. Pass two integers."
+        )
 
 
 def check_images(
     images: Sequence[ArrayLike], size: tuple[int, int] = (1, 1), names: Sequence[str] | None = None
 ) -> list[NDArray]:
-    """Return `images` as 2-D float arrays of at least the given size, or say which one is not."""
+    """Return `images` as 2-D arrays of finite numbers and at least the given size, or say which one is not.
+
+    They keep their dtype: a stack of bytes would take four times the memory as floats.
+    """
     if len(images) == 0:
         raise ValueError("Expected at least one image, but got none. Pass a list of 2-D arrays (height, width).")
     arrays = [np.asarray(image) for image in images]
-    for index, array in enumerate(arrays):
-        name = f"Image {index}" if names is None else f"Image {names[index]}"
+    for number, array in enumerate(arrays):
+        name = f"Image {number}" if names is None else f"Image {names[number]}"
         if array.ndim != 2:
             raise ValueError(
                 f"{name} has shape {array.shape}; expected a 2-D array (height, width). "
@@ -81,4 +107,7 @@ def check_images(
                 f"{name} has {array.shape[0]} x {array.shape[1]} pixels, fewer than a patch of "
                 f"{size[0]} x {size[1]}. Leave it out, or ask for smaller patches."
             )
-    return [array if array.dtype in (np.float32, np.float64) else array.astype(np.float32) for array in arrays]
+        if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+            found = "NaN or infinity" if array.dtype.kind == "f" else f"values of type {array.dtype}"
+            raise ValueError(f"{name} contains {found}; expected finite real numbers. Repair it or leave it out.")
+    return arrays

@@ -62,7 +62,7 @@ def make_sparse_coded_signals(
             f"make_sparse_coded_signals expects n_nonzero between 0 and n_components={n_components}, "
             f"but got {n_nonzero}. Ask for fewer atoms in each row, or for more components."
         )
-    if noise_std < 0:
+    if not noise_std >= 0:
         raise ValueError(
             f"make_sparse_coded_signals expects noise_std >= 0, but got {noise_std}. Use 0.0 for no noise."
         )

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,8 +87,11 @@ def _read_images(path: Path) -> NDArray[np.float32]:
     """Return images as (n_images, height, width)."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}. Pass the path of an .npz file with whitened images.")
-    with np.load(path) as archive:
-        images = archive["IMAGES"] if "IMAGES" in archive.files else None
+    try:
+        with path.open("rb") as file, np.load(file) as archive:
+            images = archive["IMAGES"] if "IMAGES" in archive.files else None
+    except (OSError, EOFError, TypeError, ValueError, BadZipFile):  # TypeError: a single array, which is no archive
+        images = None
     if images is None or images.ndim != 3 or images.shape[2] <= _N_TEST_IMAGES:
         raise ValueError(
             f"{path} holds no whitened images: expected an array IMAGES of shape (height, width, n_images) with more "

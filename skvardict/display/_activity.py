@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from skvardict._utils.rows import to_array
 from skvardict.display._figure import new_figure
-from skvardict.display._sheet import SheetDisplay, scaled_about_zero, tile
+from skvardict.display._sheet import SheetDisplay, as_rows, check_counts, scaled_about_zero, tile
 from skvardict.metrics import estimated_dictionary
 from skvardict.preprocessing._shapes import resolve_image_shape
 
@@ -60,9 +61,10 @@ class ReceptiveFieldDisplay(SheetDisplay):
         display : ReceptiveFieldDisplay
         """
         check_is_fitted(estimator)
-        rows = np.asarray(X)
-        fields = estimated_dictionary(np.asarray(estimator.transform(X)), rows).T
+        check_counts(cls.__name__, n_fields=n_fields)
+        rows = as_rows(cls.__name__, X)
         image_shape = resolve_image_shape(cls.__name__, rows.shape[1], image_shape)
+        fields = estimated_dictionary(estimator.transform(X), rows).T
         pictures = scaled_about_zero(fields[:n_fields].reshape(-1, *image_shape))
         return cls(tile(pictures), image_shape=image_shape, fields=fields)
 
@@ -116,9 +118,9 @@ class ActivityDisplay:
         display : ActivityDisplay
         """
         check_is_fitted(estimator)
-        rows = np.asarray(X)
+        rows = as_rows(cls.__name__, X)
         image_shape = resolve_image_shape(cls.__name__, rows.shape[1], image_shape)
-        return cls(np.asarray(estimator.transform(X)), rows=rows, image_shape=image_shape)
+        return cls(to_array(estimator.transform(X)), rows=rows, image_shape=image_shape)
 
     def plot(self, *, cmap: str = "gray", color: str = "C0") -> "ActivityDisplay":
         """Draw a panel per row: the input, and its code as a line per component.

@@ -135,15 +135,16 @@ class LowLabelDisplay:
             raise ValueError(f"{type(self).__name__}.plot knows top=1 and top=3, but got {top!r}.")
         if ax is None:
             ax = new_axes(type(self).__name__)
-        self.lines_ = [
-            ax.errorbar(
+        self.lines_ = []
+        for model, points in self.summary.groupby("model", sort=False):
+            points = points.sort_values("n_per_class")
+            line = ax.errorbar(
                 points["n_per_class"],
                 points[f"top{top}_error"],
                 yerr=points[f"top{top}_se"].fillna(0.0),
                 **{"marker": "o", "label": model, **errorbar_kwargs},
             )
-            for model, points in self.summary.sort_values("n_per_class").groupby("model", sort=False)
-        ]
+            self.lines_.append(line)
         ax.set(xscale="log", xlabel="labels per class", ylabel=f"top-{top} test error (%)")
         ax.legend()
         self.ax_, self.figure_ = ax, ax.figure

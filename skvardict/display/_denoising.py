@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
+from skvardict._utils.rows import to_array
 from skvardict.display._figure import new_axes
 from skvardict.evaluation._codes import as_named, as_plain, encode_and_decode
 from skvardict.evaluation._denoising import add_noise
@@ -83,7 +83,7 @@ class DenoisingDisplay:
         lines = {"original": X, f"noise {sigma:g}": noisy}
         lines |= {name: encode_and_decode(model, noisy)[1] for name, model in as_named(estimators).items()}
         image_shape = resolve_image_shape(cls.__name__, X.shape[1], image_shape)
-        shown = [_as_array(rows if to_pixels is None else to_pixels(rows)) for rows in lines.values()]
+        shown = [to_array(rows if to_pixels is None else to_pixels(rows)) for rows in lines.values()]
         return cls(np.stack(shown).reshape(len(lines), len(X), *image_shape), labels=list(lines))
 
     def plot(self, ax=None, *, cmap: str = "gray", **imshow_kwargs) -> "DenoisingDisplay":
@@ -114,7 +114,3 @@ class DenoisingDisplay:
         ax.spines[:].set_visible(False)
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _as_array(values) -> NDArray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

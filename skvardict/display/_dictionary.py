@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skvardict.display._sheet import SheetDisplay, scaled_about_zero, tile
+from skvardict._utils.rows import to_array
+from skvardict.display._sheet import SheetDisplay, check_counts, scaled_about_zero, tile
 from skvardict.preprocessing._shapes import resolve_image_shape
 
 
@@ -48,14 +49,15 @@ class AtomSheet(SheetDisplay):
         ValueError
             If `components` is not 2-D, or `image_shape`, `n_atoms` or `order` does not fit it.
         """
-        atoms = np.asarray(components)
+        atoms = to_array(components)
         if atoms.ndim != 2 or 0 in atoms.shape:
             raise ValueError(
                 f"{cls.__name__} expects components of shape (n_components, n_features), "
                 f"but got {atoms.shape}. Pass atoms as rows."
             )
         image_shape = resolve_image_shape(cls.__name__, atoms.shape[1], image_shape)
-        atom_indices = _ordered(cls.__name__, atoms, order)[: _checked_count(cls.__name__, n_atoms)]
+        check_counts(cls.__name__, n_atoms=n_atoms)
+        atom_indices = _ordered(cls.__name__, atoms, order)[:n_atoms]
         tiles = tile(scaled_about_zero(atoms[atom_indices].reshape(-1, *image_shape)))
         return cls(tiles, atom_indices=atom_indices, image_shape=image_shape)
 
@@ -192,9 +194,3 @@ def _ordered(name: str, atoms: NDArray, order: str | ArrayLike | None) -> NDArra
             f"but got {order!r}. Pass a 1-D list of integers in that range."
         )
     return indices
-
-
-def _checked_count(name: str, n_atoms: int | None) -> int | None:
-    if n_atoms is not None and n_atoms < 1:
-        raise ValueError(f"{name} expects n_atoms >= 1, but got {n_atoms}. Leave it out to show all.")
-    return n_atoms

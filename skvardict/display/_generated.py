@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skvardict.display._sheet import SheetDisplay, tile
+from skvardict._utils.rows import to_array
+from skvardict.display._sheet import SheetDisplay, as_rows, check_counts, tile
 from skvardict.preprocessing._shapes import resolve_image_shape
 
 
@@ -81,7 +82,8 @@ class SamplesDisplay(SheetDisplay):
         -------
         display : SamplesDisplay
         """
-        values = _as_rows(cls.__name__, rows)
+        check_counts(cls.__name__, n_columns=n_columns)
+        values = as_rows(cls.__name__, rows)
         image_shape = resolve_image_shape(cls.__name__, values.shape[1], image_shape)
         return cls(tile(values.reshape(-1, *image_shape), n_columns), image_shape=image_shape, limits=_limits(values))
 
@@ -144,7 +146,7 @@ class LatentSweepDisplay(SheetDisplay):
         Raises
         ------
         ValueError
-            If `X` has not exactly one row or `components` names one that does not exist.
+            If `X` has not exactly one row, `components` names one that does not exist, or `values` are no numbers.
         """
         check_is_fitted(estimator)
         code = _code_of(estimator, X)
@@ -156,9 +158,11 @@ class LatentSweepDisplay(SheetDisplay):
             )
         extent = np.abs(code).max() or 1.0
         steps = np.linspace(-extent, extent, 7) if values is None else np.asarray(values, dtype=float)
+        if steps.ndim != 1 or steps.size == 0 or not np.isfinite(steps).all():
+            raise ValueError(f"LatentSweepDisplay expects values to be a list of finite numbers, but got {values!r}.")
         codes = np.tile(code, (len(chosen), len(steps), 1))
         codes[np.arange(len(chosen)), :, chosen] = steps
-        rows = _as_rows(cls.__name__, estimator.inverse_transform(codes.reshape(-1, len(code))))
+        rows = as_rows(cls.__name__, estimator.inverse_transform(codes.reshape(-1, len(code))))
         image_shape = resolve_image_shape(cls.__name__, rows.shape[1], image_shape)
         return cls(
             tile(rows.reshape(-1, *image_shape), n_columns=len(steps)),
@@ -176,18 +180,11 @@ def _code_of(estimator, X) -> NDArray:
         raise ValueError(
             f"LatentSweepDisplay sweeps the code of one row, but X has {len(X)}. Pass X[:1], or one display per row."
         )
-    return np.array(estimator.transform(X))[0]
+    return to_array(estimator.transform(X))[0]
 
 
 def _all_within(indices: NDArray, n: int) -> bool:
     return bool(indices.min() >= 0 and indices.max() < n)
-
-
-def _as_rows(name: str, rows) -> NDArray:
-    values = np.asarray(rows)
-    if values.ndim != 2 or 0 in values.shape:
-        raise ValueError(f"{name} expects rows of shape (n_samples, n_features), but got {values.shape}.")
-    return values
 
 
 def _limits(values: NDArray) -> tuple[float, float]:

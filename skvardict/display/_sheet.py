@@ -6,6 +6,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from skvardict._utils.rows import to_array
 from skvardict.display._figure import new_axes
 
 _BORDER = 1  # pixels between tiles
@@ -63,6 +64,24 @@ class SheetDisplay:
             ax.set_title(title)
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def as_rows(display: str, rows) -> NDArray:
+    """Return rows, of whatever kind, as a 2-D array."""
+    values = to_array(rows)
+    if values.ndim != 2 or 0 in values.shape:
+        raise ValueError(
+            f"{display} expects rows of shape (n_samples, n_features), none of them 0, but got {values.shape}. "
+            "Pass X[:1] for a single row."
+        )
+    return values
+
+
+def check_counts(display: str, **counts: int | None) -> None:
+    """Raise a ValueError for the first count that is given and smaller than one."""
+    for parameter, count in counts.items():
+        if count is not None and count < 1:
+            raise ValueError(f"{display} expects {parameter} >= 1, but got {count}. Leave it out for the default.")
 
 
 def scaled_about_zero(images: NDArray) -> NDArray:

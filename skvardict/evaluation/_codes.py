@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from skvardict._utils.rows import to_array
 from skvardict.metrics import dead_components, psnr, r2, sparsity
 
 
@@ -58,7 +59,7 @@ def evaluate_codes(
     codes, reconstruction = encode_and_decode(estimator, X)
     target = X if X_clean is None else X_clean
     pixels, reconstructed = (target, reconstruction) if to_pixels is None else map(to_pixels, (target, reconstruction))
-    values = codes.detach().cpu().numpy() if isinstance(codes, Tensor) else codes
+    values = to_array(codes)
     return {
         "psnr": psnr(pixels, reconstructed, data_range=data_range),
         "r2": r2(target, reconstruction),
@@ -87,9 +88,21 @@ def as_plain(values):
 
 
 def as_named(estimators) -> dict[str, Any]:
-    """Return a mapping of names to estimators; a single estimator is named after its class."""
+    """Return a mapping of names to estimators; a single one is named after its class."""
     if isinstance(estimators, Mapping):
         if not estimators:
             raise ValueError("Expected at least one estimator, but got an empty mapping. Pass {name: estimator}.")
         return dict(estimators)
-    return {type(estimators).__name__: estimators}
+    return {estimators if isinstance(estimators, str) else type(estimators).__name__: estimators}
+
+
+def seed_names(estimator) -> list[str]:
+    """Return the names of every `random_state` of an estimator and of its parts."""
+    return [name for name in estimator.get_params(deep=True) if name.rsplit("__", 1)[-1] == "random_state"]
+
+
+def check_not_empty(function: str, **sequences) -> None:
+    """Raise a ValueError that names the first sequence without an entry."""
+    for name, values in sequences.items():
+        if len(values) == 0:
+            raise ValueError(f"{function} has nothing to do: {name} is empty. Pass at least one.")

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from skvardict.evaluation._codes import as_named, as_plain, evaluate_codes
+from skvardict.evaluation._codes import as_named, as_plain, check_not_empty, evaluate_codes
 from skvardict.metrics import psnr
 
 
@@ -56,6 +56,7 @@ def denoising_table(
     >>> bool(table.psnr[0] > table.input_psnr[0])
     True
     """
+    check_not_empty("denoising_table", noise_levels=noise_levels, seeds=seeds)
     X, rows = as_plain(X), []
     for sigma in noise_levels:
         for seed in seeds if sigma > 0 else seeds[:1]:
@@ -77,6 +78,8 @@ def denoising_table(
 
 def add_noise(X, sigma: float, seed: int):
     """Return `X` plus Gaussian noise of standard deviation `sigma`, in the dtype (and on the device) of `X`."""
+    if not sigma >= 0:
+        raise ValueError(f"Noise has a standard deviation of 0 or more, but got {sigma}. Pass a positive number.")
     if sigma == 0:
         return X
     noise = np.random.default_rng(seed).standard_normal(X.shape, dtype=np.float32)

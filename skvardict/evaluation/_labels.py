@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils.validation import check_consistent_length, has_fit_parameter
-from torch import Tensor
+from sklearn.utils.validation import check_consistent_length, column_or_1d, has_fit_parameter
 
 from skvardict._utils.messages import say
-from skvardict.evaluation._codes import as_named, as_plain
+from skvardict._utils.rows import to_array
+from skvardict.evaluation._codes import as_named, check_not_empty, seed_names
 from skvardict.evaluation._store import PointStore, describe_value, digest, fingerprint
 
 _MAX_ITER = 2000
@@ -94,6 +94,7 @@ def low_label_curve(
     >>> table.groupby("model").top1_error.mean().lt(50).all()
     np.True_
     """
+    check_not_empty("low_label_curve", Cs=Cs, labels_per_class=labels_per_class, draws=range(n_draws))
     splits = tuple(
         _checked(name, split) for name, split in zip(("train", "validation", "test"), (train, validation, test))
     )
@@ -185,7 +186,7 @@ def _features(transformer, X) -> NDArray:
                 f"low_label_curve expects a transformer, a classifier or 'passthrough', not {transformer!r}."
             )
         return X
-    return _as_array(transformer.transform(X))
+    return to_array(transformer.transform(X))
 
 
 def _logistic(Cs, features, rows, draw) -> dict[str, Any]:
@@ -210,8 +211,7 @@ def _logistic(Cs, features, rows, draw) -> dict[str, Any]:
 def _from_scratch(classifier, splits, rows, draw) -> dict[str, Any]:
     (X, y), (X_val, y_val), (X_test, y_test) = splits
     model = clone(classifier)
-    if "random_state" in model.get_params():
-        model.set_params(random_state=draw)
+    model.set_params(**dict.fromkeys(seed_names(model), draw))
     takes_validation = has_fit_parameter(model, "X_val") and has_fit_parameter(model, "y_val")
     model.fit(X[rows], y[rows], **({"X_val": X_val, "y_val": y_val} if takes_validation else {}))
     errors = _top_errors(model.predict_proba(X_test), model.classes_, y_test)
@@ -219,9 +219,12 @@ def _from_scratch(classifier, splits, rows, draw) -> dict[str, Any]:
 
 
 def _top_errors(scores: NDArray, classes: NDArray, y: NDArray) -> dict[str, float]:
-    """Return top-1 and top-3 errors in percent; a class that scores as high as the true one counts against it."""
+    """Return top-1 and top-3 errors in percent; a class that scores as high as the true one counts against it.
+
+    So does NaN, in all places.
+    """
     own = np.take_along_axis(scores, np.searchsorted(classes, y)[:, None], axis=1)
-    rank = (scores >= own).sum(axis=1) - 1
+    rank = (~(scores < own)).sum(axis=1) - 1
     return {f"top{k}_error": 100 * float((rank >= k).mean()) for k in (1, 3)}
 
 
@@ -243,7 +246,8 @@ def _draw_rows(y: NDArray, classes: NDArray, n: int | None, draw: int) -> NDArra
 def _checked(name: str, split) -> tuple[NDArray, NDArray]:
     if not (isinstance(split, tuple) and len(split) == 2):
         raise TypeError(f"low_label_curve expects {name}=(X, y), but got {type(split).__name__}.")
-    X, y = map(_as_array, split)
+    X, y = map(to_array, split)
+    y = column_or_1d(y)
     check_consistent_length(X, y)
     return X, y
 
@@ -252,8 +256,3 @@ def _check_labels(classes: NDArray, others) -> None:
     unknown = np.setdiff1d(np.concatenate([y for _, y in others]), classes)
     if len(unknown):
         raise ValueError(f"low_label_curve: validation or test has labels {unknown.tolist()} that train has not.")
-
-
-def _as_array(values) -> NDArray:
-    values = as_plain(values)
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values

@@ -1,5 +1,6 @@
 """LISTA and a linear layer, trained on labels alone: what codes learned without labels are compared with."""
 
+import warnings
 from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -7,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 from torch import nn
 
 from skvardict._sklearn import Interval
@@ -108,19 +110,34 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         self : LISTAClassifier
+
+        Raises
+        ------
+        ValueError
+            If one of `X_val` and `y_val` is given without the other, or the data do not fit.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training diverges; the last weights known to be good are kept.
         """
         self._validate_params()
         X, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
+        if (X_val is None) != (y_val is None):
+            given, missing = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
+            raise ValueError(f"LISTAClassifier.fit got {given} without {missing}. Pass both of them, or neither.")
         if X_val is not None:
-            X_val = validate_data(self, X_val, reset=False, dtype=np.float32)
+            X_val, y_val = validate_data(self, X_val, reset=False, dtype=np.float32), column_or_1d(y_val)
+            check_consistent_length(X_val, y_val)
         self.classes_, labels = np.unique(y, return_inverse=True)
         device = resolve_device(self.device, X)
         generator = make_generator(draw_seed(self.random_state))
         network = self._network(generator).to(device)
         optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
         rows, targets = torch.tensor(X, device=device), torch.tensor(labels, device=device)
-        best, best_accuracy, n_stale = deepcopy(network.state_dict()), -1.0, 0
+        tested = X[: self.batch_size] if X_val is None else X_val
+        best, best_quality, n_stale = deepcopy(network.state_dict()), -1.0, 0
         batches = _batches(len(rows), self.batch_size, generator)
         for n_iter in range(1, self.max_updates + 1):
             self.n_iter_ = n_iter
@@ -128,16 +145,25 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(rows[batch]), targets[batch]).backward()
             optimizer.step()
-            if X_val is not None and (n_iter % _UPDATES_PER_TEST == 0 or n_iter == self.max_updates):
-                predicted = self._scores(network, X_val).argmax(1)
-                accuracy = float(np.mean(self.classes_[predicted] == np.asarray(y_val)))
-                n_stale += 1
-                if accuracy > best_accuracy:
-                    best, best_accuracy, n_stale = deepcopy(network.state_dict()), accuracy, 0
-                if n_stale >= self.n_iter_no_change:
-                    break
-        state = network.state_dict() if X_val is None else best
-        self.params_ = {name: tensor.detach().cpu().numpy().copy() for name, tensor in state.items()}
+            if n_iter % _UPDATES_PER_TEST and n_iter < self.max_updates:
+                continue
+            scores = self._scores(network, tested)
+            if not np.isfinite(scores).all():
+                warnings.warn(
+                    f"LISTAClassifier diverged within {n_iter} updates: its scores are no longer finite. The best "
+                    "weights up to there are kept. Scale the rows to about unit variance, or lower learning_rate.",
+                    ConvergenceWarning,
+                    stacklevel=2,
+                )
+                break
+            # Without validation rows later is better.
+            quality = n_iter if X_val is None else float(np.mean(self.classes_[scores.argmax(1)] == y_val))
+            n_stale += 1
+            if quality > best_quality:
+                best, best_quality, n_stale = deepcopy(network.state_dict()), quality, 0
+            if n_stale >= self.n_iter_no_change:
+                break
+        self.params_ = {name: tensor.detach().cpu().numpy().copy() for name, tensor in best.items()}
         return self
 
     def predict_proba(self, X):

@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 
 from skvardict._utils.messages import say
-from skvardict.evaluation._codes import as_named, evaluate_codes
+from skvardict.evaluation._codes import as_named, check_not_empty, evaluate_codes, seed_names
 from skvardict.evaluation._store import PointStore, describe_value, digest, fingerprint, fit_or_load, fit_whole
 
 
@@ -56,7 +56,8 @@ def regret_curve(
         Every finished point is kept here in a small file of its own, under a digest of all parameters and of the
         content of the data, and is not computed again: a killed run continues where it was.
     keep_models : bool, default=False
-        Keep the fitted estimators too, in ``folder/models``, where :func:`fit_or_load` finds them.
+        Keep the fitted estimators too, in ``folder/models``, where :func:`fit_or_load` finds them. Points that were
+        finished without it are not fitted again for their models.
     n_jobs : int, optional
         Points computed at the same time, by joblib.
     verbose : int, default=0
@@ -98,12 +99,13 @@ def regret_curve(
     """
     if keep_models and folder is None:
         raise ValueError("regret_curve: keep_models=True needs a folder. Pass folder=.")
+    check_not_empty("regret_curve", seeds=seeds)
     fit_params = dict(fit_params or {})
     points = [
         ({"model": name, "alpha": alpha, "seed": seed}, _configured(name, estimator, param_name, alpha, seed))
         for name, estimator in as_named(estimators).items()
         for alpha in _alphas_of(name, alphas)
-        for seed in (seeds if _seed_names(estimator) else seeds[:1])
+        for seed in (seeds if seed_names(estimator) else seeds[:1])
     ]
     store = PointStore(folder)
     keys = _keys(points, X_train, X_test, fit_params, to_pixels, data_range) if folder else [None] * len(points)
@@ -171,19 +173,17 @@ def _configured(name: str, estimator, param_name: str, alpha, seed: int):
             f"regret_curve varies param_name={param_name!r}, but {name} has no such parameter. It has: "
             f"{', '.join(sorted(parameters))}."
         )
-    return clone(estimator).set_params(**{param_name: alpha}, **dict.fromkeys(_seed_names(estimator), seed))
-
-
-def _seed_names(estimator) -> list[str]:
-    return [name for name in estimator.get_params(deep=True) if name.rsplit("__", 1)[-1] == "random_state"]
+    return clone(estimator).set_params(**{param_name: alpha}, **dict.fromkeys(seed_names(estimator), seed))
 
 
 def _alphas_of(name: str, alphas) -> Sequence[float]:
-    if not isinstance(alphas, Mapping):
-        return alphas
-    if name not in alphas:
-        raise ValueError(f"regret_curve: alphas has no entry for {name!r}, only for {', '.join(map(repr, alphas))}.")
-    return alphas[name]
+    if isinstance(alphas, Mapping):
+        if name not in alphas:
+            known = ", ".join(map(repr, alphas))
+            raise ValueError(f"regret_curve: alphas has no entry for {name!r}, only for {known}.")
+        alphas = alphas[name]
+    check_not_empty("regret_curve", alphas=alphas)
+    return alphas
 
 
 def _n_iter(fitted) -> int | None:

@@ -9,6 +9,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from types import CodeType, FunctionType
@@ -20,6 +21,9 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor
+
+from skvardict._utils.files import write_aside
+from skvardict._utils.rows import to_array
 
 _INTERRUPTED = ".*fit was interrupted"
 _NOT_IN_KEY = ("verbose", "device", "n_jobs")
@@ -96,7 +100,11 @@ def fit_or_load(estimator, X, *, folder: str | os.PathLike, fit_params: Mapping[
     origin = {"estimator": describe_value(estimator), "X": fingerprint(X), "fit_params": describe_value(fit_params)}
     path = Path(folder) / f"{digest(origin)}.joblib"
     if path.is_file():
-        return joblib.load(path)
+        try:
+            return joblib.load(path)
+        except Exception as error:  # whatever unpickling of other bytes ends with
+            problem = f"{type(error).__name__}: {error}"
+            warnings.warn(f"{path} cannot be read ({problem}); its model is fitted again.", UserWarning, stacklevel=2)
     fitted = clone(estimator)
     checkpoint = path.with_suffix(".checkpoint")
     if has_fit_parameter(fitted, "checkpoint"):
@@ -107,7 +115,7 @@ def fit_or_load(estimator, X, *, folder: str | os.PathLike, fit_params: Mapping[
     fitted.fit_seconds_ = perf_counter() - begin
     write_aside(path, lambda unfinished: joblib.dump(fitted, unfinished))
     for left in path.parent.glob(f"{checkpoint.name}*"):
-        left.unlink()
+        left.unlink(missing_ok=True)  # another process may have fitted the same
     return fitted
 
 
@@ -138,9 +146,7 @@ def fingerprint(values) -> str:
     """Return a digest of the content, dtype and shape of an array, tensor or data frame; None has its own."""
     if values is None:
         return "none"
-    if isinstance(values, Tensor):
-        values = values.detach().cpu().numpy()
-    return joblib.hash(np.ascontiguousarray(values))
+    return joblib.hash(np.ascontiguousarray(to_array(values)))
 
 
 def describe_value(value) -> Any:
@@ -164,6 +170,8 @@ def describe_value(value) -> Any:
         }
     if isinstance(value, FunctionType):
         return _describe_function(value)
+    if isinstance(value, partial):
+        return ["partial", *(describe_value(part) for part in (value.func, value.args, value.keywords))]
     try:
         return [_full_name(type(value)), joblib.hash(value)]
     except Exception as error:
@@ -171,14 +179,6 @@ def describe_value(value) -> Any:
             f"A parameter of type {type(value).__name__} cannot be told from others ({error}), so its results cannot "
             "be found again. Use a value that pickles, or leave folder out."
         ) from error
-
-
-def write_aside(path: Path, write) -> None:
-    """Let `write` fill a file next to `path`, then give it its name: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    write(unfinished)
-    unfinished.replace(path)
 
 
 def _describe_function(function: FunctionType) -> list:
@@ -189,12 +189,19 @@ def _describe_function(function: FunctionType) -> list:
         joblib.hash(_describe_code(function.__code__)),
         captured,
         describe_value(function.__defaults__),
+        describe_value(function.__kwdefaults__),
     ]
 
 
 def _describe_code(code: CodeType) -> list:
-    constants = [_describe_code(entry) if isinstance(entry, CodeType) else repr(entry) for entry in code.co_consts]
-    return [code.co_code.hex(), list(code.co_names), constants]
+    return [code.co_code.hex(), list(code.co_names), [_describe_constant(entry) for entry in code.co_consts]]
+
+
+def _describe_constant(entry) -> Any:
+    if isinstance(entry, CodeType):
+        return _describe_code(entry)
+    # The order of a set of strings is another one in every process.
+    return sorted(map(repr, entry)) if isinstance(entry, frozenset) else repr(entry)
 
 
 def _full_name(thing) -> str:

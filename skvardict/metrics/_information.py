@@ -79,8 +79,10 @@ def multi_information(
         return 0.0
     if method == "copula":
         varying = norm.ppf(rankdata(varying, axis=0) / (n + 1))
-    sign, log_determinant = np.linalg.slogdet(np.corrcoef(varying, rowvar=False))
-    return float(-0.5 * log_determinant / np.log(2)) if sign > 0 else float("inf")
+    eigenvalues = np.linalg.eigvalsh(np.corrcoef(varying, rowvar=False))
+    # Below what rounding leaves of a zero (as of numpy.linalg.matrix_rank) components depend on each other.
+    is_singular = eigenvalues[0] <= n_varying * np.finfo(np.float64).eps * eigenvalues[-1]
+    return float("inf") if is_singular else float(-0.5 * np.log2(eigenvalues).sum())
 
 
 def _binned(values: NDArray, edges: NDArray) -> float:

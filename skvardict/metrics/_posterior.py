@@ -1,6 +1,7 @@
 """What draws from a posterior say: evidence bound, consistency of supports, noise of gradients."""
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from math import log
 from typing import Any
 
@@ -10,7 +11,10 @@ from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 from torch import Tensor
 
-from skvardict.metrics._arrays import as_float64
+from skvardict._utils.batches import batch_bounds
+from skvardict.metrics._arrays import as_finite, as_float64, with_axes
+
+_BLOCK_ENTRIES = 2**21  # 16 MB of float64
 
 
 def iwae_bound(log_weights: ArrayLike | Tensor) -> float:
@@ -85,23 +89,35 @@ def jaccard_consistency(
     >>> jaccard_consistency([[[1.0, 0.0, 2.0]], [[3.0, 0.0, 0.0]]])
     array([0.5])
     """
-    draws = as_float64("jaccard_consistency", "codes", codes, ("n_draws", "n_samples", "n_components"))
-    if len(draws) < 2:
+    draws = with_axes("jaccard_consistency", "codes", codes, ("n_draws", "n_samples", "n_components"))
+    n_draws, n_samples, n_components = draws.shape
+    if n_draws < 2:
         raise ValueError("jaccard_consistency expects at least two draws, but codes has 1. Draw more codes.")
-    supports = (draws != 0).astype(np.float32)
+    kept = np.ones(n_components, dtype=bool)
     if components is not None:
         atoms = as_float64("jaccard_consistency", "components", components, ("n_components", "n_features"))
-        if len(atoms) != supports.shape[2]:
+        if len(atoms) != n_components:
             raise ValueError(
                 f"jaccard_consistency expects one atom per component, but components has {len(atoms)} rows and codes "
-                f"{supports.shape[2]} components. Pass the dictionary of the codes."
+                f"{n_components} components. Pass the dictionary of the codes."
             )
-        supports = supports[:, :, (atoms**2).sum(1) > min_norm_squared]
+        kept = (atoms**2).sum(1) > min_norm_squared
+    index = np.empty(n_samples)
+    for start, stop in pairwise(
+        batch_bounds(n_samples, max(1, _BLOCK_ENTRIES // (n_draws * (n_draws + n_components))))
+    ):
+        block = as_finite("jaccard_consistency", "codes", draws[:, start:stop])
+        index[start:stop] = _jaccard((block[:, :, kept] != 0).astype(np.float32))
+    return index
+
+
+def _jaccard(supports: np.ndarray) -> np.ndarray:
+    """Return the mean index of every row from zeros and ones of shape (n_draws, n_samples, n_components)."""
     by_row = supports.swapaxes(0, 1)
     common = by_row @ by_row.swapaxes(1, 2)  # (n_samples, n_draws, n_draws); counts, exact in float32
     size = np.diagonal(common, axis1=1, axis2=2)
     union = size[:, :, None] + size[:, None, :] - common
-    first, second = np.triu_indices(len(draws), 1)
+    first, second = np.triu_indices(len(supports), 1)
     common, union = (pairs[:, first, second].astype(np.float64) for pairs in (common, union))
     n_pairs = (union > 0).sum(1)
     total = np.divide(common, union, out=np.zeros_like(common), where=union > 0).sum(1)

@@ -4,6 +4,7 @@ Both read their inputs in blocks of rows, so that the float64 copy they compute 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from skvardict._utils.batches import RowReader
+from skvardict._utils.rows import to_array
 
 _BLOCK_ENTRIES = 2**21  # 16 MB of float64
 
@@ -108,10 +110,11 @@ def r2(X: ArrayLike | Tensor, X_reconstructed: ArrayLike | Tensor) -> float:
 
 def _as_pair(name: str, X, X_reconstructed):
     """Return both inputs as 2-D arrays, or as 2-D tensors on one device."""
+    pair: tuple[Any, Any]
     if isinstance(X, Tensor) and isinstance(X_reconstructed, Tensor):
         pair = X.detach(), X_reconstructed.detach().to(X.device)
     else:
-        pair = _to_numpy(X), _to_numpy(X_reconstructed)
+        pair = to_array(X), to_array(X_reconstructed)
     shapes = tuple(pair[0].shape), tuple(pair[1].shape)
     if shapes[0] != shapes[1]:
         raise ValueError(
@@ -124,10 +127,6 @@ def _as_pair(name: str, X, X_reconstructed):
             f"but got {shapes[0]}. Reshape a single signal with X.reshape(1, -1)."
         )
     return tuple(values.reshape(shapes[0][0], -1) for values in pair)
-
-
-def _to_numpy(values):
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def _blocks(X) -> Iterator[Tensor]:

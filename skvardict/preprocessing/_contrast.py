@@ -196,13 +196,16 @@ class LocalContrastNormalizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         window = _gaussian_window(self.window_size, self.sigma)
         margin = self.window_size // 2
         images = values.reshape(-1, *self.image_shape_)
-        local_mean = _blur(images, window)
-        centred = _crop(images, margin) - local_mean
+        # About a pixel of each image: a constant one then leaves no rounding behind, which min_scale would blow up.
+        reference = images[:, :1, :1]
+        shifted = images - reference
+        local_mean = _blur(shifted, window)
+        centred = _crop(shifted, margin) - local_mean
         local_std = _blur(centred**2, window).sqrt()
         typical_std = local_std.mean((1, 2), keepdim=True)
         local_scale = torch.maximum(local_std, typical_std).clamp_min(self.min_scale)
         patches = _crop(centred, margin) / local_scale
-        return patches.flatten(1), _crop(local_mean, margin).flatten(1), local_scale.flatten(1)
+        return patches.flatten(1), (_crop(local_mean, margin) + reference).flatten(1), local_scale.flatten(1)
 
 
 def _check_window(window_size: int, sigma: float, min_scale: float) -> None:

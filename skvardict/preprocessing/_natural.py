@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from skvardict.datasets._patches import check_images, draw_patches
+from skvardict.datasets._patches import check_images, check_request, cut_patches
 from skvardict.preprocessing._contrast import LocalContrastNormalizer
 
 _BLOCK = 1024  # crops drawn at a time: small requests are then the first rows of large ones
@@ -117,7 +117,7 @@ def extract_normalized_patches(
     Raises
     ------
     ValueError
-        If an image is not 2-D or smaller than a crop, or (almost) no patch reaches `min_std`.
+        If an image is not 2-D, not finite or smaller than a crop, or (almost) no patch reaches `min_std`.
 
     References
     ----------
@@ -133,9 +133,13 @@ def extract_normalized_patches(
     >>> result.patches.shape, result.to_pixels().shape
     ((10, 784), (10, 784))
     """
-    if n_patches < 1:
-        raise ValueError(f"extract_normalized_patches expects n_patches >= 1, but got {n_patches}.")
+    check_request(n_patches, (crop_size, crop_size))
+    if not std > 0:
+        raise ValueError(
+            f"extract_normalized_patches expects std > 0, but got {std}. Use 1.0 to leave pixels as they are."
+        )
     resized = [_standardized(image, shorter_side, mean, std) for image in check_images(images)]
+    resized = check_images(resized, (crop_size, crop_size))
     normalizer = LocalContrastNormalizer((crop_size, crop_size), window_size=window_size, sigma=sigma)
     rng = check_random_state(random_state)
     normalizer.fit(np.zeros((1, crop_size**2), dtype=np.float32))
@@ -143,7 +147,7 @@ def extract_normalized_patches(
     image_index = np.empty(n_patches, dtype=np.intp)
     n_kept = n_fruitless = 0
     while n_kept < n_patches:
-        drawn = draw_patches(resized, _BLOCK, (crop_size, crop_size), rng)
+        drawn = cut_patches(resized, _BLOCK, (crop_size, crop_size), rng)
         normalized = normalizer.normalize(drawn.patches)
         rows = np.flatnonzero(normalized.patches.std(axis=1) >= min_std)[: n_patches - n_kept]
         n_fruitless = 0 if len(rows) else n_fruitless + 1

@@ -7,7 +7,7 @@ from typing import ClassVar
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 
-from skvardict.datasets._patches import DrawnPatches, check_images, draw_patches
+from skvardict.datasets._patches import DrawnPatches, check_images, check_request, draw_patches
 
 
 class PatchSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -95,8 +95,8 @@ class PatchSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         Raises
         ------
         ValueError
-            If there are no images, one is not 2-D or smaller than a patch, or a parameter is out of its
-            range.
+            If there are no images, one is not 2-D, not finite or smaller than a patch, or a parameter is out of
+            its range.
         """
         size = self._checked_size()
         return draw_patches(images, self.n_patches, size, check_random_state(self.random_state))
@@ -114,11 +114,5 @@ class PatchSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def _checked_size(self) -> tuple[int, int]:
         self._validate_params()
-        if len(self.patch_size) != 2 or min(self.patch_size) < 1:
-            raise ValueError(
-                f"PatchSampler expects patch_size=(height, width), both positive, "
-                f"but got {self.patch_size!r}. Pass two positive integers."
-            )
-        if self.n_patches < 1:
-            raise ValueError(f"PatchSampler expects n_patches >= 1, but got {self.n_patches}. Ask for some patches.")
+        check_request(self.n_patches, self.patch_size)
         return tuple(self.patch_size)

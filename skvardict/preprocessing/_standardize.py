@@ -1,11 +1,12 @@
 """Standardisation by one mean and one standard deviation for the whole array."""
 
-from math import sqrt
+from math import inf, isfinite, sqrt
 from numbers import Real
 from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -78,12 +79,17 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `std` is given and not positive, or `X` is not a 2-D array of finite real numbers.
+            If `std` is given and not positive, `mean` or `std` is not finite, or `X` is not a 2-D array of finite
+            real numbers.
         """
         self._validate_params()
-        if self.std is not None and not self.std > 0:
+        if self.std is not None and not 0 < self.std < inf:
             raise ValueError(
                 f"GlobalStandardizer expects std > 0, but got {self.std!r}. Leave it out to use that of the data."
+            )
+        if self.mean is not None and not isfinite(self.mean):
+            raise ValueError(
+                f"GlobalStandardizer expects a finite mean, but got {self.mean!r}. Leave it out to use the data's."
             )
         X = check_rows(self, X, reset=True)
         mean, std = self.mean, self.std
@@ -108,7 +114,8 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X = check_rows(self, X, reset=False)
         if isinstance(X, Tensor):
             return (X.to(float_dtype(X)) - self.mean_) / self.scale_
-        Z = np.subtract(X, self.mean_, dtype=float_dtype(X))
+        Z = _as_floats(X)
+        Z -= self.mean_
         Z /= self.scale_
         return Z
 
@@ -128,7 +135,8 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X = check_columns(self, X)
         if isinstance(X, Tensor):
             return X.to(float_dtype(X)) * self.scale_ + self.mean_
-        X_original = np.multiply(X, self.scale_, dtype=float_dtype(X))
+        X_original = _as_floats(X)
+        X_original *= self.scale_
         X_original += self.mean_
         return X_original
 
@@ -136,6 +144,14 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32", "float64"]
         return tags
+
+
+def _as_floats(X: NDArray) -> NDArray:
+    """Return a copy of `X` in the dtype of results; of a memory map the numbers are checked on the way."""
+    copy = np.empty(X.shape, float_dtype(X))
+    for rows, values in row_blocks(X):
+        copy[rows] = values
+    return copy
 
 
 def _pooled_moments(X) -> tuple[float, float]:

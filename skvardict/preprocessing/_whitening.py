@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skvardict._utils.rows import float_dtype
 from skvardict.datasets._patches import check_images
 
 
@@ -104,7 +105,9 @@ class FourierWhitener(TransformerMixin, BaseEstimator):
             As `images`.
         """
         check_is_fitted(self)
-        whitened = [self._filter(image) * image.dtype.type(self.scale_) for image in check_images(images)]
+        whitened = [self._filter(image) for image in check_images(images)]
+        for image in whitened:
+            image *= image.dtype.type(self.scale_)
         return np.stack(whitened) if isinstance(images, np.ndarray) else whitened
 
     def response(self, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -126,13 +129,15 @@ class FourierWhitener(TransformerMixin, BaseEstimator):
         return frequency * np.exp(-((frequency / cutoff) ** 4))
 
     def _filter(self, image: NDArray) -> NDArray:
-        spectrum = scipy.fft.rfft2(image)
+        spectrum = scipy.fft.rfft2(image.astype(float_dtype(image), copy=False))
         spectrum *= self.response(image.shape)
         return scipy.fft.irfft2(spectrum, s=image.shape)
 
     def _common_scale(self, images: list[NDArray]) -> float:
         # The mean of a whitened image is zero, so the mean square over all pixels is their variance.
-        squares = sum(float(np.sum(self._filter(image) ** 2, dtype=np.float64)) for image in images)
+        # A constant image has no variance, though the transforms leave some rounding of it.
+        varying = [image for image in images if image.min() < image.max()]
+        squares = sum(float(np.sum(self._filter(image) ** 2, dtype=np.float64)) for image in varying)
         if squares == 0:
             raise ValueError(
                 f"FourierWhitener cannot bring constant images to variance={self.variance}. "

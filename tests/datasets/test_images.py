@@ -79,6 +79,10 @@ def test_thirty_two_bit_images_are_refused(folder):
 def test_an_image_smaller_than_a_patch_is_named(folder):
     with pytest.raises(ValueError, match=r"Image a\.png has 8 x 15 pixels, fewer than a patch of 9 x 9"):
         load_natural_patches(1, (9, 9), folder=folder)
+    with pytest.raises(ValueError, match="n_patches >= 1, but got 0"):
+        load_natural_patches(0, (4, 4), folder=folder)
+    with pytest.raises(ValueError, match=r"\(height, width\), both positive, but got \(0, 4\)"):
+        load_natural_patches(1, (0, 4), folder=folder)
 
 
 @pytest.mark.parametrize("root", [None, "empty"])

@@ -45,6 +45,7 @@ def test_all_results_have_the_dtype_asked_for(dtype):
     [
         ({"n_nonzero": 33}, "n_components=32, but got 33"),
         ({"noise_std": -1.0}, "noise_std >= 0, but got -1.0"),
+        ({"noise_std": np.nan}, "noise_std >= 0, but got nan"),
     ],
 )
 def test_impossible_requests_are_refused(parameters, message):

@@ -48,6 +48,12 @@ def test_unfit_requests_are_named(path, tmp_path, monkeypatch):
     np.savez(tmp_path / "other.npz", pixels=np.ones(3))
     with pytest.raises(ValueError, match="no such array"):
         load_whitened_patches(1, path=tmp_path / "other.npz")
+    np.save(tmp_path / "single.npy", np.ones((30, 30, 4)))
+    (tmp_path / "text.npz").write_text("no archive")
+    (tmp_path / "cut.npz").write_bytes(path.read_bytes()[:-100])
+    for name in ("single.npy", "text.npz", "cut.npz"):
+        with pytest.raises(ValueError, match=f"{name} holds no whitened images"):
+            load_whitened_patches(1, path=tmp_path / name)
     monkeypatch.delenv("SKVARDICT_DATA", raising=False)
     with pytest.raises(FileNotFoundError, match="SKVARDICT_DATA is not set"):
         load_whitened_patches(1)

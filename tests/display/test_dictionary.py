@@ -5,6 +5,7 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from sklearn.cluster import KMeans
 from sklearn.decomposition import NMF, PCA
 from sklearn.dummy import DummyClassifier
@@ -118,6 +119,12 @@ def test_an_estimator_without_components_is_refused(X):
 def test_parameters_that_do_not_fit_are_named(atoms, parameters, message):
     with pytest.raises(ValueError, match=message):
         DictionaryDisplay.from_components(atoms, **parameters)
+
+
+def test_weights_of_a_module_can_be_shown(atoms):
+    weights = torch.nn.Parameter(torch.from_numpy(atoms))
+    shown = (DictionaryDisplay.from_components(rows, image_shape=(3, 4)).tiles for rows in (weights, atoms))
+    np.testing.assert_array_equal(*shown)
 
 
 def test_components_have_to_be_rows():

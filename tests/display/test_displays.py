@@ -179,6 +179,9 @@ def test_few_labels_are_drawn_from_the_summary():
     assert display.ax_.get_xscale() == "log"
     np.testing.assert_allclose(display.lines_[0][0].get_xydata(), [[1, 59.5], [10, 50.5]])
     np.testing.assert_allclose(display.plot(top=3).lines_[1][0].get_xydata(), [[1, 40], [10, 40]])
+    # models keep the order of the table, and with it their colours, whatever numbers of labels they have
+    some = LowLabelDisplay(table.query("model == 'raw' or n_per_class == 10")).plot()
+    assert [text.get_text() for text in some.ax_.get_legend().get_texts()] == ["VDL", "raw"]
     with pytest.raises(ValueError, match="top=1 and top=3"):
         display.plot(top=5)
 

@@ -84,6 +84,9 @@ def test_by_default_the_largest_components_are_swept_over_their_range(X):
         ({"X": np.zeros((2, 12))}, "one row, but X has 2"),
         ({"components": [5]}, "indices from 0 to 4"),
         ({"components": [0.5]}, "indices from 0 to 4"),
+        ({"values": []}, r"finite numbers, but got \[\]"),
+        ({"values": 1.0}, r"finite numbers, but got 1\.0"),
+        ({"values": [np.nan]}, r"finite numbers, but got \[nan\]"),
         ({"image_shape": (5, 5)}, "25 pixels"),
     ],
 )
@@ -100,6 +103,20 @@ def test_receptive_fields_of_a_linear_encoder_are_its_weights(X):
     expected = pca.components_[2].reshape(3, 4)
     np.testing.assert_allclose(_picture(display.tiles, 1, 0, (3, 4)), expected / np.abs(expected).max(), atol=1e-8)
     assert display.tiles.shape == (9, 11)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda pca, X: ReceptiveFieldDisplay.from_estimator(pca, X, n_fields=0), "n_fields >= 1, but got 0"),
+        (lambda pca, X: ReceptiveFieldDisplay.from_estimator(pca, X, n_fields=-1), "n_fields >= 1, but got -1"),
+        (lambda pca, X: ActivityDisplay.from_estimator(pca, X[0]), r"ActivityDisplay expects rows .* got \(12,\)"),
+        (lambda pca, X: SamplesDisplay.from_rows(X, n_columns=0), "n_columns >= 1, but got 0"),
+    ],
+)
+def test_sheets_of_nothing_are_named(X, make, message):
+    with pytest.raises(ValueError, match=message):
+        make(PCA(5).fit(X), X)
 
 
 def test_activity_shows_the_codes_beside_their_inputs(X):

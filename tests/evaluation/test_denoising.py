@@ -50,3 +50,17 @@ def test_psnr_is_taken_in_the_space_of_pixels():
     assert mapped.loc[0, ["psnr", "input_psnr"]].tolist() == pytest.approx(
         plain.loc[0, ["psnr", "input_psnr"]].tolist()
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"noise_levels": [-1.0]}, "0 or more, but got -1.0"),
+        ({"noise_levels": [np.nan]}, "0 or more, but got nan"),
+        ({"noise_levels": []}, "noise_levels is empty"),
+        ({"seeds": []}, "seeds is empty"),
+    ],
+)
+def test_noise_that_cannot_be_drawn_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        denoising_table(PCA(4).fit(X), X, **arguments)

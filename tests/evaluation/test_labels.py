@@ -3,10 +3,12 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import top_k_accuracy_score
 from sklearn.naive_bayes import GaussianNB
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skvardict.evaluation._labels as labels_module
@@ -38,11 +40,14 @@ def test_errors_are_those_of_scikit_learn_and_ties_count_against_the_true_class(
     for k in (1, 3):
         expected = 100 * (1 - top_k_accuracy_score(truth, scores, k=k, labels=classes))
         assert errors[f"top{k}_error"] == pytest.approx(expected)
-    assert _top_errors(np.ones((4, 5)), classes, truth[:4]) == {"top1_error": 100.0, "top3_error": 100.0}
+    for useless in (1.0, np.nan):
+        worst = _top_errors(np.full((4, 5), useless), classes, truth[:4])
+        assert worst == {"top1_error": 100.0, "top3_error": 100.0}
 
 
 def test_raw_rows_are_classified_by_logistic_regression_with_the_best_c_on_validation():
-    table = low_label_curve({"raw": "passthrough"}, *SPLITS, labels_per_class=[3], Cs=(1e-4, 1.0), n_draws=1)
+    table = low_label_curve("passthrough", *SPLITS, labels_per_class=[3], Cs=(1e-4, 1.0), n_draws=1)
+    assert table["model"].tolist() == ["passthrough"]
     rows = _draw_rows(SPLITS[0][1], np.unique(y), 3, draw=0)
     scale = 1 / np.sqrt(np.mean(SPLITS[0][0][rows] ** 2))
     fitted = [
@@ -130,7 +135,11 @@ def test_finished_points_are_not_computed_again(tmp_path, monkeypatch):
         ({"train": X}, TypeError, r"expects train=\(X, y\)"),
         ({"test": (X[:5], y[:5] + 50)}, ValueError, "labels .* that train has not"),
         ({"test": (X[:5], y[:4])}, ValueError, "inconsistent numbers of samples"),
+        ({"test": (X[:5], y[:10].reshape(5, 2))}, ValueError, r"1d array, got an array of shape \(5, 2\)"),
         ({"estimators": {"a": "drop"}}, ValueError, "not 'drop'"),
+        ({"Cs": []}, ValueError, "Cs is empty"),
+        ({"labels_per_class": []}, ValueError, "labels_per_class is empty"),
+        ({"n_draws": 0}, ValueError, "draws is empty"),
     ],
 )
 def test_bad_arguments_are_named(changes, error, message):
@@ -171,6 +180,30 @@ def test_the_baseline_is_a_classifier_like_others(estimator, check):
     check(estimator)
 
 
-def test_the_baseline_refuses_validation_rows_of_other_length():
-    with pytest.raises(ValueError, match="X has 3 features, but LISTAClassifier is expecting 64"):
-        LISTAClassifier(8, max_updates=1).fit(*SPLITS[0], np.zeros((5, 3)), np.zeros(5))
+@pytest.mark.parametrize(
+    ("validation", "message"),
+    [
+        ((np.zeros((5, 3)), np.zeros(5)), "X has 3 features, but LISTAClassifier is expecting 64"),
+        ((X[:5], None), "got X_val without y_val"),
+        ((None, y[:5]), "got y_val without X_val"),
+        ((X[:5], y[:4]), "inconsistent numbers of samples"),
+    ],
+)
+def test_the_baseline_refuses_validation_rows_that_do_not_fit(validation, message):
+    with pytest.raises(ValueError, match=message):
+        LISTAClassifier(8, max_updates=1).fit(*SPLITS[0], *validation)
+
+
+@pytest.mark.parametrize("validation", [(), SPLITS[1]])
+def test_a_baseline_that_diverges_says_so_and_keeps_finite_weights(validation):
+    with pytest.warns(ConvergenceWarning, match="diverged within 50 updates"):
+        model = LISTAClassifier(8, learning_rate=1e18, random_state=0).fit(*SPLITS[0], *validation)
+    assert model.n_iter_ == 50
+    assert np.isfinite(model.predict_proba(X[:5])).all()
+
+
+def test_the_draw_seeds_a_baseline_inside_a_pipeline():
+    model = make_pipeline(StandardScaler(), LISTAClassifier(8, max_updates=30))
+    first, again = (low_label_curve(model, *SPLITS, labels_per_class=[3], n_draws=2)["top1_error"] for _ in range(2))
+    assert first.tolist() == again.tolist()
+    assert first[0] != first[1]

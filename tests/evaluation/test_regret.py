@@ -1,9 +1,13 @@
 import json
+import os
 import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pandas as pd
@@ -18,7 +22,9 @@ from sklearn.preprocessing import StandardScaler
 import skvardict.evaluation._regret as regret_module
 import skvardict.training.loop as loop_module
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
+from skvardict._utils.files import write_aside
 from skvardict.evaluation import evaluate_codes, fit_or_load, regret_curve
+from skvardict.evaluation._codes import seed_names
 from skvardict.metrics import psnr, sparsity
 from skvardict.preprocessing import GlobalStandardizer
 
@@ -99,8 +105,8 @@ def test_an_estimator_without_randomness_is_fitted_once_per_alpha():
     coder = SparseCoder(np.eye(64), transform_algorithm="lasso_cd")
     with pytest.raises(ValueError, match="SparseCoder has no such parameter"):
         regret_curve(coder, TRAIN, TEST, alphas=[1.0])
-    assert regret_module._seed_names(coder) == []
-    assert regret_module._seed_names(DictionaryLearning()) == ["random_state"]
+    assert seed_names(coder) == []
+    assert seed_names(DictionaryLearning()) == ["random_state"]
 
 
 def test_points_computed_in_processes_are_the_same():
@@ -176,6 +182,10 @@ def test_bad_arguments_are_named():
         regret_curve({"VDL": small_vdl()}, TRAIN, TEST, alphas={"SDL": [0.1]})
     with pytest.raises(ValueError, match="keep_models=True needs a folder"):
         regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.1], keep_models=True)
+    with pytest.raises(ValueError, match="nothing to do: alphas is empty"):
+        regret_curve(small_vdl(), TRAIN, TEST, alphas=[])
+    with pytest.raises(ValueError, match="nothing to do: seeds is empty"):
+        regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.1], seeds=[])
     with pytest.raises(ValueError, match="empty mapping"):
         regret_curve({}, TRAIN, TEST, alphas=[0.1])
 
@@ -187,6 +197,51 @@ def test_kept_models_are_those_that_were_measured(tmp_path):
     model = fit_or_load(small_vdl(alpha=0.05, random_state=2), TRAIN, folder=tmp_path / "models")
     assert path.stat().st_mtime_ns == before
     assert evaluate_codes(model, TEST)["psnr"] == table.loc[0, "psnr"]
+
+
+@pytest.mark.parametrize("n_bytes", [0, 10, -3])
+def test_a_damaged_model_is_said_and_fitted_again(tmp_path, n_bytes):
+    first = fit_or_load(PCA(2), TRAIN, folder=tmp_path)
+    (path,) = tmp_path.glob("*.joblib")
+    path.write_bytes(path.read_bytes()[:n_bytes])
+    with pytest.warns(UserWarning, match=rf"{path.name} cannot be read .* fitted again"):
+        again = fit_or_load(PCA(2), TRAIN, folder=tmp_path)
+    np.testing.assert_array_equal(first.components_, again.components_)
+    assert fit_or_load(PCA(2), TRAIN, folder=tmp_path).fit_seconds_ == again.fit_seconds_
+
+
+def test_a_builder_has_the_same_key_in_every_process():
+    script = """
+        from skvardict.evaluation._store import describe_value, digest
+        print(digest({"builder": describe_value(lambda name: name in {"relu", "tanh", "gelu", "silu"})}))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    keys = {
+        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True).stdout
+        for seed in "12"
+    }
+    assert len(keys) == 1
+
+
+def test_writers_of_one_file_do_not_disturb_each_other_and_leave_nothing_behind(tmp_path):
+    path, both_wrote = tmp_path / "new" / "point.json", Barrier(2)
+
+    def write(unfinished):
+        unfinished.write_text("whole")
+        both_wrote.wait(timeout=10)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write_aside, [path] * 2, [write] * 2))
+    assert path.read_text() == "whole"
+
+    def fail(unfinished):
+        unfinished.write_text("half")
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_aside(path, fail)
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
 
 
 class KilledError(BaseException):
@@ -241,7 +296,15 @@ def test_builders_of_one_name_but_other_content_are_told_apart(tmp_path):
 
         return build
 
+    def keyword_builder(default):
+        def build(n_features, n_components, *, width=default):
+            return width
+
+        return build
+
     describe = regret_module.describe_value
-    assert describe(builder(3)) == describe(builder(3)) != describe(builder(4))
+    for kind in (builder, keyword_builder, lambda width: partial(builder(width), n_components=2)):
+        assert describe(kind(3)) == describe(kind(3)) != describe(kind(4))
+    assert describe(partial(builder(3), 2)) != describe(partial(builder(3), 5))
     with pytest.raises(ValueError, match="cannot be told from others"):
         describe(iter(lambda: 0, 1))

@@ -76,6 +76,13 @@ def test_a_repeated_component_is_infinitely_informative():
     assert multi_information(np.hstack([column, column]), method="gaussian") == np.inf
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sum_of_others_is_infinitely_informative_whatever_rounding_leaves(seed):
+    codes = np.random.default_rng(seed).normal(size=(200, 4))
+    assert multi_information(np.column_stack([codes, codes.sum(1)]), method="gaussian") == np.inf
+    assert multi_information(np.column_stack([codes, codes.sum(1) + 1e-3 * codes[::-1, 0]]), method="gaussian") < 12
+
+
 @pytest.mark.parametrize(
     ("codes", "parameters", "message"),
     [

@@ -1,3 +1,4 @@
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
@@ -6,6 +7,7 @@ import torch
 from scipy.stats import norm
 from sklearn.metrics import jaccard_score
 
+from skvardict.metrics import _posterior as module
 from skvardict.metrics import gradient_snr, iwae_bound, jaccard_consistency
 
 
@@ -40,6 +42,20 @@ def test_jaccard_is_the_mean_of_scikit_learns_scores():
     for row in range(7):
         pairs = combinations(codes[:, row] != 0, 2)
         assert index[row] == pytest.approx(np.mean([jaccard_score(a, b) for a, b in pairs]))
+
+
+def test_jaccard_of_many_rows_is_computed_in_blocks(monkeypatch):
+    codes = (np.random.default_rng(0).uniform(size=(20, 400, 16)) < 0.2).astype(np.float32)
+    whole = jaccard_consistency(codes)
+    monkeypatch.setattr(module, "_BLOCK_ENTRIES", 7 * 20 * 36)
+    tracemalloc.start()
+    np.testing.assert_allclose(jaccard_consistency(codes), whole, rtol=1e-12)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < codes.nbytes / 2
+    codes[3, 399, 0] = np.inf
+    with pytest.raises(ValueError, match="codes contains NaN or infinity"):
+        jaccard_consistency(codes)
 
 
 def test_empty_supports_and_short_atoms_do_not_count():

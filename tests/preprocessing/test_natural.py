@@ -73,6 +73,10 @@ def test_flat_photographs_end_with_an_error_instead_of_an_endless_search():
 def test_requests_that_cannot_be_met_are_refused(photographs):
     with pytest.raises(ValueError, match="n_patches >= 1, but got 0"):
         extract(photographs, n_patches=0)
+    with pytest.raises(ValueError, match=r"std > 0, but got 0\.0"):
+        extract(photographs, std=0.0)
+    with pytest.raises(ValueError, match="Image 0 contains NaN or infinity"):
+        extract([np.full((60, 60), np.nan)])
     with pytest.raises(ValueError, match="fewer than a patch of 99 x 99"):
         extract(photographs, crop_size=99)
 

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -45,6 +47,16 @@ def test_float64_is_kept_and_a_stack_is_as_good_as_a_list():
     np.testing.assert_array_equal(sampler.transform(stack), sampler.transform(list(stack)))
 
 
+def test_a_stack_of_bytes_is_not_converted_whole():
+    stack = np.random.default_rng(0).integers(0, 256, size=(50, 100, 100), dtype=np.uint8)
+    tracemalloc.start()
+    patches = PatchSampler((4, 4), n_patches=5, random_state=0).fit_transform(stack)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert patches.dtype == np.float32
+    assert peak < stack.nbytes / 2
+
+
 def test_scikit_learn_conventions_hold(images):
     sampler = clone(PatchSampler([8, 6], n_patches=3))
     assert sampler.fit(images) is sampler
@@ -60,8 +72,16 @@ def test_scikit_learn_conventions_hold(images):
         ({"patch_size": (0, 6)}, r"got \(0, 6\)"),
         ({"patch_size": (3,)}, r"got \(3,\)"),
         ({"n_patches": 0}, "n_patches >= 1, but got 0"),
+        ({"patch_size": (4.0, 4)}, "'float' object cannot be interpreted as an integer"),
     ],
 )
 def test_impossible_requests_are_refused(images, parameters, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         PatchSampler(**{"patch_size": (4, 4), **parameters}).fit_transform(images)
+
+
+def test_images_with_a_hole_are_named(images):
+    images[1] = np.where(images[1] == 10000, np.nan, images[1])
+    for method in ("fit", "transform"):
+        with pytest.raises(ValueError, match="Image 1 contains NaN or infinity"):
+            getattr(PatchSampler((4, 4)), method)(images)

@@ -160,10 +160,23 @@ def test_it_works_in_a_pipeline_and_does_not_change_its_parameters(X):
     assert clone(pipeline[1]).get_params() == {"mean": 1.0, "std": None}
 
 
-@pytest.mark.parametrize("std", [0.0, -1.0, float("nan")])
-def test_a_standard_deviation_has_to_be_positive(X, std):
+@pytest.mark.parametrize("std", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_standard_deviation_has_to_be_positive_and_a_mean_finite(X, std):
     with pytest.raises(ValueError, match="expects std > 0"):
         GlobalStandardizer(std=std).fit(X)
+    with pytest.raises(ValueError, match="expects a finite mean, but got nan"):
+        GlobalStandardizer(mean=float("nan")).fit(X)
+
+
+def test_bad_rows_of_a_memory_map_are_noticed_on_the_way_through(tmp_path, X):
+    damaged = X.copy()
+    damaged[7, 3] = np.nan
+    np.save(tmp_path / "rows.npy", damaged)
+    rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    scaler = GlobalStandardizer(mean=0.0, std=1.0).fit(X)
+    for method in (scaler.transform, scaler.inverse_transform):
+        with pytest.raises(ValueError, match=r"X contains NaN or infinity .* row 7"):
+            method(rows)
 
 
 @pytest.mark.parametrize(

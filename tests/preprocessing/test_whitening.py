@@ -47,7 +47,8 @@ def test_one_common_factor_gives_the_variance_and_keeps_differences_in_contrast(
 
 
 @pytest.mark.parametrize(
-    ("dtype", "result"), [(np.float32, np.float32), (np.float64, np.float64), (np.uint8, np.float32)]
+    ("dtype", "result"),
+    [(np.float32, np.float32), (np.float64, np.float64), (np.uint8, np.float32), (bool, np.float32)],
 )
 @pytest.mark.parametrize("container", [list, np.stack])
 def test_container_and_dtype_are_kept(dtype, result, container):
@@ -74,7 +75,13 @@ def test_unfit_images_are_refused():
     with pytest.raises(ValueError, match="at least one image"):
         FourierWhitener().fit([])
     with pytest.raises(ValueError, match="constant images"):
-        FourierWhitener(variance=0.1).fit([np.zeros((4, 4))])
+        FourierWhitener(variance=0.1).fit(
+            [np.zeros((4, 4)), np.full((33, 31), 0.3)]
+        )  # whose transform is not exactly 0
+    with pytest.raises(ValueError, match="Image 1 contains NaN or infinity"):
+        FourierWhitener().fit([np.ones((4, 4)), np.full((4, 4), np.nan)])
+    with pytest.raises(ValueError, match="Image 0 contains values of type complex128"):
+        FourierWhitener().fit([np.full((4, 4), 1j)])
     with pytest.raises(NotFittedError):
         FourierWhitener().transform([np.ones((4, 4))])
 

@@ -136,7 +136,9 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         """Learn from rows that come in chunks and never are in memory together.
 
         Every epoch reads the stream once. Rows go through a buffer of `buffer_rows`, from which batches are drawn at
-        random: the larger it is, the better rows from distant chunks are mixed. No rows are held out.
+        random: the larger it is, the better rows from distant chunks are mixed. No rows are held out. What is set from
+        the data before training (``init="data"``, ``mean_``) comes from the first chunk. Schedules within an epoch need
+        its length: in the first pass they stand at its middle.
 
         Parameters
         ----------
@@ -381,6 +383,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         if continued:
             session.load_arrays(self._train_state)
             session.history = {name: list(values) for name, values in self.history_.items()}
+            session.kept = ({name: torch.tensor(array) for name, array in self.params_.items()}, self.best_epoch_)
         else:
             self._initialize(objective, reader, generator)
             objective.constrain_()
@@ -409,7 +412,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             return after_epoch()
 
         outcome = train(session, plan, rows, validation, on_epoch, checkpoint)
-        if outcome.diverged is None or outcome.n_new_epochs > 0:
+        if outcome.n_new_epochs > 0 or (outcome.interrupted and session.n_epochs == 0):
             self._store(session, outcome)
         self._warn_about_trouble(session, warned, n_epochs=1)
         after_fit()
@@ -429,7 +432,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         name = type(self).__name__
         if outcome.diverged is not None:
             kept = (
-                f"The state after epoch {session.n_epochs} is kept"
+                f"The state after epoch {outcome.best_epoch} is kept"
                 if outcome.n_new_epochs
                 else "What was fitted before, if anything, is kept"
             )
@@ -437,16 +440,16 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         if outcome.interrupted:
             warnings.warn(
                 f"{name}: fit was interrupted after {session.n_epochs} complete epochs; the state of epoch "
-                f"{outcome.best_epoch} is kept and the estimator can be used.",
+                f"{self.best_epoch_} is kept and the estimator can be used.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         elif self.n_dead_ == self._n_features_out:
             warnings.warn(
                 f"{name}: all {self.n_dead_} components of the code were zero during the last epoch: the model "
                 f"has collapsed. Lower {self._SPARSITY_PARAMETER} or standardise X.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _warn_about_trouble(self, session: TrainingSession, warned: set[str], n_epochs: int) -> None:

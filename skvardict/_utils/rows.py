@@ -28,7 +28,13 @@ def check_rows(estimator, X, *, reset: bool):
 
 
 def check_columns(estimator, X):
-    """Return `X` like `check_rows`, but leave feature names alone: results of `transform` may lack them."""
+    """Return `X` like `check_rows`, but with other feature names or none: results of `transform` may lack them."""
+    names, expected = list(getattr(X, "columns", ())), list(getattr(estimator, "feature_names_in_", ()))
+    if names != expected and sorted(map(str, names)) == sorted(expected):
+        raise ValueError(
+            f"{type(estimator).__name__} was fitted on the features {expected[:5]}, ..., but these rows have them in "
+            "another order. Reorder the columns."
+        )
     if isinstance(X, Tensor):
         X = _check_tensor(estimator, X)
     else:
@@ -77,6 +83,8 @@ def _dtype_to_check(X):
 
 def _check_tensor(estimator, X: Tensor) -> Tensor:
     name = type(estimator).__name__
+    if X.layout is not torch.strided:
+        raise TypeError(f"{name} expects a dense tensor, but got {X.layout}. Pass X.to_dense().")
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(
             f"{name} expects a tensor of shape (n_samples, n_features) with at least one row and one "

@@ -67,7 +67,7 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
         raise ValueError(f"sparse_encode expects alpha >= 0, but got {alpha!r}.")
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
     dtype = torch.float64 if float_dtype(X) in (np.float64, torch.float64) else torch.float32
-    atoms = torch.as_tensor(components).to(device=device, dtype=torch.float64)
+    atoms = _as_double(components, device)
     if alpha > 0:
         solver = ActiveSetADMM(max_iter, tol)
     else:  # no L1 term, no supports to find
@@ -108,14 +108,15 @@ def alpha_max(X, components, *, positive=True) -> float:
     3.0
     """
     X, components = _check_pair(X, components)
-    rows, atoms = (
-        torch.as_tensor(np.array(X) if isinstance(X, np.ndarray) else X),
-        torch.as_tensor(components),
-    )
-    correlation = rows.to(torch.float64) @ atoms.to(rows.device, torch.float64).mT
+    device = X.device if isinstance(X, Tensor) else torch.device("cpu")
+    correlation = _as_double(X, device) @ _as_double(components, device).mT
     if not positive:
         correlation = correlation.abs()
     return max(0.0, float(correlation.max())) * 2 / X.shape[1]
+
+
+def _as_double(rows, device: torch.device) -> Tensor:
+    return RowReader(rows, device, torch.float64).slice(0, len(rows))
 
 
 def _check_pair(X, components):
@@ -132,6 +133,6 @@ def _check_matrix(name: str, value):
     if isinstance(value, Tensor):
         if value.dim() != 2 or not torch.isfinite(value).all():
             raise ValueError(f"{name} must be a finite 2-D tensor, but has shape {tuple(value.shape)} or NaN.")
-        return value.detach()
+        return value
     keep = isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
     return check_array(value, dtype=None if keep else [np.float32, np.float64], input_name=name)

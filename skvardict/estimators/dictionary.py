@@ -149,20 +149,22 @@ class _DictionaryCoder(SparseCoder):
     def _gamma(self) -> float:
         return self.gamma
 
-    def _build_objective(self, n_features: int, batch_rows: int, generator: torch.Generator):
+    def _build_objective(self, n_features: int, batch_rows: float, generator: torch.Generator):
         if self.transform_algorithm == "encoder" and self.encoder is None:
             raise ValueError(
                 "transform_algorithm='encoder' needs an encoder, but encoder=None. "
                 "Use encoder='lista', or transform_algorithm='solver'."
             )
+        decoder = build_decoder(
+            self.decoder,
+            n_features,
+            self.n_components,
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            generator=generator,
+        )
+        self._check_atom_norm(decoder)
         return DictionaryObjective(
-            decoder=build_decoder(
-                self.decoder,
-                n_features,
-                self.n_components,
-                hidden_layer_sizes=self.hidden_layer_sizes,
-                generator=generator,
-            ),
+            decoder=decoder,
             encoder=build_encoder(
                 self.encoder,
                 n_features,
@@ -202,7 +204,7 @@ class _DictionaryCoder(SparseCoder):
         atoms = (
             self._draw_atoms(rows, components, generator)
             if isinstance(self.init, str)
-            else check_array(self.init, dtype=np.float64, input_name="init")
+            else check_array(self.init, dtype=np.float64, order="C", copy=True, input_name="init")
         )
         if tuple(atoms.shape) != tuple(components.shape):
             raise ValueError(

@@ -17,7 +17,7 @@ from skvardict._utils.random import draw_seed, make_generator
 from skvardict._utils.rows import check_rows
 from skvardict.distributions import gamma_threshold_for, threshold_for
 from skvardict.energies import LinearProblem, Penalties
-from skvardict.estimators._base import SparseCoder, _torch_dtype
+from skvardict.estimators._base import SparseCoder, _torch_dtype, check_numbers
 from skvardict.networks import AffineDecoder, LinearDecoder, build_decoder, build_posterior_encoder
 from skvardict.objectives import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalObjective
 from skvardict.objectives.latents import LAWS, Anneal
@@ -27,7 +27,7 @@ from skvardict.solvers import FISTA
 _NETWORKS = {"mlp", "conv", "fmnist", "celeba"}
 _MOMENTUM = 0.9
 _MAX_GRAD_NORM = 1.0  # of the networks' gradient with "sgd"
-_ROWS_PER_SUM = 4096
+_ROWS_PER_BLOCK = 4096
 # Shares of training at which the automatic warm-up of the noise begins and ends.
 _WARMUP = (0.1, 0.0375, 0.15)
 
@@ -92,7 +92,7 @@ class _VariationalCoder(SparseCoder):
             "mean" and "scale" of the base variable (before thresholding), "code_mean" of the code, and where they
             exist "threshold" (the mean of a random one) and "activation_probability".
         """
-        blocks = [objective.latent.summary(posterior) for objective, _, posterior in self._posteriors(X)]
+        blocks = self._map_blocks(lambda objective, rows: objective.latent.summary(objective.posterior(rows)), X)
         return {name: self._collect([block[name] for block in blocks], X) for name in blocks[0]}
 
     def sample_codes(self, X, n_draws=1, random_state=None):
@@ -110,11 +110,13 @@ class _VariationalCoder(SparseCoder):
         """
         _check_n_draws(n_draws)
         generator = self._generator(X, random_state)
-        draws = []
-        for objective, _, posterior in self._posteriors(X, n_draws):
+
+        def draw(objective, rows: Tensor) -> Tensor:
+            posterior = objective.posterior(rows)
             noise = objective.latent.draw_noise(posterior, n_draws, generator)
-            draws.append(objective.latent.codes(posterior, noise, Anneal()))
-        return self._collect(draws, X, axis=1)
+            return objective.latent.codes(posterior, noise, Anneal())
+
+        return self._collect(self._map_blocks(draw, X, n_draws), X, axis=1)
 
     def sample_prior_codes(self, n_samples=1, random_state=None):
         """Return codes drawn from the prior.
@@ -208,19 +210,19 @@ class _VariationalCoder(SparseCoder):
                 "feature. Fit with a positive kl_weight."
             )
         generator = self._generator(X, random_state)
-        bounds = [
-            getattr(objective, name)(rows, n_draws, generator) for objective, rows, _ in self._posteriors(X, n_draws)
-        ]
+        bounds = self._map_blocks(
+            lambda objective, rows: getattr(objective, name)(rows, n_draws, generator), X, n_draws
+        )
         return self._collect(bounds, X)
 
-    def _posteriors(self, X, n_draws: int = 1):
-        """Yield objective, rows and posterior of blocks of rows small enough for `n_draws` draws."""
+    @torch.no_grad()
+    def _map_blocks(self, function: Callable[[Any, Tensor], Any], X, n_draws: int = 1) -> list:
+        """Return ``function(objective, rows)`` of blocks of rows small enough for `n_draws` draws."""
         X = check_rows(self, X, reset=False)
         device, dtype = resolve_device(self.device, X), _torch_dtype(X)
         objective = self._objective(device, dtype)
-        for _, rows in RowReader(X, device, dtype).slices(min(4096, objective.rows_at_a_time(n_draws))):
-            with torch.no_grad():
-                yield objective, rows, objective.latent.posterior(objective.encoder(rows))
+        blocks = RowReader(X, device, dtype).slices(min(_ROWS_PER_BLOCK, objective.rows_at_a_time(n_draws)))
+        return [function(objective, rows) for _, rows in blocks]
 
     def _collect(self, blocks: list[Tensor], X, axis: int = 0):
         whole = torch.cat(blocks, axis)
@@ -242,13 +244,13 @@ class _VariationalCoder(SparseCoder):
 
     def _optimizer_settings(self) -> dict[str, Any]:
         if self.optimizer == "adam":
-            _check_numbers(
+            check_numbers(
                 "adam_betas", self.adam_betas, "(beta_1, beta_2), both in [0, 1)", lambda a, b: 0 <= a < 1 > b >= 0
             )
             return {"betas": self.adam_betas}
         return {"momentum": _MOMENTUM, "nesterov": True, "max_grad_norm": _MAX_GRAD_NORM}
 
-    def _build_objective(self, n_features: int, batch_rows: int, generator: torch.Generator):
+    def _build_objective(self, n_features: int, batch_rows: float, generator: torch.Generator):
         latent = self._latent()
         decoder = build_decoder(
             self.decoder,
@@ -259,11 +261,7 @@ class _VariationalCoder(SparseCoder):
             generator=generator,
             centered=self._centered,
         )
-        if self.atom_norm is not None and not hasattr(decoder, "atom_matrices"):
-            raise ValueError(
-                f"{type(self).__name__}: atom_norm={self.atom_norm} needs a linear or MLP decoder, but decoder="
-                f"{self.decoder!r}. Use atom_norm=None."
-            )
+        self._check_atom_norm(decoder)
         if self.transform_algorithm == "solver":
             self._check_solver_parts(decoder)
         return VariationalObjective(
@@ -311,7 +309,7 @@ class _VariationalCoder(SparseCoder):
                 None,
                 None,
             )
-        posterior = latent.posterior(objective.encoder(X))
+        posterior = objective.posterior(X)
         if algorithm == "median":
             return latent.code_median(posterior), None, None
         summary = latent.summary(posterior)
@@ -331,7 +329,7 @@ class _VariationalCoder(SparseCoder):
         return X.split(objective.rows_at_a_time(self.n_draws))
 
     def _best_codes(self, objective, X: Tensor) -> Tensor:
-        posterior = objective.latent.posterior(objective.encoder(X))
+        posterior = objective.posterior(X)
         # One bank of noise for all rows and calls: codes are deterministic, and rows independent.
         generator = make_generator(self.noise_seed_, X.device)
         noise = objective.latent.shared_noise(posterior, self.n_draws, generator)
@@ -562,12 +560,12 @@ class _SparseVariationalCoder(_VariationalCoder):
             atoms = torch.randn(components.shape, generator=generator)
             with torch.no_grad():
                 components.copy_(atoms / torch.linalg.vector_norm(atoms, dim=1, keepdim=True))
-                sums = [batch.sum(0, dtype=torch.float64) for _, batch in rows.slices(_ROWS_PER_SUM)]
+                sums = [batch.sum(0, dtype=torch.float64) for _, batch in rows.slices(_ROWS_PER_BLOCK)]
                 objective.decoder.offset.copy_(torch.stack(sums).sum(0) / len(rows))
 
     @property
     def mean_(self) -> np.ndarray:
-        """Mean of the rows of the first `fit` or `partial_fit`, which a linear decoder adds; others have none."""
+        """Mean of the first rows (`fit`, `partial_fit`, a chunk), which a linear decoder adds; others have none."""
         if "decoder.offset" not in vars(self).get("params_", {}):
             raise AttributeError(
                 f"{type(self).__name__} has no mean_ before fit, or with another than a linear decoder."
@@ -587,7 +585,7 @@ class _SparseVariationalCoder(_VariationalCoder):
             return None
         if self.warmup == "auto":
             return Ramp(*_WARMUP, self.max_iter)
-        _check_numbers(
+        check_numbers(
             "warmup",
             self.warmup,
             "(start, begin, end) with start in [0, 1] and steps 0 <= begin <= end",
@@ -675,7 +673,7 @@ class ThresholdedVSC(_SparseVariationalCoder):
     learning_rate_schedule : {"cosine", "constant"}, default="cosine"
         Of the networks, over `max_iter` epochs; later epochs begin a new cycle.
     learning_rate_warmup : float, default=0.05
-        Share of a cycle in which the rate rises from zero.
+        Share of a cycle in which the rate rises from zero; for "cosine".
     learning_rate_decay : tuple (factor, n_epochs) or None, default=(0.99, 1)
         Multiply rates that have no other schedule, the dictionary's among them, by `factor` every `n_epochs` epochs.
     warmup : "auto", tuple (start, begin, end) or None, default="auto"
@@ -712,7 +710,8 @@ class ThresholdedVSC(_SparseVariationalCoder):
     components_ : ndarray of shape (n_components, n_features)
         Atoms, as rows.
     mean_ : ndarray of shape (n_features,)
-        Mean of the training rows, a constant of the linear decoder; not there with other decoders.
+        Mean of the rows of the first `fit` (of `fit_stream`: of its first chunk), a constant of the linear decoder; not
+        there with other decoders.
     params_ : dict of ndarray
         All weights.
     threshold_ : float
@@ -934,7 +933,7 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
     learning_rate_schedule : {"cosine", "constant"}, default="cosine"
         Of the networks, over `max_iter` epochs; later epochs begin a new cycle.
     learning_rate_warmup : float, default=0.05
-        Share of a cycle in which the rate rises from zero.
+        Share of a cycle in which the rate rises from zero; for "cosine".
     learning_rate_decay : tuple (factor, n_epochs) or None, default=(0.99, 1)
         Multiply rates that have no other schedule, the dictionary's among them, by `factor` every `n_epochs` epochs.
     warmup : "auto", tuple (start, begin, end) or None, default="auto"
@@ -968,7 +967,8 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
     components_ : ndarray of shape (n_components, n_features)
         Atoms, as rows.
     mean_ : ndarray of shape (n_features,)
-        Mean of the training rows, a constant of the linear decoder; not there with other decoders.
+        Mean of the rows of the first `fit` (of `fit_stream`: of its first chunk), a constant of the linear decoder; not
+        there with other decoders.
     params_ : dict of ndarray
         All weights.
     history_ : dict of list
@@ -1089,19 +1089,9 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
         return SpikeAndSlabLatent(self._prior_scale(), self.activation_probability)
 
     def _schedules(self) -> dict[str, Any]:
-        _check_numbers("temperature", self.temperature, "(start, end), both positive", lambda a, b: min(a, b) > 0)
+        check_numbers("temperature", self.temperature, "(start, end), both positive", lambda a, b: min(a, b) > 0)
         start, end = self.temperature
         return super()._schedules() | {"temperature": Decay(start, end, self.temperature_decay)}
-
-
-def _check_numbers(name: str, value: tuple, expected: str, is_valid: Callable[..., bool]) -> None:
-    """Raise a ValueError that names the parameter unless `value` is a tuple of numbers with `is_valid(*value)`."""
-    try:
-        valid = is_valid(*value)
-    except TypeError:
-        valid = False
-    if not valid:
-        raise ValueError(f"{name} must be {expected}, but got {value!r}.")
 
 
 def _check_n_draws(n_draws) -> None:

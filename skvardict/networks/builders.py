@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,6 +29,7 @@ def build_decoder(
     if decoder == "linear":
         return (AffineDecoder if centered else LinearDecoder)(n_components, n_features, generator)
     if decoder == "mlp":
+        _check_sizes("hidden_layer_sizes", hidden_layer_sizes)
         return MLPDecoder(n_components, n_features, hidden_layer_sizes, generator)
     if isinstance(decoder, str) and decoder in CONV_NETWORKS:
         shape = check_image_shape(image_shape, n_features, decoder)
@@ -71,10 +73,16 @@ def build_posterior_encoder(
         with private_global_generator(generator):
             return ConvEncoder(encoder, shape, n_outputs)
     if encoder in ("mlp", "resnet"):
+        _check_sizes("encoder_hidden_layer_sizes", hidden_layer_sizes)
         kind = MLPEncoder if encoder == "mlp" else ResidualEncoder
         with private_global_generator(generator):
             return kind(n_features, n_outputs, hidden_layer_sizes)
     return _call_builder("encoder", encoder, n_features, n_outputs, generator)
+
+
+def _check_sizes(name: str, sizes: Sequence[int]) -> None:
+    if not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):
+        raise ValueError(f"{name} must be whole numbers of units, each at least 1, but is {sizes!r}.")
 
 
 def _call_builder(role: str, builder, n_features: int, n_components: int, generator: torch.Generator) -> nn.Module:

@@ -53,6 +53,11 @@ def float_dtype(X):
     return library.float64 if X.dtype == library.float64 else library.float32
 
 
+def torch_dtype(X) -> torch.dtype:
+    """Return the dtype of `float_dtype` as torch's."""
+    return torch.float64 if float_dtype(X) in (np.float64, torch.float64) else torch.float32
+
+
 def row_blocks(X, dtype: torch.dtype | None = None) -> Iterator[tuple[slice, Tensor]]:
     """Yield the position and the values of blocks of rows, as tensors on the device of `X`.
 
@@ -60,7 +65,7 @@ def row_blocks(X, dtype: torch.dtype | None = None) -> Iterator[tuple[slice, Ten
     """
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
     if dtype is None:
-        dtype = torch.float64 if float_dtype(X) in (np.float64, torch.float64) else torch.float32
+        dtype = torch_dtype(X)
     for start, rows in RowReader(X, device, dtype).slices(max(1, _BLOCK_ENTRIES // X.shape[1])):
         yield slice(start, start + len(rows)), rows
 
@@ -70,7 +75,9 @@ def digest_rows(X) -> str:
     sha256, pages = hashlib.sha256(), MappedPages(X)
     for start, stop in pairwise(batch_bounds(X.shape[0], max(1, _BLOCK_ENTRIES // X.shape[1]))):
         block = X[start:stop]
-        block = np.ascontiguousarray(block.detach().cpu().numpy() if isinstance(block, Tensor) else block)
+        if isinstance(block, Tensor):  # as bytes: numpy does not know all dtypes of torch
+            block = block.detach().cpu().contiguous().view(torch.uint8).numpy()
+        block = np.ascontiguousarray(block)
         sha256.update(block.data.cast("B"))
         pages.count(block.nbytes)
     return f"{str(X.dtype).removeprefix('torch.')} {tuple(X.shape)}, SHA-256 {sha256.hexdigest()[:16]}"

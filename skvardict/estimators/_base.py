@@ -25,7 +25,7 @@ from skvardict._utils.batches import MappedPages, RowReader, Subset, batch_bound
 from skvardict._utils.device import resolve_device
 from skvardict._utils.messages import say
 from skvardict._utils.random import draw_seed, make_generator
-from skvardict._utils.rows import check_columns, check_rows, float_dtype
+from skvardict._utils.rows import check_columns, check_rows, torch_dtype
 from skvardict._utils.streams import ChunkSource, StreamReader
 from skvardict.estimators._files import save
 from skvardict.estimators._identity import fit_identity
@@ -35,7 +35,7 @@ from skvardict.training.health import find_trouble
 from skvardict.training.history import describe_epoch
 from skvardict.training.session import to_numpy
 
-_ROWS_PER_CHUNK = 4096  # rows encoded at a time: bounds memory, whatever the number of rows
+ROWS_PER_CHUNK = 4096  # rows encoded at a time: bounds memory, whatever the number of rows
 _FEWEST_VALIDATION_ROWS = 20
 _LASTING_EPOCHS = 5  # what was wrong for so long is said during training, what is wrong at the end then
 # What helps against each kind of trouble, by name of the parameter.
@@ -193,7 +193,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             def check(chunk):
                 return check_rows(self, chunk, reset=False)
 
-            rows = StreamReader(source, check, reader.device, _torch_dtype(first), int(buffer_rows))
+            rows = StreamReader(source, check, reader.device, torch_dtype(first), int(buffer_rows))
             self._run(session, self._plan(), rows, validation, None, None, saved)
         return self
 
@@ -414,7 +414,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         return saved
 
     def _open_session(self, X, *, continued: bool, seed: int, n_rows: int) -> tuple[TrainingSession, RowReader]:
-        device, dtype = resolve_device(self.device, X), _torch_dtype(X)
+        device, dtype = resolve_device(self.device, X), torch_dtype(X)
         generator = make_generator(seed)
         objective = self._build_objective(X.shape[1], rows_per_batch(n_rows, self.batch_size), generator)
         for module in objective.modules().values():
@@ -527,7 +527,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         return f"{text[0].upper()}{text[1:]}."
 
     def _warn_about_scale(self, reader: RowReader) -> None:
-        mean_square = float(reader.slice(0, min(len(reader), _ROWS_PER_CHUNK)).square().mean())
+        mean_square = float(reader.slice(0, min(len(reader), ROWS_PER_CHUNK)).square().mean())
         low, high = self._MEAN_SQUARE_RANGE
         if not low <= mean_square <= high:
             warnings.warn(
@@ -564,7 +564,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         """Return codes, iterations and convergence (None: no solver ran) of a block of rows."""
 
     def _encode(self, X, out=None) -> Encoding:
-        device, dtype = resolve_device(self.device, X), _torch_dtype(X)
+        device, dtype = resolve_device(self.device, X), torch_dtype(X)
         objective = self._objective(device, dtype)
         codes = _new_rows(X, self._n_features_out, dtype) if out is None else _check_out(self, X, out)
         n_iter, converged = _new_rows(X, None, torch.int64), _new_rows(X, None, torch.bool)
@@ -589,7 +589,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         return Encoding(codes, n_iter, converged)
 
     def _decode(self, codes):
-        device, dtype = resolve_device(self.device, codes), _torch_dtype(codes)
+        device, dtype = resolve_device(self.device, codes), torch_dtype(codes)
         decoder = self._objective(device, dtype).decoder
         X = _new_rows(codes, self.n_features_in_, dtype)
         for rows, part in _in_chunks(self, RowReader(codes, device, dtype, "codes"), decoder):
@@ -599,9 +599,9 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
 
 def _in_chunks(estimator, reader: RowReader, compute: Callable[[Tensor], Any]) -> Iterator[tuple[slice, Any]]:
     """Yield ``(rows, compute(those rows))`` over all rows; where a GPU's memory does not suffice, in smaller chunks."""
-    bounds = batch_bounds(len(reader), _ROWS_PER_CHUNK)
+    bounds = batch_bounds(len(reader), ROWS_PER_CHUNK)
     chunks = deque(slice(*pair) for pair in pairwise(bounds))
-    limit = _ROWS_PER_CHUNK
+    limit = ROWS_PER_CHUNK
     while chunks:
         rows = chunks.popleft()
         n_rows = rows.stop - rows.start
@@ -615,7 +615,7 @@ def _in_chunks(estimator, reader: RowReader, compute: Callable[[Tensor], Any]) -
         except torch.OutOfMemoryError:
             if n_rows == 1:
                 raise
-            if limit == _ROWS_PER_CHUNK:
+            if limit == ROWS_PER_CHUNK:
                 warnings.warn(
                     f"{type(estimator).__name__}: no memory on {reader.device} for chunks of {n_rows} rows; going on "
                     "with smaller ones. Free memory there, or use device='cpu'.",
@@ -670,10 +670,6 @@ def _check_out(estimator, X, out):
             f"{'' if out.flags.writeable else 'not '}writeable. Pass a writeable array of floating point numbers."
         )
     return out
-
-
-def _torch_dtype(X) -> torch.dtype:
-    return torch.float64 if float_dtype(X) in (np.float64, torch.float64) else torch.float32
 
 
 def _check_codes(estimator, codes):

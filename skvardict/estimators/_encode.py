@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from skvardict._utils.batches import RowReader
-from skvardict._utils.rows import float_dtype
+from skvardict._utils.rows import torch_dtype
 from skvardict.energies import LinearProblem, Penalties
 from skvardict.solvers import FISTA, ActiveSetADMM
 
@@ -66,13 +66,12 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
     if not alpha >= 0:
         raise ValueError(f"sparse_encode expects alpha >= 0, but got {alpha!r}.")
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
-    dtype = torch.float64 if float_dtype(X) in (np.float64, torch.float64) else torch.float32
     atoms = _as_double(components, device)
     if alpha > 0:
         solver = ActiveSetADMM(max_iter, tol)
     else:  # no L1 term, no supports to find
         solver = FISTA(max_iter=max_iter, tol=tol, restart=True, criterion="gap", check_every=10)
-    codes = torch.empty(X.shape[0], atoms.shape[0], dtype=dtype, device=device)
+    codes = torch.empty(X.shape[0], atoms.shape[0], dtype=torch_dtype(X), device=device)
     n_unconverged = 0
     for start, rows in RowReader(X, device, torch.float64).slices(_ROWS_PER_CHUNK):
         problem = LinearProblem(rows, atoms, Penalties(alpha, positive))

@@ -12,7 +12,7 @@ from skvardict._sklearn import HasMethods, Interval, StrOptions
 from skvardict._utils.batches import RowReader, Subset
 from skvardict._utils.rows import check_rows
 from skvardict.energies import Penalties, coupling, l1_norm, reconstruction
-from skvardict.estimators._base import SparseCoder
+from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder
 from skvardict.networks import LinearDecoder, build_decoder, build_encoder
 from skvardict.objectives import DictionaryObjective
 from skvardict.solvers import FISTA
@@ -136,7 +136,7 @@ class _DictionaryCoder(SparseCoder):
         objective = self._objective(codes.device, codes.dtype)
         sums = {"reconstruction": 0.0, "l1": 0.0, "coupling": 0.0}
         with torch.no_grad():
-            for start, rows in RowReader(X, codes.device, codes.dtype).slices(4096):
+            for start, rows in RowReader(X, codes.device, codes.dtype).slices(ROWS_PER_CHUNK):
                 block = codes[start : start + len(rows)]
                 sums["reconstruction"] += float(reconstruction(rows, objective.decoder(block)).sum())
                 sums["l1"] += float(l1_norm(block).sum())
@@ -308,7 +308,7 @@ class VarianceDictionaryLearning(_DictionaryCoder):
     history_ : dict of list
         One entry per epoch: energies per row by term, R^2, PSNR for a data range of 1 in the units of X (add
         ``20 log10(range)``), sparsity, mean L1, dead components, mean component deviation, solver iterations,
-        seconds. Names that begin with ``validation_`` belong to the codes that `transform` gives.
+        seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the solver if there is none.
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
     n_dead_ : int
@@ -491,7 +491,7 @@ class StandardDictionaryLearning(_DictionaryCoder):
     history_ : dict of list
         One entry per epoch: energies per row by term, R^2, PSNR for a data range of 1 in the units of X (add
         ``20 log10(range)``), sparsity, mean L1, dead components, mean component deviation, solver iterations,
-        seconds. Names that begin with ``validation_`` belong to the codes that `transform` gives.
+        seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the solver if there is none.
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
     n_dead_ : int
@@ -670,7 +670,7 @@ class WeightDecayDictionaryLearning(_DictionaryCoder):
     history_ : dict of list
         One entry per epoch: energies per row by term, R^2, PSNR for a data range of 1 in the units of X (add
         ``20 log10(range)``), sparsity, mean L1, dead components, mean component deviation, solver iterations,
-        seconds. Names that begin with ``validation_`` belong to the codes that `transform` gives.
+        seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the solver if there is none.
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
     n_dead_ : int

@@ -14,10 +14,10 @@ from skvardict._sklearn import HasMethods, Interval, StrOptions
 from skvardict._utils.batches import RowReader, Subset
 from skvardict._utils.device import resolve_device
 from skvardict._utils.random import draw_seed, make_generator
-from skvardict._utils.rows import check_rows
+from skvardict._utils.rows import check_rows, torch_dtype
 from skvardict.distributions import gamma_threshold_for, threshold_for
 from skvardict.energies import LinearProblem, Penalties
-from skvardict.estimators._base import SparseCoder, _torch_dtype, check_numbers
+from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder, check_numbers
 from skvardict.networks import AffineDecoder, LinearDecoder, build_decoder, build_posterior_encoder
 from skvardict.objectives import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalObjective
 from skvardict.objectives.latents import LAWS, Anneal
@@ -27,7 +27,6 @@ from skvardict.solvers import FISTA
 _NETWORKS = {"mlp", "conv", "fmnist", "celeba"}
 _MOMENTUM = 0.9
 _MAX_GRAD_NORM = 1.0  # of the networks' gradient with "sgd"
-_ROWS_PER_BLOCK = 4096
 # Shares of training at which the automatic warm-up of the noise begins and ends.
 _WARMUP = (0.1, 0.0375, 0.15)
 
@@ -108,7 +107,7 @@ class _VariationalCoder(SparseCoder):
         -------
         codes : ndarray or Tensor of shape (n_draws, n_samples, n_components)
         """
-        _check_n_draws(n_draws)
+        _check_count("n_draws", n_draws)
         generator = self._generator(X, random_state)
 
         def draw(objective, rows: Tensor) -> Tensor:
@@ -130,6 +129,7 @@ class _VariationalCoder(SparseCoder):
         -------
         codes : ndarray of shape (n_samples, n_components)
         """
+        _check_count("n_samples", n_samples)
         objective = self._objective(torch.device("cpu"))
         dtype = next(objective.decoder.parameters()).dtype
         like = torch.empty((), dtype=dtype)
@@ -203,7 +203,7 @@ class _VariationalCoder(SparseCoder):
         return self._bound("iwae", X, n_draws, random_state)
 
     def _bound(self, name: str, X, n_draws: int, random_state):
-        _check_n_draws(n_draws)
+        _check_count("n_draws", n_draws)
         if self.kl_weight == 0:
             raise ValueError(
                 f"{type(self).__name__}.{name} needs kl_weight > 0: it is half the variance of the likelihood per "
@@ -219,9 +219,9 @@ class _VariationalCoder(SparseCoder):
     def _map_blocks(self, function: Callable[[Any, Tensor], Any], X, n_draws: int = 1) -> list:
         """Return ``function(objective, rows)`` of blocks of rows small enough for `n_draws` draws."""
         X = check_rows(self, X, reset=False)
-        device, dtype = resolve_device(self.device, X), _torch_dtype(X)
+        device, dtype = resolve_device(self.device, X), torch_dtype(X)
         objective = self._objective(device, dtype)
-        blocks = RowReader(X, device, dtype).slices(min(_ROWS_PER_BLOCK, objective.rows_at_a_time(n_draws)))
+        blocks = RowReader(X, device, dtype).slices(min(ROWS_PER_CHUNK, objective.rows_at_a_time(n_draws)))
         return [function(objective, rows) for _, rows in blocks]
 
     def _collect(self, blocks: list[Tensor], X, axis: int = 0):
@@ -560,7 +560,7 @@ class _SparseVariationalCoder(_VariationalCoder):
             atoms = torch.randn(components.shape, generator=generator)
             with torch.no_grad():
                 components.copy_(atoms / torch.linalg.vector_norm(atoms, dim=1, keepdim=True))
-                sums = [batch.sum(0, dtype=torch.float64) for _, batch in rows.slices(_ROWS_PER_BLOCK)]
+                sums = [batch.sum(0, dtype=torch.float64) for _, batch in rows.slices(ROWS_PER_CHUNK)]
                 objective.decoder.offset.copy_(torch.stack(sums).sum(0) / len(rows))
 
     @property
@@ -1094,6 +1094,6 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
         return super()._schedules() | {"temperature": Decay(start, end, self.temperature_decay)}
 
 
-def _check_n_draws(n_draws) -> None:
-    if not isinstance(n_draws, Integral) or n_draws < 1:
-        raise ValueError(f"n_draws must be an integer of at least 1, but got {n_draws!r}.")
+def _check_count(name: str, value) -> None:
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, but got {value!r}.")

@@ -1,6 +1,7 @@
 """From the names that estimators take, or a user's builder, to modules."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -93,5 +94,14 @@ def _call_builder(role: str, builder, n_features: int, n_components: int, genera
         raise TypeError(
             f"{role}= must be a name or a builder (n_features, n_components) -> torch.nn.Module, but the builder "
             f"{builder!r} returned {type(module).__name__}. Return a module from it."
+        )
+    n_in, n_out = (n_components, n_features) if role == "decoder" else (n_features, n_components)
+    rows = next(module.parameters(), torch.empty(0)).new_zeros(2, n_in)
+    with torch.no_grad():
+        shape = tuple(deepcopy(module).eval()(rows).shape)
+    if shape != (2, n_out):
+        raise ValueError(
+            f"{role}= must map rows of {n_in} numbers to rows of {n_out}, but the module of the builder {builder!r} "
+            f"made an array of shape {shape} of two rows. Change the size of its last layer."
         )
     return module

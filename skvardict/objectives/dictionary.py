@@ -138,7 +138,7 @@ class DictionaryObjective:
 
     @torch.no_grad()
     def evaluate(self, X: Tensor) -> Sums:
-        """Return sums over a validation batch, of the codes that `transform` would return."""
+        """Return sums over a validation batch, of the encoder's codes; without an encoder, of the solver's."""
         codes = self.infer(X).codes if self.encoder is None else self.encoder(X)
         error = reconstruction(X, self.decoder(codes))
         hinge = variance_hinge(codes, self.penalties.std_threshold)

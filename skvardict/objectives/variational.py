@@ -133,11 +133,7 @@ class VariationalObjective:
         noise = self._chosen_noise(X, posterior, generator, self.anneal)
         codes = self.latent.codes(posterior, noise, self.anneal)
         error = reconstruction(X, self._decode_in_training(codes))
-        terms = {name: value.sum(-1) for name, value in self.latent.kl(posterior, codes).items()}
-        if noise[0].dim() == 3:
-            weights = self._draw_weights(error, terms)
-            error = (weights * error).sum(0)
-            terms = {name: (weights * value).sum(0) if value.dim() == 2 else value for name, value in terms.items()}
+        error, terms = self._reduce_draws(error, self.latent.kl(posterior, codes))
         losses = {"reconstruction": error.mean()}
         losses |= {name: self.kl_weights[name] * value.mean() for name, value in terms.items()}
         return losses, self._sums(codes.detach(), error, terms)
@@ -150,13 +146,8 @@ class VariationalObjective:
             generator = make_generator(_EVALUATION_SEED, X.device)
             noise = self._chosen_noise(X, posterior, generator, Anneal())
             codes = self.latent.codes(posterior, noise, Anneal())
-            error = reconstruction(X, self.decode(codes))
             divergences = self.latent.kl(posterior, codes)
-            terms = {name: value.sum(-1) for name, value in divergences.items()}
-            if noise[0].dim() == 3:
-                weights = self._draw_weights(error, terms)
-                error = (weights * error).sum(0)
-                terms = {name: (weights * value).sum(0) if value.dim() == 2 else value for name, value in terms.items()}
+            error, terms = self._reduce_draws(reconstruction(X, self.decode(codes)), divergences)
             mean_error = reconstruction(X, self.decode(self.latent.summary(posterior)["code_mean"]))
             kl = divergences["kl"].flatten(0, -2)
         return {
@@ -253,6 +244,15 @@ class VariationalObjective:
                     loss.add_(value.sum(-1), alpha=self.kl_weights[name])
         best, rows = loss.argmin(0), torch.arange(len(X), device=X.device)
         return tuple(part[best, rows] for part in noise)
+
+    def _reduce_draws(self, error: Tensor, divergences: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return error and divergences per row, (n,), from those of all draws, (J, n) and (J, n, l), or of one."""
+        terms = {name: value.sum(-1) for name, value in divergences.items()}
+        if error.dim() == 1:
+            return error, terms
+        weights = self._draw_weights(error, terms)
+        terms = {name: (weights * value).sum(0) if value.dim() == 2 else value for name, value in terms.items()}
+        return (weights * error).sum(0), terms
 
     def _draw_weights(self, error: Tensor, terms: dict[str, Tensor]) -> Tensor:
         """Return the weights of the draws, shape (J, n) and constant; equal for the mean."""

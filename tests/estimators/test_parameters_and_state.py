@@ -166,6 +166,37 @@ def test_partial_fit_checks_the_decay_of_the_rate(X):
         small(learning_rate_decay=(0.5, 0)).partial_fit(X)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        # One column would be spread over all features without a word.
+        (
+            {"decoder": lambda d, k: torch.nn.Linear(k, 1)},
+            r"decoder= must map rows of 6 .* to rows of 10, .*\(2, 1\)",
+        ),
+        (
+            {"encoder": lambda d, k: torch.nn.Linear(d, k + 1)},
+            r"encoder= must map .* to rows of 6, .*\(2, 7\)",
+        ),
+    ],
+)
+def test_a_builder_of_another_size_is_refused(X, parameters, said):
+    with pytest.raises(ValueError, match=said):
+        small(**parameters).fit(X)
+
+
+@pytest.mark.parametrize("n_samples", [0, -1, 2.5])
+def test_the_number_of_samples_is_checked(X, n_samples):
+    with pytest.raises(ValueError, match="n_samples must be an integer of at least 1, but got"):
+        variational().fit(X).sample(n_samples)
+
+
+def test_a_checkpoint_takes_any_dtype_of_torch(X, tmp_path):
+    rows = torch.tensor(X).bfloat16()
+    small().fit(rows, checkpoint=tmp_path / "run")
+    assert small().fit(rows, checkpoint=tmp_path / "run").resumed_epoch_ == 1
+
+
 def test_image_shapes_may_be_integers_of_numpy():
     X = np.random.default_rng(0).standard_normal((30, 64)).astype(np.float32)
     model = variational(encoder="conv", image_shape=np.array([8, 8])).fit(X)

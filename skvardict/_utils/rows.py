@@ -27,22 +27,23 @@ def check_rows(estimator, X, *, reset: bool):
     return _check_array(estimator, X)
 
 
-def check_columns(estimator, X):
-    """Return `X` like `check_rows`, but with other feature names or none: results of `transform` may lack them."""
+def check_columns(estimator, X, name: str = "X"):
+    """Return `X`, called `name`, like `check_rows`; results of `transform` may have other feature names, or none."""
     names, expected = list(getattr(X, "columns", ())), list(getattr(estimator, "feature_names_in_", ()))
     if names != expected and sorted(map(str, names)) == sorted(expected):
         raise ValueError(
-            f"{type(estimator).__name__} was fitted on the features {expected[:5]}, ..., but these rows have them in "
-            "another order. Reorder the columns."
+            f"{type(estimator).__name__} was fitted on the features {expected[:5]}, ..., but {name} has them "
+            "in another order. Reorder its columns."
         )
     if isinstance(X, Tensor):
-        X = _check_tensor(estimator, X)
+        X = _check_tensor(estimator, X, name)
     else:
-        X = _check_array(estimator, check_array(X, dtype=_dtype_to_check(X), ensure_all_finite=False))
+        X = check_array(X, dtype=_dtype_to_check(X), ensure_all_finite=False, input_name=name)
+        X = _check_array(estimator, X, name)
     if X.shape[1] != estimator.n_features_in_:
         raise ValueError(
             f"{type(estimator).__name__} was fitted on {estimator.n_features_in_} features, "
-            f"but X has {X.shape[1]}. Pass rows with the features of the fit."
+            f"but {name} has {X.shape[1]}. Pass rows with the features of the fit."
         )
     return X
 
@@ -88,7 +89,7 @@ def _dtype_to_check(X):
     return None if is_real else [np.float32, np.float64]
 
 
-def _check_tensor(estimator, X: Tensor) -> Tensor:
+def _check_tensor(estimator, X: Tensor, role: str = "X") -> Tensor:
     name = type(estimator).__name__
     if X.layout is not torch.strided:
         raise TypeError(f"{name} expects a dense tensor, but got {X.layout}. Pass X.to_dense().")
@@ -99,12 +100,12 @@ def _check_tensor(estimator, X: Tensor) -> Tensor:
         )
     if X.is_complex():
         raise ValueError(f"{name} expects real numbers, but got {X.dtype}. Pass the real and imaginary parts.")
-    require_finite(f"{name}: X", X.detach(), 0)
+    require_finite(f"{name}: {role}", X.detach(), 0)
     return X
 
 
-def _check_array(estimator, X: np.ndarray) -> np.ndarray:
+def _check_array(estimator, X: np.ndarray, role: str = "X") -> np.ndarray:
     if X.dtype.kind == "f" and not MappedPages(X).are_mapped:
         for block, rows in row_blocks(X):
-            require_finite(f"{type(estimator).__name__}: X", rows, block.start)
+            require_finite(f"{type(estimator).__name__}: {role}", rows, block.start)
     return X

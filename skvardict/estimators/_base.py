@@ -124,7 +124,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                     f"{type(self).__name__} expects at least 2 rows, but X has n_samples=1. "
                     "Standard deviations of codes need several rows."
                 )
-            X_val = None if X_val is None else check_columns(self, X_val)
+            X_val = None if X_val is None else check_columns(self, X_val, "X_val")
             seed, saved = draw_seed(self.random_state), None
             if checkpoint is not None:
                 saved = self._open_checkpoint(checkpoint, checkpoint_every, X, X_val, seed, continued=continued)
@@ -179,7 +179,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         with self._features_follow_weights():
             continued = self.warm_start and hasattr(self, "_train_state")
             first = check_rows(self, source.first(), reset=not continued)
-            X_val = None if X_val is None else check_columns(self, X_val)
+            X_val = None if X_val is None else check_columns(self, X_val, "X_val")
             seed, saved = draw_seed(self.random_state), None
             if checkpoint is not None:
                 saved = self._open_checkpoint(
@@ -340,7 +340,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         X = check_rows(self, X, reset=False)
         target = X
         if y is not None and np.ndim(y) == 2:
-            target = check_columns(self, y)
+            target = check_columns(self, y, "y")
             if target.shape[0] != X.shape[0]:
                 raise ValueError(f"y has {target.shape[0]} rows, but X has {X.shape[0]}. Pass one target per row.")
         return float(r2(target, self._decode(self._encode(X).codes)))

@@ -311,6 +311,8 @@ class VarianceDictionaryLearning(_DictionaryCoder):
         seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the solver if there is none.
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
+    resumed_epoch_ : int
+        Epoch of the checkpoint that the fit went on from; 0 where it did not.
     n_dead_ : int
         Components never active in the last epoch.
     decoder_, encoder_ : Module
@@ -494,6 +496,8 @@ class StandardDictionaryLearning(_DictionaryCoder):
         seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the solver if there is none.
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
+    resumed_epoch_ : int
+        Epoch of the checkpoint that the fit went on from; 0 where it did not.
     n_dead_ : int
         Components never active in the last epoch.
     decoder_, encoder_ : Module
@@ -673,6 +677,8 @@ class WeightDecayDictionaryLearning(_DictionaryCoder):
         seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the solver if there is none.
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
+    resumed_epoch_ : int
+        Epoch of the checkpoint that the fit went on from; 0 where it did not.
     n_dead_ : int
         Components never active in the last epoch.
     decoder_, encoder_ : Module

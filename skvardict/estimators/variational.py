@@ -427,6 +427,8 @@ class SparseVAE(_VariationalCoder):
         whose mean divergence is below 0.01 nat.
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
+    resumed_epoch_ : int
+        Epoch of the checkpoint that the fit went on from; 0 where it did not.
     n_dead_ : int
         Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.
     noise_seed_ : int
@@ -722,6 +724,8 @@ class ThresholdedVSC(_SparseVariationalCoder):
         components whose mean divergence is below 0.01 nat.
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
+    resumed_epoch_ : int
+        Epoch of the checkpoint that the fit went on from; 0 where it did not.
     n_dead_ : int
         Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.
     noise_seed_ : int
@@ -975,6 +979,8 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
         As in :class:`ThresholdedVSC`.
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
+    resumed_epoch_ : int
+        Epoch of the checkpoint that the fit went on from; 0 where it did not.
     n_dead_ : int
         Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.
     noise_seed_ : int

@@ -119,6 +119,17 @@ def test_columns_in_another_order_are_refused_as_targets_and_validation_rows(X):
     assert model.score(frame, renamed) == model.score(frame, X) == model.score(frame)
 
 
+@pytest.mark.parametrize("convert", [np.asarray, torch.tensor], ids=["array", "tensor"])
+def test_errors_name_the_rows_that_are_meant(X, convert):
+    model, spoilt = small().fit(X), X.copy()
+    spoilt[3, 2] = np.nan
+    for rows, said in ((X[:, :4], "{} has 4"), (spoilt, "{} contains NaN or infinity .* row 3")):
+        with pytest.raises(ValueError, match=said.format("X_val")):
+            small().fit(X, X_val=convert(rows))
+        with pytest.raises(ValueError, match=said.format("y")):
+            model.score(X, convert(rows))
+
+
 def test_a_sparse_tensor_is_refused_with_advice(X):
     with pytest.raises(TypeError, match=r"dense tensor, but got torch\.sparse_coo\. Pass X\.to_dense"):
         small().fit(torch.tensor(X).to_sparse())

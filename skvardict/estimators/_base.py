@@ -116,7 +116,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         TrainingDivergedError
             If a loss becomes NaN or infinite. What was fitted before, or the last good epoch, is kept.
         """
-        with self._features_follow_weights():
+        with self._fitting():
             continued = self.warm_start and hasattr(self, "_train_state")
             X = check_rows(self, X, reset=not continued)
             if X.shape[0] < 2:
@@ -176,7 +176,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             )
         if not isinstance(buffer_rows, Integral) or buffer_rows < 1:
             raise ValueError(f"buffer_rows expects a whole number of rows, at least 1, but got {buffer_rows!r}.")
-        with self._features_follow_weights():
+        with self._fitting():
             continued = self.warm_start and hasattr(self, "_train_state")
             first = check_rows(self, source.first(), reset=not continued)
             X_val = None if X_val is None else check_columns(self, X_val, "X_val")
@@ -207,13 +207,17 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             )
 
     @contextmanager
-    def _features_follow_weights(self) -> Iterator[None]:
-        """Put the features of X back where a fit fails before it has new weights, so that the old ones can be used."""
+    def _fitting(self) -> Iterator[None]:
+        """Turn gradients on, whatever the caller's mode; a fit that fails before it has new weights keeps the features.
+
+        (Those of X that the old weights belong to, so that they can be used.)
+        """
         state: dict[str, Any] = self.__dict__
         names = ("n_features_in_", "feature_names_in_", "params_")
         before = {name: state[name] for name in names if name in state}
         try:
-            yield
+            with torch.inference_mode(False), torch.enable_grad():
+                yield
         except BaseException:
             if "params_" in before and state["params_"] is before["params_"]:
                 state.pop("feature_names_in_", None)
@@ -252,7 +256,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         -------
         self : estimator
         """
-        with self._features_follow_weights():
+        with self._fitting():
             continued = hasattr(self, "_train_state")
             X = check_rows(self, X, reset=not continued)
             seed = draw_seed(self.random_state)

@@ -13,6 +13,7 @@ from skvardict._utils.rows import torch_dtype
 from skvardict.energies import LinearProblem, Penalties
 from skvardict.solvers import FISTA, ActiveSetADMM
 
+_CHANGE_PER_GAP = 1e-2
 _ROWS_PER_CHUNK = 2500  # codes, momentum and gradients of a chunk stay in the processor's cache
 
 
@@ -34,7 +35,8 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
     positive : bool, default=True
         Whether codes are non-negative.
     tol : float, default=1e-4
-        Relative duality gap at which a row has converged. The solution is computed in double precision and
+        Relative duality gap at which a row has converged; with ``alpha=0``, where there is none, a hundred times the
+        relative change of the code per iteration. The solution is computed in double precision and
         rounded to the type of `X`; codes that are to keep a gap below 1e-5 need float64 input.
     max_iter : int, default=10000
         Iterations after which a row is given up, with a warning.
@@ -69,8 +71,8 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
     atoms = _as_double(components, device)
     if alpha > 0:
         solver = ActiveSetADMM(max_iter, tol)
-    else:  # no L1 term, no supports to find
-        solver = FISTA(max_iter=max_iter, tol=tol, restart=True, criterion="gap", check_every=10)
+    else:  # no supports to find, and no dual point near the solution is feasible
+        solver = FISTA(max_iter=max_iter, tol=_CHANGE_PER_GAP * tol, restart=True, check_every=10)
     codes = torch.empty(X.shape[0], atoms.shape[0], dtype=torch_dtype(X), device=device)
     n_unconverged = 0
     for start, rows in RowReader(X, device, torch.float64).slices(_ROWS_PER_CHUNK):
@@ -80,8 +82,9 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
         n_unconverged += int((~result.converged).sum())
     if n_unconverged:
         warnings.warn(
-            f"sparse_encode: {n_unconverged} of {len(codes)} rows did not reach a relative duality gap of "
-            f"{tol} within {max_iter} iterations. Raise max_iter or tol.",
+            f"sparse_encode: {n_unconverged} of {len(codes)} rows did not reach "
+            f"{'a relative duality gap of ' if alpha > 0 else ''}tol={tol} within {max_iter} iterations. Raise "
+            "max_iter or tol.",
             ConvergenceWarning,
             stacklevel=2,
         )

@@ -96,6 +96,18 @@ def test_an_error_in_a_variational_method_leaves_the_gradient_mode_alone(X, monk
     assert error.tb is not None  # with the frames alive, as after an error in an interactive session
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_fit_does_not_depend_on_the_gradient_mode_of_the_caller(X, mode):
+    expected = small().fit(X)
+    with mode():
+        rows = torch.tensor(X)
+        models = [small().fit(rows), small().fit_stream([rows]), small().partial_fit(rows)]
+        codes = models[0].transform(rows)
+        assert not torch.is_grad_enabled()
+    np.testing.assert_array_equal(codes, expected.transform(X))
+    np.testing.assert_array_equal(models[0].components_, expected.components_)
+
+
 def test_a_checkpoint_of_a_fit_or_of_another_buffer_is_none_of_a_stream(X, tmp_path):
     small().fit_stream([X], buffer_rows=200, checkpoint=tmp_path / "stream")
     small().fit(X, checkpoint=tmp_path / "fit")

@@ -679,10 +679,9 @@ class ThresholdedVSC(_SparseVariationalCoder):
     learning_rate_decay : tuple (factor, n_epochs) or None, default=(0.99, 1)
         Multiply rates that have no other schedule, the dictionary's among them, by `factor` every `n_epochs` epochs.
     warmup : "auto", tuple (start, begin, end) or None, default="auto"
-        Factor of the drawn noise: `start` until step `begin`, then linear to 1 at step `end` (the paper's, in which
-        hardly any code passes the threshold until the noise is back). "auto": for a Laplace base a factor of noise
-        and threshold both, so that as many codes are on as later: 0.1 until 3.75 %, and 1 from 15 % of `max_iter`
-        epochs on; for a Gaussian base none.
+        Factor of the drawn noise: `start` until step `begin`, then linear to 1 at step `end`; hardly any code passes
+        the threshold until the noise is back. "auto": for a Laplace base 0.1 until 3.75 %, and 1 from 15 % of
+        `max_iter` epochs on; for a Gaussian base none.
     adam_betas : tuple of two floats, default=(0.9, 0.999)
     weight_decay : float, default=1.6e-6
         Of the decoder, added to the gradient; with a linear dictionary and 256 features the penalty ``1e-4 |A|^2``

@@ -427,7 +427,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         if continued:
             session.load_arrays(self._train_state)
             session.history = {name: list(values) for name, values in self.history_.items()}
-            session.kept = ({name: torch.tensor(array) for name, array in self.params_.items()}, self.best_epoch_)
+            session.kept = self.params_, self.best_epoch_
         else:
             self._initialize(objective, reader, generator)
             objective.constrain_()

@@ -127,11 +127,11 @@ def _choose_start(session: TrainingSession, validation: Rows, plan: TrainingPlan
     energy = _evaluate(session, validation, plan.batch_size)["validation_energy"]
     if session.kept is None:
         return energy
-    last = outcome.params
-    session.load_snapshot(session.kept[0])
+    (kept, epoch), last = session.kept, outcome.params
+    session.load_snapshot({name: torch.tensor(array) for name, array in kept.items()})
     kept_energy = _evaluate(session, validation, plan.batch_size)["validation_energy"]
     if kept_energy < energy:
-        outcome.params, outcome.best_epoch = session.snapshot(), session.kept[1]
+        outcome.params, outcome.best_epoch = session.snapshot(), epoch
     session.load_snapshot(last)
     return min(energy, kept_energy)
 

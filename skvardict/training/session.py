@@ -52,7 +52,7 @@ class TrainingSession:
     objective : Objective
     generator : torch.Generator
         Source of all randomness of the run; on the CPU, so that a run does not depend on the device.
-    kept : tuple (snapshot, epoch) or None
+    kept : tuple (parameters as arrays, epoch) or None
         What a continued run was left with: the state that was best, and its epoch.
     """
 
@@ -61,7 +61,7 @@ class TrainingSession:
     n_epochs: int = 0
     n_steps: int = 0
     history: History = field(default_factory=dict)
-    kept: tuple[Mapping[str, Tensor], int] | None = None
+    kept: tuple[Arrays, int] | None = None
 
     def __post_init__(self):
         self.optimizer = _OPTIMIZERS[self.objective.optimizer](self.objective.parameter_groups(), fused=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import HasMethods, Hidden, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -16,7 +16,6 @@ except ImportError:  # scikit-learn < 1.9
 __all__ = [
     "CallbackSupportMixin",
     "HasMethods",
-    "Hidden",
     "Interval",
     "StrOptions",
     "_fit_context",

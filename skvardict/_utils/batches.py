@@ -15,8 +15,17 @@ import torch
 
 def batch_bounds(n_samples: int, batch_size: int) -> list[int]:
     """Return the ``n_batches + 1`` row offsets of batches that are as equal as can be."""
-    n_batches = max(1, -(-n_samples // batch_size))
+    n_batches = _n_batches(n_samples, batch_size)
     return [round(n_samples * index / n_batches) for index in range(n_batches + 1)]
+
+
+def rows_per_batch(n_samples: int, batch_size: int) -> float:
+    """Return the mean number of rows in the batches of :func:`batch_bounds`."""
+    return n_samples / _n_batches(n_samples, batch_size)
+
+
+def _n_batches(n_samples: int, batch_size: int) -> int:
+    return max(1, -(-n_samples // batch_size))
 
 
 _BYTES_PER_FAULT = 2**21  # what the system maps at most for a page that is touched
@@ -41,7 +50,8 @@ class RowReader:
     """
 
     def __init__(self, X, device: torch.device, dtype: torch.dtype | None = None, name: str = "X"):
-        self.X = X
+        # Detached, or training would leave gradients in it.
+        self.X: Any = X.detach() if isinstance(X, torch.Tensor) else X
         self.device = device
         self.dtype = dtype
         self.name = name
@@ -66,7 +76,7 @@ class RowReader:
         """Return rows `start` to `stop`; shares memory with a tensor, copies from an array."""
         part = self.X[start:stop]
         if isinstance(part, torch.Tensor):
-            return self._place(part.detach())
+            return self._place(part)
         block = self._allocate(len(part))
         block.numpy()[...] = part
         self._pages.count(block.nbytes)

@@ -27,16 +27,23 @@ def check_rows(estimator, X, *, reset: bool):
     return _check_array(estimator, X)
 
 
-def check_columns(estimator, X):
-    """Return `X` like `check_rows`, but leave feature names alone: results of `transform` may lack them."""
+def check_columns(estimator, X, name: str = "X"):
+    """Return `X`, called `name`, like `check_rows`; results of `transform` may have other feature names, or none."""
+    names, expected = list(getattr(X, "columns", ())), list(getattr(estimator, "feature_names_in_", ()))
+    if names != expected and sorted(map(str, names)) == sorted(expected):
+        raise ValueError(
+            f"{type(estimator).__name__} was fitted on the features {expected[:5]}, ..., but {name} has them "
+            "in another order. Reorder its columns."
+        )
     if isinstance(X, Tensor):
-        X = _check_tensor(estimator, X)
+        X = _check_tensor(estimator, X, name)
     else:
-        X = _check_array(estimator, check_array(X, dtype=_dtype_to_check(X), ensure_all_finite=False))
+        X = check_array(X, dtype=_dtype_to_check(X), ensure_all_finite=False, input_name=name)
+        X = _check_array(estimator, X, name)
     if X.shape[1] != estimator.n_features_in_:
         raise ValueError(
             f"{type(estimator).__name__} was fitted on {estimator.n_features_in_} features, "
-            f"but X has {X.shape[1]}. Pass rows with the features of the fit."
+            f"but {name} has {X.shape[1]}. Pass rows with the features of the fit."
         )
     return X
 
@@ -47,6 +54,11 @@ def float_dtype(X):
     return library.float64 if X.dtype == library.float64 else library.float32
 
 
+def torch_dtype(X) -> torch.dtype:
+    """Return the dtype of `float_dtype` as torch's."""
+    return torch.float64 if float_dtype(X) in (np.float64, torch.float64) else torch.float32
+
+
 def row_blocks(X, dtype: torch.dtype | None = None) -> Iterator[tuple[slice, Tensor]]:
     """Yield the position and the values of blocks of rows, as tensors on the device of `X`.
 
@@ -54,7 +66,7 @@ def row_blocks(X, dtype: torch.dtype | None = None) -> Iterator[tuple[slice, Ten
     """
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
     if dtype is None:
-        dtype = torch.float64 if float_dtype(X) in (np.float64, torch.float64) else torch.float32
+        dtype = torch_dtype(X)
     for start, rows in RowReader(X, device, dtype).slices(max(1, _BLOCK_ENTRIES // X.shape[1])):
         yield slice(start, start + len(rows)), rows
 
@@ -69,6 +81,8 @@ def digest_rows(X) -> str:
     sha256, pages = hashlib.sha256(), MappedPages(X)
     for start, stop in pairwise(batch_bounds(X.shape[0], max(1, _BLOCK_ENTRIES // X.shape[1]))):
         block = X[start:stop]
+        if isinstance(block, Tensor):  # as bytes: numpy does not know all dtypes of torch
+            block = block.detach().cpu().contiguous().view(torch.uint8)
         block = np.ascontiguousarray(to_array(block))
         sha256.update(block.data.cast("B"))
         pages.count(block.nbytes)
@@ -80,8 +94,10 @@ def _dtype_to_check(X):
     return None if is_real else [np.float32, np.float64]
 
 
-def _check_tensor(estimator, X: Tensor) -> Tensor:
+def _check_tensor(estimator, X: Tensor, role: str = "X") -> Tensor:
     name = type(estimator).__name__
+    if X.layout is not torch.strided:
+        raise TypeError(f"{name} expects a dense tensor, but got {X.layout}. Pass X.to_dense().")
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(
             f"{name} expects a tensor of shape (n_samples, n_features) with at least one row and one "
@@ -89,12 +105,12 @@ def _check_tensor(estimator, X: Tensor) -> Tensor:
         )
     if X.is_complex():
         raise ValueError(f"{name} expects real numbers, but got {X.dtype}. Pass the real and imaginary parts.")
-    require_finite(f"{name}: X", X.detach(), 0)
+    require_finite(f"{name}: {role}", X.detach(), 0)
     return X
 
 
-def _check_array(estimator, X: np.ndarray) -> np.ndarray:
+def _check_array(estimator, X: np.ndarray, role: str = "X") -> np.ndarray:
     if X.dtype.kind == "f" and not MappedPages(X).are_mapped:
         for block, rows in row_blocks(X):
-            require_finite(f"{type(estimator).__name__}: X", rows, block.start)
+            require_finite(f"{type(estimator).__name__}: {role}", rows, block.start)
     return X

@@ -5,6 +5,9 @@ import warnings
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
 from itertools import pairwise
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -18,11 +21,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skvardict._sklearn import CallbackSupportMixin, _fit_context, epoch_hooks
-from skvardict._utils.batches import MappedPages, RowReader, Subset, batch_bounds
+from skvardict._utils.batches import MappedPages, RowReader, Subset, batch_bounds, rows_per_batch
 from skvardict._utils.device import resolve_device
 from skvardict._utils.messages import say
 from skvardict._utils.random import draw_seed, make_generator
-from skvardict._utils.rows import check_columns, check_rows, float_dtype
+from skvardict._utils.rows import check_columns, check_rows, torch_dtype
 from skvardict._utils.streams import ChunkSource, StreamReader
 from skvardict.estimators._files import save
 from skvardict.estimators._identity import fit_identity
@@ -32,7 +35,7 @@ from skvardict.training.health import find_trouble
 from skvardict.training.history import describe_epoch
 from skvardict.training.session import to_numpy
 
-_ROWS_PER_CHUNK = 4096  # rows encoded at a time: bounds memory, whatever the number of rows
+ROWS_PER_CHUNK = 4096  # rows encoded at a time: bounds memory, whatever the number of rows
 _FEWEST_VALIDATION_ROWS = 20
 _LASTING_EPOCHS = 5  # what was wrong for so long is said during training, what is wrong at the end then
 # What helps against each kind of trouble, by name of the parameter.
@@ -76,7 +79,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     _MEAN_SQUARE_RANGE = (0.1, 10.0)
 
     @abstractmethod
-    def _build_objective(self, n_features: int, batch_rows: int, generator: torch.Generator):
+    def _build_objective(self, n_features: int, batch_rows: float, generator: torch.Generator):
         """Return the objective with fresh parts, drawn from `generator`."""
 
     def _initialize(self, objective, rows: RowReader | Subset, generator: torch.Generator) -> None:
@@ -113,22 +116,24 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         TrainingDivergedError
             If a loss becomes NaN or infinite. What was fitted before, or the last good epoch, is kept.
         """
-        continued = self.warm_start and hasattr(self, "_train_state")
-        X = check_rows(self, X, reset=not continued)
-        if X.shape[0] < 2:
-            raise ValueError(
-                f"{type(self).__name__} expects at least 2 rows, but X has n_samples=1. "
-                "Standard deviations of codes need several rows."
-            )
-        X_val = None if X_val is None else check_columns(self, X_val)
-        seed, saved = draw_seed(self.random_state), None
-        if checkpoint is not None:
-            saved = self._open_checkpoint(checkpoint, checkpoint_every, X, X_val, seed, continued=continued)
-            seed = saved.seed
-        session, reader = self._open_session(X, continued=continued, seed=seed)
-        rows, validation = self._split(reader, X_val, session.generator)
-        self._warn_about_scale(reader)
-        self._run(session, self._plan(), rows, validation, X, y, saved)
+        with self._fitting():
+            continued = self.warm_start and hasattr(self, "_train_state")
+            X = check_rows(self, X, reset=not continued)
+            if X.shape[0] < 2:
+                raise ValueError(
+                    f"{type(self).__name__} expects at least 2 rows, but X has n_samples=1. "
+                    "Standard deviations of codes need several rows."
+                )
+            X_val = None if X_val is None else check_columns(self, X_val, "X_val")
+            seed, saved = draw_seed(self.random_state), None
+            if checkpoint is not None:
+                saved = self._open_checkpoint(checkpoint, checkpoint_every, X, X_val, seed, continued=continued)
+                seed = saved.seed
+            n_rows = X.shape[0] - (self._n_held_out(X.shape[0]) if X_val is None else 0)
+            session, reader = self._open_session(X, continued=continued, seed=seed, n_rows=n_rows)
+            rows, validation = self._split(reader, X_val, session.generator)
+            self._warn_about_scale(reader)
+            self._run(session, self._plan(), rows, validation, X, y, saved)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -136,7 +141,9 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         """Learn from rows that come in chunks and never are in memory together.
 
         Every epoch reads the stream once. Rows go through a buffer of `buffer_rows`, from which batches are drawn at
-        random: the larger it is, the better rows from distant chunks are mixed. No rows are held out.
+        random: the larger it is, the better rows from distant chunks are mixed. No rows are held out. What is set from
+        the data before training (``init="data"``, ``mean_``) comes from the first chunk. Schedules within an epoch need
+        its length: in the first pass they stand at its middle.
 
         Parameters
         ----------
@@ -169,25 +176,62 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             )
         if not isinstance(buffer_rows, Integral) or buffer_rows < 1:
             raise ValueError(f"buffer_rows expects a whole number of rows, at least 1, but got {buffer_rows!r}.")
-        continued = self.warm_start and hasattr(self, "_train_state")
-        first = check_rows(self, source.first(), reset=not continued)
-        X_val = None if X_val is None else check_columns(self, X_val)
-        seed, saved = draw_seed(self.random_state), None
-        if checkpoint is not None:
-            saved = self._open_checkpoint(checkpoint, checkpoint_every, first, X_val, seed, continued=continued)
-            seed = saved.seed
-        session, reader = self._open_session(first, continued=continued, seed=seed, batch_rows=self.batch_size)
-        self._warn_about_scale(reader)
-        validation = None if X_val is None else RowReader(X_val, reader.device, reader.dtype, "X_val")
+        with self._fitting():
+            continued = self.warm_start and hasattr(self, "_train_state")
+            first = check_rows(self, source.first(), reset=not continued)
+            X_val = None if X_val is None else check_columns(self, X_val, "X_val")
+            seed, saved = draw_seed(self.random_state), None
+            if checkpoint is not None:
+                saved = self._open_checkpoint(
+                    checkpoint, checkpoint_every, first, X_val, seed, continued=continued, buffer_rows=int(buffer_rows)
+                )
+                seed = saved.seed
+            session, reader = self._open_session(first, continued=continued, seed=seed, n_rows=self.batch_size)
+            self._warn_about_scale(reader)
+            validation = None if X_val is None else RowReader(X_val, reader.device, reader.dtype, "X_val")
 
-        def check(chunk):
-            return check_rows(self, chunk, reset=False)
+            def check(chunk):
+                return check_rows(self, chunk, reset=False)
 
-        rows = StreamReader(source, check, reader.device, _torch_dtype(first), int(buffer_rows))
-        self._run(session, self._plan(), rows, validation, None, None, saved)
+            rows = StreamReader(source, check, reader.device, torch_dtype(first), int(buffer_rows))
+            self._run(session, self._plan(), rows, validation, None, None, saved)
         return self
 
+    def _check_atom_norm(self, decoder: torch.nn.Module) -> None:
+        """Raise a ValueError where `decoder` has no atoms that `atom_norm` could act on."""
+        norm = getattr(self, "atom_norm", None)
+        if norm is not None and not hasattr(decoder, "atom_matrices"):
+            raise ValueError(
+                f"{type(self).__name__}: atom_norm={norm} needs a linear or MLP decoder, but decoder="
+                f"{self.decoder!r}. Use atom_norm=None."
+            )
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """Turn gradients on, whatever the caller's mode; a fit that fails before it has new weights keeps the features.
+
+        (Those of X that the old weights belong to, so that they can be used.)
+        """
+        state: dict[str, Any] = self.__dict__
+        names = ("n_features_in_", "feature_names_in_", "params_")
+        before = {name: state[name] for name in names if name in state}
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                yield
+        except BaseException:
+            if "params_" in before and state["params_"] is before["params_"]:
+                state.pop("feature_names_in_", None)
+                state.update(before)
+            raise
+
     def _plan(self) -> TrainingPlan:
+        if self.learning_rate_decay is not None:
+            check_numbers(
+                "learning_rate_decay",
+                self.learning_rate_decay,
+                "(factor, n_epochs) with a positive factor and a whole number of epochs",
+                lambda factor, every: factor > 0 and every >= 1 and every % 1 == 0,
+            )
         return TrainingPlan(
             self.batch_size,
             self.max_iter,
@@ -212,11 +256,12 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         -------
         self : estimator
         """
-        continued = hasattr(self, "_train_state")
-        X = check_rows(self, X, reset=not continued)
-        session, reader = self._open_session(X, continued=continued, seed=draw_seed(self.random_state))
-        plan = TrainingPlan(self.batch_size, 1, False, learning_rate_decay=self.learning_rate_decay)
-        self._run(session, plan, reader, None, X, y)
+        with self._fitting():
+            continued = hasattr(self, "_train_state")
+            X = check_rows(self, X, reset=not continued)
+            seed = draw_seed(self.random_state)
+            session, reader = self._open_session(X, continued=continued, seed=seed, n_rows=X.shape[0])
+            self._run(session, replace(self._plan(), max_epochs=1), reader, None, X, y)
         return self
 
     def transform(self, X, out=None):
@@ -299,7 +344,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         X = check_rows(self, X, reset=False)
         target = X
         if y is not None and np.ndim(y) == 2:
-            target = check_columns(self, y)
+            target = check_columns(self, y, "y")
             if target.shape[0] != X.shape[0]:
                 raise ValueError(f"y has {target.shape[0]} rows, but X has {X.shape[0]}. Pass one target per row.")
         return float(r2(target, self._decode(self._encode(X).codes)))
@@ -328,7 +373,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             raise AttributeError(f"{type(self).__name__} has no components_ before fit.")
         if "decoder.components" in self.params_:
             return self.params_["decoder.components"]
-        decoder = self._objective(torch.device("cpu")).decoder
+        decoder = self.decoder_
         with torch.no_grad():
             if hasattr(decoder, "atoms"):
                 return decoder.atoms().numpy()
@@ -339,12 +384,12 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     @property
     def decoder_(self):
         """The decoder as a module on the CPU, rebuilt from `params_`."""
-        return self._objective(torch.device("cpu")).decoder
+        return deepcopy(self._objective(torch.device("cpu")).decoder)
 
     @property
     def encoder_(self):
         """The encoder as a module on the CPU, rebuilt from `params_`; None where there is none."""
-        return self._objective(torch.device("cpu")).encoder
+        return deepcopy(self._objective(torch.device("cpu")).encoder)
 
     @property
     def _n_features_out(self) -> int:
@@ -358,40 +403,54 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         tags.transformer_tags.preserves_dtype = ["float32", "float64"]
         return tags
 
-    def _open_checkpoint(self, path, every, X, X_val, seed: int, *, continued: bool) -> Checkpoint:
+    def _open_checkpoint(
+        self, path, every, X, X_val, seed: int, *, continued: bool, buffer_rows: int | None = None
+    ) -> Checkpoint:
         if not isinstance(every, Integral) or every < 1:
             raise ValueError(f"checkpoint_every expects a whole number of epochs, at least 1, but got {every!r}.")
         start = self._train_state if continued else None
         identity = fit_identity(self, X, X_val, resolve_device(self.device, X), start)
+        if buffer_rows is not None:
+            identity["stream"] = f"buffer_rows={buffer_rows}"
         saved = Checkpoint(path, int(every), identity, seed)
         if saved.resumed_epoch:
             say(f"[{type(self).__name__}] resumed after epoch {saved.resumed_epoch} from {path}")
         return saved
 
-    def _open_session(
-        self, X, *, continued: bool, seed: int, batch_rows: int | None = None
-    ) -> tuple[TrainingSession, RowReader]:
-        device, dtype = resolve_device(self.device, X), _torch_dtype(X)
+    def _open_session(self, X, *, continued: bool, seed: int, n_rows: int) -> tuple[TrainingSession, RowReader]:
+        device, dtype = resolve_device(self.device, X), torch_dtype(X)
         generator = make_generator(seed)
-        batch_rows = min(self.batch_size, X.shape[0]) if batch_rows is None else batch_rows
-        objective = self._build_objective(X.shape[1], batch_rows, generator)
+        objective = self._build_objective(X.shape[1], rows_per_batch(n_rows, self.batch_size), generator)
         for module in objective.modules().values():
             module.to(device=device, dtype=dtype)
         session, reader = TrainingSession(objective, generator), RowReader(X, device, dtype)
         if continued:
             session.load_arrays(self._train_state)
             session.history = {name: list(values) for name, values in self.history_.items()}
+            session.kept = self.params_, self.best_epoch_
         else:
             self._initialize(objective, reader, generator)
             objective.constrain_()
         return session, reader
 
+    def _n_held_out(self, n_rows: int) -> int:
+        """Return how many of the rows of `fit` are held out, where there are no others for validation."""
+        n_held_out = round(self.validation_fraction * n_rows) if self.early_stopping else 0
+        if n_held_out < _FEWEST_VALIDATION_ROWS:
+            return 0
+        if n_rows - n_held_out < 2:
+            raise ValueError(
+                f"{type(self).__name__}: validation_fraction={self.validation_fraction} of {n_rows} rows leaves "
+                f"{n_rows - n_held_out} for training, but at least 2 are needed. Lower it, or pass X_val=."
+            )
+        return n_held_out
+
     def _split(self, reader: RowReader, X_val, generator: torch.Generator):
         """Return training and validation rows."""
         if X_val is not None:
             return reader, RowReader(X_val, reader.device, reader.dtype, "X_val")
-        n_held_out = round(self.validation_fraction * len(reader)) if self.early_stopping else 0
-        if n_held_out < _FEWEST_VALIDATION_ROWS:
+        n_held_out = self._n_held_out(len(reader))
+        if n_held_out == 0:
             return reader, None
         order = torch.randperm(len(reader), generator=generator)
         held_out, rest = order[:n_held_out].sort().values, order[n_held_out:].sort().values
@@ -409,7 +468,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             return after_epoch()
 
         outcome = train(session, plan, rows, validation, on_epoch, checkpoint)
-        if outcome.diverged is None or outcome.n_new_epochs > 0:
+        if outcome.n_new_epochs > 0 or (outcome.interrupted and session.n_epochs == 0):
             self._store(session, outcome)
         self._warn_about_trouble(session, warned, n_epochs=1)
         after_fit()
@@ -429,7 +488,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         name = type(self).__name__
         if outcome.diverged is not None:
             kept = (
-                f"The state after epoch {session.n_epochs} is kept"
+                f"The state after epoch {outcome.best_epoch} is kept"
                 if outcome.n_new_epochs
                 else "What was fitted before, if anything, is kept"
             )
@@ -437,16 +496,16 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         if outcome.interrupted:
             warnings.warn(
                 f"{name}: fit was interrupted after {session.n_epochs} complete epochs; the state of epoch "
-                f"{outcome.best_epoch} is kept and the estimator can be used.",
+                f"{self.best_epoch_} is kept and the estimator can be used.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         elif self.n_dead_ == self._n_features_out:
             warnings.warn(
                 f"{name}: all {self.n_dead_} components of the code were zero during the last epoch: the model "
                 f"has collapsed. Lower {self._SPARSITY_PARAMETER} or standardise X.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _warn_about_trouble(self, session: TrainingSession, warned: set[str], n_epochs: int) -> None:
@@ -472,7 +531,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         return f"{text[0].upper()}{text[1:]}."
 
     def _warn_about_scale(self, reader: RowReader) -> None:
-        mean_square = float(reader.slice(0, min(len(reader), _ROWS_PER_CHUNK)).square().mean())
+        mean_square = float(reader.slice(0, min(len(reader), ROWS_PER_CHUNK)).square().mean())
         low, high = self._MEAN_SQUARE_RANGE
         if not low <= mean_square <= high:
             warnings.warn(
@@ -485,9 +544,10 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     def _objective(self, device: torch.device, dtype: torch.dtype | None = None):
         """Return the objective with the fitted parameters, rebuilt where it is not at hand."""
         check_is_fitted(self)
-        cached = _live.get(self)
-        key = (device, dtype)
-        if cached is None or cached[0] is not self.params_ or cached[1] != key:
+        cached, key = _live.get(self), (device, dtype)
+        # Parameters may have been set since, e.g. those of the solver: what is rebuilt must not depend on the cache.
+        public = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        if cached is None or cached[1] != key or not _is_same(cached[0], public):
             objective = self._build_objective(self.n_features_in_, self.batch_size, make_generator(0))
             with torch.no_grad():
                 for part, module in objective.modules().items():
@@ -499,7 +559,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                     }
                     module.to(dtype=dtype or next(iter(state.values())).dtype).load_state_dict(state)
                     module.to(device).requires_grad_(False).eval()
-            cached = (self.params_, key, objective)
+            cached = (public, key, objective)
             _live[self] = cached
         return cached[2]
 
@@ -508,7 +568,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         """Return codes, iterations and convergence (None: no solver ran) of a block of rows."""
 
     def _encode(self, X, out=None) -> Encoding:
-        device, dtype = resolve_device(self.device, X), _torch_dtype(X)
+        device, dtype = resolve_device(self.device, X), torch_dtype(X)
         objective = self._objective(device, dtype)
         codes = _new_rows(X, self._n_features_out, dtype) if out is None else _check_out(self, X, out)
         n_iter, converged = _new_rows(X, None, torch.int64), _new_rows(X, None, torch.bool)
@@ -533,7 +593,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         return Encoding(codes, n_iter, converged)
 
     def _decode(self, codes):
-        device, dtype = resolve_device(self.device, codes), _torch_dtype(codes)
+        device, dtype = resolve_device(self.device, codes), torch_dtype(codes)
         decoder = self._objective(device, dtype).decoder
         X = _new_rows(codes, self.n_features_in_, dtype)
         for rows, part in _in_chunks(self, RowReader(codes, device, dtype, "codes"), decoder):
@@ -543,9 +603,9 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
 
 def _in_chunks(estimator, reader: RowReader, compute: Callable[[Tensor], Any]) -> Iterator[tuple[slice, Any]]:
     """Yield ``(rows, compute(those rows))`` over all rows; where a GPU's memory does not suffice, in smaller chunks."""
-    bounds = batch_bounds(len(reader), _ROWS_PER_CHUNK)
+    bounds = batch_bounds(len(reader), ROWS_PER_CHUNK)
     chunks = deque(slice(*pair) for pair in pairwise(bounds))
-    limit = _ROWS_PER_CHUNK
+    limit = ROWS_PER_CHUNK
     while chunks:
         rows = chunks.popleft()
         n_rows = rows.stop - rows.start
@@ -559,7 +619,7 @@ def _in_chunks(estimator, reader: RowReader, compute: Callable[[Tensor], Any]) -
         except torch.OutOfMemoryError:
             if n_rows == 1:
                 raise
-            if limit == _ROWS_PER_CHUNK:
+            if limit == ROWS_PER_CHUNK:
                 warnings.warn(
                     f"{type(estimator).__name__}: no memory on {reader.device} for chunks of {n_rows} rows; going on "
                     "with smaller ones. Free memory there, or use device='cpu'.",
@@ -570,6 +630,20 @@ def _in_chunks(estimator, reader: RowReader, compute: Callable[[Tensor], Any]) -
             chunks.appendleft(rows)
             continue
         yield rows, result
+
+
+def _is_same(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    return first.keys() == second.keys() and all(value is second[name] for name, value in first.items())
+
+
+def check_numbers(name: str, value: tuple, expected: str, is_valid: Callable[..., bool]) -> None:
+    """Raise a ValueError that names the parameter unless `value` is a tuple of numbers with `is_valid(*value)`."""
+    try:
+        valid = is_valid(*value)
+    except TypeError:
+        valid = False
+    if not valid:
+        raise ValueError(f"{name} must be {expected}, but got {value!r}.")
 
 
 def _new_rows(like, n_columns: int | None, dtype: torch.dtype):
@@ -600,10 +674,6 @@ def _check_out(estimator, X, out):
             f"{'' if out.flags.writeable else 'not '}writeable. Pass a writeable array of floating point numbers."
         )
     return out
-
-
-def _torch_dtype(X) -> torch.dtype:
-    return torch.float64 if float_dtype(X) in (np.float64, torch.float64) else torch.float32
 
 
 def _check_codes(estimator, codes):

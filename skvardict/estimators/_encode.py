@@ -9,10 +9,11 @@ from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from skvardict._utils.batches import RowReader
-from skvardict._utils.rows import float_dtype
+from skvardict._utils.rows import torch_dtype
 from skvardict.energies import LinearProblem, Penalties
 from skvardict.solvers import FISTA, ActiveSetADMM
 
+_CHANGE_PER_GAP = 1e-2
 _ROWS_PER_CHUNK = 2500  # codes, momentum and gradients of a chunk stay in the processor's cache
 
 
@@ -34,7 +35,8 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
     positive : bool, default=True
         Whether codes are non-negative.
     tol : float, default=1e-4
-        Relative duality gap at which a row has converged. The solution is computed in double precision and
+        Relative duality gap at which a row has converged; with ``alpha=0``, where there is none, a hundred times the
+        relative change of the code per iteration. The solution is computed in double precision and
         rounded to the type of `X`; codes that are to keep a gap below 1e-5 need float64 input.
     max_iter : int, default=10000
         Iterations after which a row is given up, with a warning.
@@ -66,13 +68,12 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
     if not alpha >= 0:
         raise ValueError(f"sparse_encode expects alpha >= 0, but got {alpha!r}.")
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
-    dtype = torch.float64 if float_dtype(X) in (np.float64, torch.float64) else torch.float32
-    atoms = torch.as_tensor(components).to(device=device, dtype=torch.float64)
+    atoms = _as_double(components, device)
     if alpha > 0:
         solver = ActiveSetADMM(max_iter, tol)
-    else:  # no L1 term, no supports to find
-        solver = FISTA(max_iter=max_iter, tol=tol, restart=True, criterion="gap", check_every=10)
-    codes = torch.empty(X.shape[0], atoms.shape[0], dtype=dtype, device=device)
+    else:  # no supports to find, and no dual point near the solution is feasible
+        solver = FISTA(max_iter=max_iter, tol=_CHANGE_PER_GAP * tol, restart=True, check_every=10)
+    codes = torch.empty(X.shape[0], atoms.shape[0], dtype=torch_dtype(X), device=device)
     n_unconverged = 0
     for start, rows in RowReader(X, device, torch.float64).slices(_ROWS_PER_CHUNK):
         problem = LinearProblem(rows, atoms, Penalties(alpha, positive))
@@ -81,8 +82,9 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
         n_unconverged += int((~result.converged).sum())
     if n_unconverged:
         warnings.warn(
-            f"sparse_encode: {n_unconverged} of {len(codes)} rows did not reach a relative duality gap of "
-            f"{tol} within {max_iter} iterations. Raise max_iter or tol.",
+            f"sparse_encode: {n_unconverged} of {len(codes)} rows did not reach "
+            f"{'a relative duality gap of ' if alpha > 0 else ''}tol={tol} within {max_iter} iterations. Raise "
+            "max_iter or tol.",
             ConvergenceWarning,
             stacklevel=2,
         )
@@ -108,14 +110,15 @@ def alpha_max(X, components, *, positive=True) -> float:
     3.0
     """
     X, components = _check_pair(X, components)
-    rows, atoms = (
-        torch.as_tensor(np.array(X) if isinstance(X, np.ndarray) else X),
-        torch.as_tensor(components),
-    )
-    correlation = rows.to(torch.float64) @ atoms.to(rows.device, torch.float64).mT
+    device = X.device if isinstance(X, Tensor) else torch.device("cpu")
+    correlation = _as_double(X, device) @ _as_double(components, device).mT
     if not positive:
         correlation = correlation.abs()
     return max(0.0, float(correlation.max())) * 2 / X.shape[1]
+
+
+def _as_double(rows, device: torch.device) -> Tensor:
+    return RowReader(rows, device, torch.float64).slice(0, len(rows))
 
 
 def _check_pair(X, components):
@@ -132,6 +135,6 @@ def _check_matrix(name: str, value):
     if isinstance(value, Tensor):
         if value.dim() != 2 or not torch.isfinite(value).all():
             raise ValueError(f"{name} must be a finite 2-D tensor, but has shape {tuple(value.shape)} or NaN.")
-        return value.detach()
+        return value
     keep = isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
     return check_array(value, dtype=None if keep else [np.float32, np.float64], input_name=name)

@@ -12,7 +12,7 @@ from skvardict._sklearn import HasMethods, Interval, StrOptions
 from skvardict._utils.batches import RowReader, Subset
 from skvardict._utils.rows import check_rows
 from skvardict.energies import Penalties, coupling, l1_norm, reconstruction
-from skvardict.estimators._base import SparseCoder
+from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder
 from skvardict.networks import LinearDecoder, build_decoder, build_encoder
 from skvardict.objectives import DictionaryObjective
 from skvardict.solvers import FISTA
@@ -136,7 +136,7 @@ class _DictionaryCoder(SparseCoder):
         objective = self._objective(codes.device, codes.dtype)
         sums = {"reconstruction": 0.0, "l1": 0.0, "coupling": 0.0}
         with torch.no_grad():
-            for start, rows in RowReader(X, codes.device, codes.dtype).slices(4096):
+            for start, rows in RowReader(X, codes.device, codes.dtype).slices(ROWS_PER_CHUNK):
                 block = codes[start : start + len(rows)]
                 sums["reconstruction"] += float(reconstruction(rows, objective.decoder(block)).sum())
                 sums["l1"] += float(l1_norm(block).sum())
@@ -149,20 +149,22 @@ class _DictionaryCoder(SparseCoder):
     def _gamma(self) -> float:
         return self.gamma
 
-    def _build_objective(self, n_features: int, batch_rows: int, generator: torch.Generator):
+    def _build_objective(self, n_features: int, batch_rows: float, generator: torch.Generator):
         if self.transform_algorithm == "encoder" and self.encoder is None:
             raise ValueError(
                 "transform_algorithm='encoder' needs an encoder, but encoder=None. "
                 "Use encoder='lista', or transform_algorithm='solver'."
             )
+        decoder = build_decoder(
+            self.decoder,
+            n_features,
+            self.n_components,
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            generator=generator,
+        )
+        self._check_atom_norm(decoder)
         return DictionaryObjective(
-            decoder=build_decoder(
-                self.decoder,
-                n_features,
-                self.n_components,
-                hidden_layer_sizes=self.hidden_layer_sizes,
-                generator=generator,
-            ),
+            decoder=decoder,
             encoder=build_encoder(
                 self.encoder,
                 n_features,
@@ -202,7 +204,7 @@ class _DictionaryCoder(SparseCoder):
         atoms = (
             self._draw_atoms(rows, components, generator)
             if isinstance(self.init, str)
-            else check_array(self.init, dtype=np.float64, input_name="init")
+            else check_array(self.init, dtype=np.float64, order="C", copy=True, input_name="init")
         )
         if tuple(atoms.shape) != tuple(components.shape):
             raise ValueError(
@@ -306,9 +308,11 @@ class VarianceDictionaryLearning(_DictionaryCoder):
     history_ : dict of list
         One entry per epoch: energies per row by term, R^2, PSNR for a data range of 1 in the units of X (add
         ``20 log10(range)``), sparsity, mean L1, dead components, mean component deviation, solver iterations,
-        seconds. Names that begin with ``validation_`` belong to the codes that `transform` gives.
+        seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the solver if there is none.
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
+    resumed_epoch_ : int
+        Epoch of the checkpoint that the fit went on from; 0 where it did not.
     n_dead_ : int
         Components never active in the last epoch.
     decoder_, encoder_ : Module
@@ -489,9 +493,11 @@ class StandardDictionaryLearning(_DictionaryCoder):
     history_ : dict of list
         One entry per epoch: energies per row by term, R^2, PSNR for a data range of 1 in the units of X (add
         ``20 log10(range)``), sparsity, mean L1, dead components, mean component deviation, solver iterations,
-        seconds. Names that begin with ``validation_`` belong to the codes that `transform` gives.
+        seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the solver if there is none.
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
+    resumed_epoch_ : int
+        Epoch of the checkpoint that the fit went on from; 0 where it did not.
     n_dead_ : int
         Components never active in the last epoch.
     decoder_, encoder_ : Module
@@ -668,9 +674,11 @@ class WeightDecayDictionaryLearning(_DictionaryCoder):
     history_ : dict of list
         One entry per epoch: energies per row by term, R^2, PSNR for a data range of 1 in the units of X (add
         ``20 log10(range)``), sparsity, mean L1, dead components, mean component deviation, solver iterations,
-        seconds. Names that begin with ``validation_`` belong to the codes that `transform` gives.
+        seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the solver if there is none.
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
+    resumed_epoch_ : int
+        Epoch of the checkpoint that the fit went on from; 0 where it did not.
     n_dead_ : int
         Components never active in the last epoch.
     decoder_, encoder_ : Module

@@ -14,10 +14,10 @@ from skvardict._sklearn import HasMethods, Interval, StrOptions
 from skvardict._utils.batches import RowReader, Subset
 from skvardict._utils.device import resolve_device
 from skvardict._utils.random import draw_seed, make_generator
-from skvardict._utils.rows import check_rows
+from skvardict._utils.rows import check_rows, torch_dtype
 from skvardict.distributions import gamma_threshold_for, threshold_for
 from skvardict.energies import LinearProblem, Penalties
-from skvardict.estimators._base import SparseCoder, _torch_dtype
+from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder, check_numbers
 from skvardict.networks import AffineDecoder, LinearDecoder, build_decoder, build_posterior_encoder
 from skvardict.objectives import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalObjective
 from skvardict.objectives.latents import LAWS, Anneal
@@ -27,7 +27,6 @@ from skvardict.solvers import FISTA
 _NETWORKS = {"mlp", "conv", "fmnist", "celeba"}
 _MOMENTUM = 0.9
 _MAX_GRAD_NORM = 1.0  # of the networks' gradient with "sgd"
-_ROWS_PER_SUM = 4096
 # Shares of training at which the automatic warm-up of the noise begins and ends.
 _WARMUP = (0.1, 0.0375, 0.15)
 
@@ -92,7 +91,7 @@ class _VariationalCoder(SparseCoder):
             "mean" and "scale" of the base variable (before thresholding), "code_mean" of the code, and where they
             exist "threshold" (the mean of a random one) and "activation_probability".
         """
-        blocks = [objective.latent.summary(posterior) for objective, _, posterior in self._posteriors(X)]
+        blocks = self._map_blocks(lambda objective, rows: objective.latent.summary(objective.posterior(rows)), X)
         return {name: self._collect([block[name] for block in blocks], X) for name in blocks[0]}
 
     def sample_codes(self, X, n_draws=1, random_state=None):
@@ -108,13 +107,15 @@ class _VariationalCoder(SparseCoder):
         -------
         codes : ndarray or Tensor of shape (n_draws, n_samples, n_components)
         """
-        _check_n_draws(n_draws)
+        _check_count("n_draws", n_draws)
         generator = self._generator(X, random_state)
-        draws = []
-        for objective, _, posterior in self._posteriors(X, n_draws):
+
+        def draw(objective, rows: Tensor) -> Tensor:
+            posterior = objective.posterior(rows)
             noise = objective.latent.draw_noise(posterior, n_draws, generator)
-            draws.append(objective.latent.codes(posterior, noise, Anneal()))
-        return self._collect(draws, X, axis=1)
+            return objective.latent.codes(posterior, noise, Anneal())
+
+        return self._collect(self._map_blocks(draw, X, n_draws), X, axis=1)
 
     def sample_prior_codes(self, n_samples=1, random_state=None):
         """Return codes drawn from the prior.
@@ -128,6 +129,7 @@ class _VariationalCoder(SparseCoder):
         -------
         codes : ndarray of shape (n_samples, n_components)
         """
+        _check_count("n_samples", n_samples)
         objective = self._objective(torch.device("cpu"))
         dtype = next(objective.decoder.parameters()).dtype
         like = torch.empty((), dtype=dtype)
@@ -201,26 +203,26 @@ class _VariationalCoder(SparseCoder):
         return self._bound("iwae", X, n_draws, random_state)
 
     def _bound(self, name: str, X, n_draws: int, random_state):
-        _check_n_draws(n_draws)
+        _check_count("n_draws", n_draws)
         if self.kl_weight == 0:
             raise ValueError(
                 f"{type(self).__name__}.{name} needs kl_weight > 0: it is half the variance of the likelihood per "
                 "feature. Fit with a positive kl_weight."
             )
         generator = self._generator(X, random_state)
-        bounds = [
-            getattr(objective, name)(rows, n_draws, generator) for objective, rows, _ in self._posteriors(X, n_draws)
-        ]
+        bounds = self._map_blocks(
+            lambda objective, rows: getattr(objective, name)(rows, n_draws, generator), X, n_draws
+        )
         return self._collect(bounds, X)
 
-    def _posteriors(self, X, n_draws: int = 1):
-        """Yield objective, rows and posterior of blocks of rows small enough for `n_draws` draws."""
+    @torch.no_grad()
+    def _map_blocks(self, function: Callable[[Any, Tensor], Any], X, n_draws: int = 1) -> list:
+        """Return ``function(objective, rows)`` of blocks of rows small enough for `n_draws` draws."""
         X = check_rows(self, X, reset=False)
-        device, dtype = resolve_device(self.device, X), _torch_dtype(X)
+        device, dtype = resolve_device(self.device, X), torch_dtype(X)
         objective = self._objective(device, dtype)
-        for _, rows in RowReader(X, device, dtype).slices(min(4096, objective.rows_at_a_time(n_draws))):
-            with torch.no_grad():
-                yield objective, rows, objective.latent.posterior(objective.encoder(rows))
+        blocks = RowReader(X, device, dtype).slices(min(ROWS_PER_CHUNK, objective.rows_at_a_time(n_draws)))
+        return [function(objective, rows) for _, rows in blocks]
 
     def _collect(self, blocks: list[Tensor], X, axis: int = 0):
         whole = torch.cat(blocks, axis)
@@ -242,13 +244,13 @@ class _VariationalCoder(SparseCoder):
 
     def _optimizer_settings(self) -> dict[str, Any]:
         if self.optimizer == "adam":
-            _check_numbers(
+            check_numbers(
                 "adam_betas", self.adam_betas, "(beta_1, beta_2), both in [0, 1)", lambda a, b: 0 <= a < 1 > b >= 0
             )
             return {"betas": self.adam_betas}
         return {"momentum": _MOMENTUM, "nesterov": True, "max_grad_norm": _MAX_GRAD_NORM}
 
-    def _build_objective(self, n_features: int, batch_rows: int, generator: torch.Generator):
+    def _build_objective(self, n_features: int, batch_rows: float, generator: torch.Generator):
         latent = self._latent()
         decoder = build_decoder(
             self.decoder,
@@ -259,11 +261,7 @@ class _VariationalCoder(SparseCoder):
             generator=generator,
             centered=self._centered,
         )
-        if self.atom_norm is not None and not hasattr(decoder, "atom_matrices"):
-            raise ValueError(
-                f"{type(self).__name__}: atom_norm={self.atom_norm} needs a linear or MLP decoder, but decoder="
-                f"{self.decoder!r}. Use atom_norm=None."
-            )
+        self._check_atom_norm(decoder)
         if self.transform_algorithm == "solver":
             self._check_solver_parts(decoder)
         return VariationalObjective(
@@ -311,7 +309,7 @@ class _VariationalCoder(SparseCoder):
                 None,
                 None,
             )
-        posterior = latent.posterior(objective.encoder(X))
+        posterior = objective.posterior(X)
         if algorithm == "median":
             return latent.code_median(posterior), None, None
         summary = latent.summary(posterior)
@@ -331,7 +329,7 @@ class _VariationalCoder(SparseCoder):
         return X.split(objective.rows_at_a_time(self.n_draws))
 
     def _best_codes(self, objective, X: Tensor) -> Tensor:
-        posterior = objective.latent.posterior(objective.encoder(X))
+        posterior = objective.posterior(X)
         # One bank of noise for all rows and calls: codes are deterministic, and rows independent.
         generator = make_generator(self.noise_seed_, X.device)
         noise = objective.latent.shared_noise(posterior, self.n_draws, generator)
@@ -429,6 +427,8 @@ class SparseVAE(_VariationalCoder):
         whose mean divergence is below 0.01 nat.
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
+    resumed_epoch_ : int
+        Epoch of the checkpoint that the fit went on from; 0 where it did not.
     n_dead_ : int
         Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.
     noise_seed_ : int
@@ -562,12 +562,12 @@ class _SparseVariationalCoder(_VariationalCoder):
             atoms = torch.randn(components.shape, generator=generator)
             with torch.no_grad():
                 components.copy_(atoms / torch.linalg.vector_norm(atoms, dim=1, keepdim=True))
-                sums = [batch.sum(0, dtype=torch.float64) for _, batch in rows.slices(_ROWS_PER_SUM)]
+                sums = [batch.sum(0, dtype=torch.float64) for _, batch in rows.slices(ROWS_PER_CHUNK)]
                 objective.decoder.offset.copy_(torch.stack(sums).sum(0) / len(rows))
 
     @property
     def mean_(self) -> np.ndarray:
-        """Mean of the rows of the first `fit` or `partial_fit`, which a linear decoder adds; others have none."""
+        """Mean of the first rows (`fit`, `partial_fit`, a chunk), which a linear decoder adds; others have none."""
         if "decoder.offset" not in vars(self).get("params_", {}):
             raise AttributeError(
                 f"{type(self).__name__} has no mean_ before fit, or with another than a linear decoder."
@@ -587,7 +587,7 @@ class _SparseVariationalCoder(_VariationalCoder):
             return None
         if self.warmup == "auto":
             return Ramp(*_WARMUP, self.max_iter)
-        _check_numbers(
+        check_numbers(
             "warmup",
             self.warmup,
             "(start, begin, end) with start in [0, 1] and steps 0 <= begin <= end",
@@ -675,14 +675,13 @@ class ThresholdedVSC(_SparseVariationalCoder):
     learning_rate_schedule : {"cosine", "constant"}, default="cosine"
         Of the networks, over `max_iter` epochs; later epochs begin a new cycle.
     learning_rate_warmup : float, default=0.05
-        Share of a cycle in which the rate rises from zero.
+        Share of a cycle in which the rate rises from zero; for "cosine".
     learning_rate_decay : tuple (factor, n_epochs) or None, default=(0.99, 1)
         Multiply rates that have no other schedule, the dictionary's among them, by `factor` every `n_epochs` epochs.
     warmup : "auto", tuple (start, begin, end) or None, default="auto"
-        Factor of the drawn noise: `start` until step `begin`, then linear to 1 at step `end` (the paper's, in which
-        hardly any code passes the threshold until the noise is back). "auto": for a Laplace base a factor of noise
-        and threshold both, so that as many codes are on as later: 0.1 until 3.75 %, and 1 from 15 % of `max_iter`
-        epochs on; for a Gaussian base none.
+        Factor of the drawn noise: `start` until step `begin`, then linear to 1 at step `end`; hardly any code passes
+        the threshold until the noise is back. "auto": for a Laplace base 0.1 until 3.75 %, and 1 from 15 % of
+        `max_iter` epochs on; for a Gaussian base none.
     adam_betas : tuple of two floats, default=(0.9, 0.999)
     weight_decay : float, default=1.6e-6
         Of the decoder, added to the gradient; with a linear dictionary and 256 features the penalty ``1e-4 |A|^2``
@@ -712,7 +711,8 @@ class ThresholdedVSC(_SparseVariationalCoder):
     components_ : ndarray of shape (n_components, n_features)
         Atoms, as rows.
     mean_ : ndarray of shape (n_features,)
-        Mean of the training rows, a constant of the linear decoder; not there with other decoders.
+        Mean of the rows of the first `fit` (of `fit_stream`: of its first chunk), a constant of the linear decoder; not
+        there with other decoders.
     params_ : dict of ndarray
         All weights.
     threshold_ : float
@@ -723,6 +723,8 @@ class ThresholdedVSC(_SparseVariationalCoder):
         components whose mean divergence is below 0.01 nat.
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
+    resumed_epoch_ : int
+        Epoch of the checkpoint that the fit went on from; 0 where it did not.
     n_dead_ : int
         Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.
     noise_seed_ : int
@@ -934,7 +936,7 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
     learning_rate_schedule : {"cosine", "constant"}, default="cosine"
         Of the networks, over `max_iter` epochs; later epochs begin a new cycle.
     learning_rate_warmup : float, default=0.05
-        Share of a cycle in which the rate rises from zero.
+        Share of a cycle in which the rate rises from zero; for "cosine".
     learning_rate_decay : tuple (factor, n_epochs) or None, default=(0.99, 1)
         Multiply rates that have no other schedule, the dictionary's among them, by `factor` every `n_epochs` epochs.
     warmup : "auto", tuple (start, begin, end) or None, default="auto"
@@ -968,13 +970,16 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
     components_ : ndarray of shape (n_components, n_features)
         Atoms, as rows.
     mean_ : ndarray of shape (n_features,)
-        Mean of the training rows, a constant of the linear decoder; not there with other decoders.
+        Mean of the rows of the first `fit` (of `fit_stream`: of its first chunk), a constant of the linear decoder; not
+        there with other decoders.
     params_ : dict of ndarray
         All weights.
     history_ : dict of list
         As in :class:`ThresholdedVSC`.
     n_iter_, best_epoch_, n_steps_ : int
         Epochs run, epoch of the kept state, optimiser steps.
+    resumed_epoch_ : int
+        Epoch of the checkpoint that the fit went on from; 0 where it did not.
     n_dead_ : int
         Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.
     noise_seed_ : int
@@ -1089,21 +1094,11 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
         return SpikeAndSlabLatent(self._prior_scale(), self.activation_probability)
 
     def _schedules(self) -> dict[str, Any]:
-        _check_numbers("temperature", self.temperature, "(start, end), both positive", lambda a, b: min(a, b) > 0)
+        check_numbers("temperature", self.temperature, "(start, end), both positive", lambda a, b: min(a, b) > 0)
         start, end = self.temperature
         return super()._schedules() | {"temperature": Decay(start, end, self.temperature_decay)}
 
 
-def _check_numbers(name: str, value: tuple, expected: str, is_valid: Callable[..., bool]) -> None:
-    """Raise a ValueError that names the parameter unless `value` is a tuple of numbers with `is_valid(*value)`."""
-    try:
-        valid = is_valid(*value)
-    except TypeError:
-        valid = False
-    if not valid:
-        raise ValueError(f"{name} must be {expected}, but got {value!r}.")
-
-
-def _check_n_draws(n_draws) -> None:
-    if not isinstance(n_draws, Integral) or n_draws < 1:
-        raise ValueError(f"n_draws must be an integer of at least 1, but got {n_draws!r}.")
+def _check_count(name: str, value) -> None:
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, but got {value!r}.")

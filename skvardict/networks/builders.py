@@ -1,7 +1,9 @@
 """From the names that estimators take, or a user's builder, to modules."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,6 +30,7 @@ def build_decoder(
     if decoder == "linear":
         return (AffineDecoder if centered else LinearDecoder)(n_components, n_features, generator)
     if decoder == "mlp":
+        _check_sizes("hidden_layer_sizes", hidden_layer_sizes)
         return MLPDecoder(n_components, n_features, hidden_layer_sizes, generator)
     if isinstance(decoder, str) and decoder in CONV_NETWORKS:
         shape = check_image_shape(image_shape, n_features, decoder)
@@ -71,10 +74,16 @@ def build_posterior_encoder(
         with private_global_generator(generator):
             return ConvEncoder(encoder, shape, n_outputs)
     if encoder in ("mlp", "resnet"):
+        _check_sizes("encoder_hidden_layer_sizes", hidden_layer_sizes)
         kind = MLPEncoder if encoder == "mlp" else ResidualEncoder
         with private_global_generator(generator):
             return kind(n_features, n_outputs, hidden_layer_sizes)
     return _call_builder("encoder", encoder, n_features, n_outputs, generator)
+
+
+def _check_sizes(name: str, sizes: Sequence[int]) -> None:
+    if not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):
+        raise ValueError(f"{name} must be whole numbers of units, each at least 1, but is {sizes!r}.")
 
 
 def _call_builder(role: str, builder, n_features: int, n_components: int, generator: torch.Generator) -> nn.Module:
@@ -85,5 +94,14 @@ def _call_builder(role: str, builder, n_features: int, n_components: int, genera
         raise TypeError(
             f"{role}= must be a name or a builder (n_features, n_components) -> torch.nn.Module, but the builder "
             f"{builder!r} returned {type(module).__name__}. Return a module from it."
+        )
+    n_in, n_out = (n_components, n_features) if role == "decoder" else (n_features, n_components)
+    rows = next(module.parameters(), torch.empty(0)).new_zeros(2, n_in)
+    with torch.no_grad():
+        shape = tuple(deepcopy(module).eval()(rows).shape)
+    if shape != (2, n_out):
+        raise ValueError(
+            f"{role}= must map rows of {n_in} numbers to rows of {n_out}, but the module of the builder {builder!r} "
+            f"made an array of shape {shape} of two rows. Change the size of its last layer."
         )
     return module

@@ -8,6 +8,7 @@ that rows are independent in `transform`.
 from collections.abc import Sequence
 from math import prod
 
+import numpy as np
 from torch import Tensor, nn
 
 CONV_NETWORKS = ("conv", "fmnist", "celeba")
@@ -30,7 +31,7 @@ def check_image_shape(image_shape: Sequence[int] | None, n_features: int, networ
         )
     sizes = tuple(image_shape)
     shape = (1, *sizes) if len(sizes) == 2 else sizes
-    if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
+    if len(shape) != 3 or not all(isinstance(size, int | np.integer) and size > 0 for size in shape):
         raise ValueError(
             f"image_shape={image_shape!r} is no image shape. Pass (height, width) or (channels, height, width)."
         )

@@ -44,8 +44,8 @@ class DictionaryObjective:
         `encoder` may be None: the solver then starts at zero, or slightly above for a non-linear decoder.
     n_components : int
         Length l of a code.
-    batch_rows : int
-        Rows in a training batch: the hinge belongs to a batch, and this many rows share it in energies per row.
+    batch_rows : float
+        Rows in a training batch, on average: the hinge belongs to a batch, and this many share it in energies per row.
     solver : solver
     penalties : Penalties
         With the variance hinge; it acts in training steps only.
@@ -63,7 +63,7 @@ class DictionaryObjective:
     decoder: nn.Module
     encoder: nn.Module | None
     n_components: int
-    batch_rows: int
+    batch_rows: float
     solver: FISTA
     penalties: Penalties
     atom_norm: float | None
@@ -138,7 +138,7 @@ class DictionaryObjective:
 
     @torch.no_grad()
     def evaluate(self, X: Tensor) -> Sums:
-        """Return sums over a validation batch, of the codes that `transform` would return."""
+        """Return sums over a validation batch, of the encoder's codes; without an encoder, of the solver's."""
         codes = self.infer(X).codes if self.encoder is None else self.encoder(X)
         error = reconstruction(X, self.decoder(codes))
         hinge = variance_hinge(codes, self.penalties.std_threshold)

@@ -140,10 +140,6 @@ class DenseLatent:
         """Return "mean", "scale" and "code_mean" (the same as "mean")."""
         return {"mean": posterior.loc, "scale": posterior.scale, "code_mean": posterior.loc}
 
-    def code_median(self, posterior: Gaussian) -> Tensor:
-        """Return the posterior median."""
-        return posterior.loc
-
     def _prior(self, like: Tensor) -> LocationScale:
         return LAWS[self.prior](like.new_zeros(()), like.new_full((), self.prior_scale))
 

@@ -50,7 +50,9 @@ class Ramp:
         at = position.step if self.n_epochs is None else position.epoch / self.n_epochs
         if at >= self.end:
             return 1.0
-        return self.start + (1 - self.start) * max(0.0, (at - self.begin) / (self.end - self.begin))
+        if at <= self.begin:
+            return self.start
+        return self.start + (1 - self.start) * ((at - self.begin) / (self.end - self.begin))
 
 
 @dataclass(frozen=True)

@@ -128,16 +128,12 @@ class VariationalObjective:
 
     def step(self, X: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], Sums]:
         """Return the losses of a batch, ready for one backward pass, and sums for the history."""
-        posterior = self.latent.posterior(self.encoder(X))
+        posterior = self.posterior(X)
         generator = generator_for(X.device, generator)
         noise = self._chosen_noise(X, posterior, generator, self.anneal)
         codes = self.latent.codes(posterior, noise, self.anneal)
         error = reconstruction(X, self._decode_in_training(codes))
-        terms = {name: value.sum(-1) for name, value in self.latent.kl(posterior, codes).items()}
-        if noise[0].dim() == 3:
-            weights = self._draw_weights(error, terms)
-            error = (weights * error).sum(0)
-            terms = {name: (weights * value).sum(0) if value.dim() == 2 else value for name, value in terms.items()}
+        error, terms = self._reduce_draws(error, self.latent.kl(posterior, codes))
         losses = {"reconstruction": error.mean()}
         losses |= {name: self.kl_weights[name] * value.mean() for name, value in terms.items()}
         return losses, self._sums(codes.detach(), error, terms)
@@ -146,17 +142,12 @@ class VariationalObjective:
     def evaluate(self, X: Tensor) -> Sums:
         """Return sums over a validation batch, with all warm-ups at their end and the same noise every time."""
         with self._evaluating():
-            posterior = self.latent.posterior(self.encoder(X))
+            posterior = self.posterior(X)
             generator = make_generator(_EVALUATION_SEED, X.device)
             noise = self._chosen_noise(X, posterior, generator, Anneal())
             codes = self.latent.codes(posterior, noise, Anneal())
-            error = reconstruction(X, self.decode(codes))
             divergences = self.latent.kl(posterior, codes)
-            terms = {name: value.sum(-1) for name, value in divergences.items()}
-            if noise[0].dim() == 3:
-                weights = self._draw_weights(error, terms)
-                error = (weights * error).sum(0)
-                terms = {name: (weights * value).sum(0) if value.dim() == 2 else value for name, value in terms.items()}
+            error, terms = self._reduce_draws(reconstruction(X, self.decode(codes)), divergences)
             mean_error = reconstruction(X, self.decode(self.latent.summary(posterior)["code_mean"]))
             kl = divergences["kl"].flatten(0, -2)
         return {
@@ -195,6 +186,10 @@ class VariationalObjective:
             "validation_n_collapsed": int((sums["kl_by_component"] / n_rows <= _COLLAPSED_KL).sum()),
         }
 
+    def posterior(self, X: Tensor) -> Any:
+        """Return the posterior that the encoder gives to the rows."""
+        return self.latent.posterior(self.encoder(X))
+
     def decode(self, codes: Tensor) -> Tensor:
         """Return reconstructions of codes with any leading axes."""
         return self.decoder(codes.flatten(0, -2)).unflatten(0, codes.shape[:-1])
@@ -207,7 +202,7 @@ class VariationalObjective:
 
     def elbo(self, X: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
         """Return the evidence lower bound per row, in nats: its divergence exact where there is a closed form."""
-        posterior = self.latent.posterior(self.encoder(X))
+        posterior = self.posterior(X)
         noise = self.latent.draw_noise(posterior, n_draws, generator)
         codes = self.latent.codes(posterior, noise, Anneal())
         terms = [value.sum(-1) for value in self.latent.kl(posterior, codes).values()]
@@ -216,7 +211,7 @@ class VariationalObjective:
 
     def iwae(self, X: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
         """Return ``log 1/K sum_k p(x, z_k) / q(z_k | x)`` per row, in nats."""
-        posterior = self.latent.posterior(self.encoder(X))
+        posterior = self.posterior(X)
         noise = self.latent.draw_noise(posterior, n_draws, generator)
         codes = self.latent.codes(posterior, noise, Anneal())
         log_weights = self._log_likelihood(X, codes) + self.latent.log_ratio(posterior, noise)
@@ -250,12 +245,23 @@ class VariationalObjective:
         best, rows = loss.argmin(0), torch.arange(len(X), device=X.device)
         return tuple(part[best, rows] for part in noise)
 
+    def _reduce_draws(self, error: Tensor, divergences: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return error and divergences per row, (n,), from those of all draws, (J, n) and (J, n, l), or of one."""
+        terms = {name: value.sum(-1) for name, value in divergences.items()}
+        if error.dim() == 1:
+            return error, terms
+        weights = self._draw_weights(error, terms)
+        terms = {name: (weights * value).sum(0) if value.dim() == 2 else value for name, value in terms.items()}
+        return (weights * error).sum(0), terms
+
     def _draw_weights(self, error: Tensor, terms: dict[str, Tensor]) -> Tensor:
         """Return the weights of the draws, shape (J, n) and constant; equal for the mean."""
         if self.draw_reduction == "mean":
             return torch.full_like(error, 1 / len(error)).detach()
         loss = error.detach() + sum(self.kl_weights[name] * value.detach() for name, value in terms.items())
-        return torch.softmax(-loss / max(self.kl_weights["kl"], torch.finfo(loss.dtype).tiny), 0)
+        if self.kl_weights["kl"] == 0:  # the limit
+            return nn.functional.one_hot(loss.argmin(0), len(loss)).T.to(loss.dtype)
+        return torch.softmax(-loss / self.kl_weights["kl"], 0)
 
     def _decode_in_training(self, codes: Tensor) -> Tensor:
         if self.dictionary_learning_rate is None or not isinstance(self.decoder, LinearDecoder):

@@ -40,7 +40,7 @@ class Outcome:
         Number of the epoch (counted from 1 over the whole session) that `params` come from.
     stopped_early, interrupted : bool
     diverged : str or None
-        What became non-finite or exploded, and where. `params` and the session then hold the last good epoch.
+        What became non-finite or exploded, and where. The session then holds the last good epoch.
     n_new_epochs : int
         Complete epochs of this run, those before it was resumed included.
     is_finished : bool
@@ -72,7 +72,7 @@ def train(
     Parameters
     ----------
     session : TrainingSession
-        Modified in place; ends at the state of the last good epoch.
+        Modified in place; ends at the state of the last good epoch, where there is one.
     plan : TrainingPlan
     rows : reader
         Training rows.
@@ -91,8 +91,8 @@ def train(
     outcome = Outcome(session.snapshot(), session.n_epochs)
     resumed = checkpoint is not None and checkpoint.restore(session, patience, outcome)
     if validation is not None and session.n_epochs > 0 and not resumed:
-        # A continued run competes with what it starts from.
-        patience.update(_evaluate(session, validation, plan.batch_size)["validation_energy"])
+        # A continued run competes with what it starts from: the last state of the run before, and its best.
+        patience.update(_choose_start(session, validation, plan, outcome))
     last_good = session.to_arrays()
     try:
         while not outcome.is_finished:
@@ -114,9 +114,26 @@ def train(
                 checkpoint.save(last_good, session.history, patience, outcome)
     except KeyboardInterrupt:
         outcome.interrupted = True
-        if outcome.n_new_epochs == 0:  # better a state trained on half an epoch than none
+        if last_good["counters"][0] > 0:
+            session.load_arrays(last_good)
+            session.cut_history()
+        else:  # better a state trained on half an epoch than none
             outcome.params = session.snapshot()
     return outcome
+
+
+def _choose_start(session: TrainingSession, validation: Rows, plan: TrainingPlan, outcome: Outcome) -> float:
+    """Set the outcome to the better of the session's state and that kept by the run before; return its energy."""
+    energy = _evaluate(session, validation, plan.batch_size)["validation_energy"]
+    if session.kept is None:
+        return energy
+    (kept, epoch), last = session.kept, outcome.params
+    session.load_snapshot({name: torch.tensor(array) for name, array in kept.items()})
+    kept_energy = _evaluate(session, validation, plan.batch_size)["validation_energy"]
+    if kept_energy < energy:
+        outcome.params, outcome.best_epoch = session.snapshot(), epoch
+    session.load_snapshot(last)
+    return min(energy, kept_energy)
 
 
 def _run_epoch(
@@ -128,7 +145,7 @@ def _run_epoch(
     sums: dict[str, Tensor] = {}
     n_rows, n_expected = 0, _rows_per_epoch(session, rows)
     for index, batch in enumerate(rows.shuffled(plan.batch_size, session.generator)):
-        session.advance(min(n_rows / n_expected, 1.0) if n_expected else 0.0)
+        session.advance(min(n_rows / n_expected, 1.0) if n_expected else 0.5)
         losses = _step(session, batch, sums)
         n_rows += len(batch)
         # On a GPU asking would wait for every batch; the sums of the epoch carry a NaN just as well.
@@ -144,16 +161,24 @@ def _run_epoch(
                 f"the energy rose to {entries['energy']:.3g} in epoch {session.n_epochs + 1}, from {best_energy:.3g} "
                 f"at best (a reconstruction of zeros has {mean_square:.3g})"
             )
-    session.n_epochs += 1
+    problem = session.find_non_finite()
     if validation is not None:
         entries |= _evaluate(session, validation, plan.batch_size)
+        if not isfinite(entries["validation_energy"]):
+            problem = problem or "the validation energy"
+    if problem is not None:
+        return f"{problem} became non-finite in epoch {session.n_epochs + 1}"
+    session.n_epochs += 1
     entries |= {"decoder_norm": session.decoder_norm(), "n_rows": n_rows, "seconds": perf_counter() - begin}
     append_epoch(session.history, {"epoch": session.n_epochs, **entries})
     return None
 
 
 def _rows_per_epoch(session: TrainingSession, rows: TrainingRows) -> float:
-    """Return the rows of an epoch; 0 for a stream in its first pass, which nobody can know."""
+    """Return the rows of an epoch; 0 for a stream in its first pass, which nobody can know.
+
+    Schedules stand at the middle of that epoch then: at its beginning a single pass would be all warm-up.
+    """
     return len(rows) or session.history.get("n_rows", [0])[-1]
 
 

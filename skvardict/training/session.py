@@ -52,6 +52,8 @@ class TrainingSession:
     objective : Objective
     generator : torch.Generator
         Source of all randomness of the run; on the CPU, so that a run does not depend on the device.
+    kept : tuple (parameters as arrays, epoch) or None
+        What a continued run was left with: the state that was best, and its epoch.
     """
 
     objective: Objective
@@ -59,6 +61,7 @@ class TrainingSession:
     n_epochs: int = 0
     n_steps: int = 0
     history: History = field(default_factory=dict)
+    kept: tuple[Arrays, int] | None = None
 
     def __post_init__(self):
         self.optimizer = _OPTIMIZERS[self.objective.optimizer](self.objective.parameter_groups(), fused=True)
@@ -94,6 +97,17 @@ class TrainingSession:
             torch.linalg.vector_norm(weights.detach()) for weights in self.objective.modules()["decoder"].parameters()
         ]
         return float(torch.stack(norms).square().sum().sqrt())
+
+    def find_non_finite(self) -> str | None:
+        """Return the name of a tensor that holds NaN or infinity, if there is one."""
+        tensors = dict(self._named_tensors())
+        finite = torch.stack([torch.isfinite(tensor).all() for tensor in tensors.values()]).tolist()
+        return next((name for name, is_finite in zip(tensors, finite) if not is_finite), None)
+
+    def cut_history(self) -> None:
+        """Drop what was recorded after the last epoch that counts."""
+        for column in self.history.values():
+            del column[self.n_epochs :]
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return a copy of all parameters, on their device."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
+from skvardict import VarianceDictionaryLearning
 from skvardict.metrics import dead_components
 from skvardict.preprocessing import GlobalStandardizer
 
@@ -41,11 +41,3 @@ def test_codes_of_a_multi_layer_decoder_shrink_without_the_variance_term():
 
     # 7.2 against 5.0
     assert lowest_l1(model(10.0)) > 1.2 * lowest_l1(model(0.0))
-
-
-def test_a_model_without_any_protection_is_the_same_by_both_names():
-    common = {"alpha": 0.05, "gamma": 5.0, "learning_rate": 3e-4, "encoder_learning_rate": 1e-4}
-    common |= {"max_iter": 2, "early_stopping": False, "random_state": 0}
-    bare = VarianceDictionaryLearning(16, beta=0.0, **common).fit(X)
-    free = StandardDictionaryLearning(16, atom_norm=None, **common).fit(X)
-    np.testing.assert_array_equal(bare.components_, free.components_)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import nnls
 from sklearn.decomposition import sparse_encode as sklearn_sparse_encode
 from sklearn.exceptions import ConvergenceWarning
 
@@ -60,3 +61,19 @@ def test_rows_that_do_not_converge_are_counted(problem):
     X, atoms = problem
     with pytest.warns(ConvergenceWarning, match="of 50 rows"):
         sparse_encode(X, atoms, alpha=0.01, tol=1e-12, max_iter=5)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n_components", [6, 25])
+@pytest.mark.parametrize("positive", [True, False])
+def test_without_a_penalty_codes_are_those_of_least_squares(n_components, positive):
+    rng = np.random.default_rng(0)
+    X, atoms = rng.standard_normal((30, 10)), rng.standard_normal((n_components, 10))
+    codes = sparse_encode(X, atoms, alpha=0, positive=positive, max_iter=2000)
+    error = np.square(X - codes @ atoms).sum(1)
+    if positive:
+        expected = np.array([nnls(atoms.T, row)[1] ** 2 for row in X])
+        assert (codes >= 0).all()
+    else:
+        expected = np.square(X - np.linalg.lstsq(atoms.T, X.T)[0].T @ atoms).sum(1)
+    np.testing.assert_allclose(error, expected, rtol=1e-6, atol=1e-6)

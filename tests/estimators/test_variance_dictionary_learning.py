@@ -115,7 +115,9 @@ def test_history_is_a_table_of_finite_numbers(digits):
     history = pd.DataFrame(small().fit(digits[0]).history_)
     assert len(history) == 5
     assert np.isfinite(history.to_numpy()).all()
-    expected = history["reconstruction"] + 0.005 * history["l1"] + 5 * history["coupling"] + 10 * history["hinge"] / 250
+    expected = (
+        history["reconstruction"] + 0.005 * history["l1"] + 5 * history["coupling"] + 10 * history["hinge"] * 7 / 1617
+    )
     np.testing.assert_allclose(history["energy"], expected, rtol=1e-6)
 
 
@@ -261,3 +263,11 @@ def test_scikit_learn_callbacks_are_called(digits):
     model.set_callbacks(recorder).fit(digits[0][:300])
     assert seen.count("begin") == 3
     assert seen[-1] == "teardown"
+
+
+def test_energies_share_the_hinge_among_the_rows_of_a_batch(digits):
+    X = digits[0][:251]  # batches of 125 and 126 rows, whatever batch_size=250 says
+    history = small(max_iter=1, early_stopping=False, std_threshold=5.0).fit(X).history_
+    terms = history["reconstruction"][0] + 0.005 * history["l1"][0] + 5 * history["coupling"][0]
+    assert history["hinge"][0] > 100
+    assert history["energy"][0] == pytest.approx(terms + 10 * 2 * history["hinge"][0] / 251, rel=1e-6)

@@ -78,3 +78,10 @@ def test_builders_are_seeded_and_leave_the_global_generator_alone():
 def test_a_builder_that_returns_no_module_is_refused():
     with pytest.raises(TypeError, match="returned int"):
         build_decoder(lambda d, k: 3, 5, 4, hidden_layer_sizes=(), generator=_generator())
+
+
+def test_lending_a_seed_to_a_builder_leaves_generators_of_gpus_alone(monkeypatch):
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    build_encoder(torch.nn.Linear, 5, 4, n_iter=3, positive=True, generator=_generator(7))
+    assert not seeded

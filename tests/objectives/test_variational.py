@@ -196,6 +196,7 @@ def test_schedules():
     np.testing.assert_allclose(at, [0.25, 0.5, 1.0, 0.5, 0.0, 0.25], atol=1e-6)
     ramp = Ramp(0.1, 100, 200)
     assert [ramp(Position(step, 0.0)) for step in (0, 100, 150, 200, 10**6)] == [0.1, 0.1, 0.55, 1.0, 1.0]
+    assert [Ramp(0.1, 5, 5)(Position(step, 0.0)) for step in (4, 5)] == [0.1, 1.0]
     assert Ramp(0.1, 0.25, 0.75, 8)(Position(0, 4.0)) == 0.55
     decay = Decay(1.0, 0.5, 0.9)
     assert [round(decay(Position(step, 0.0)), 3) for step in (0, 1, 2, 50)] == [1.0, 0.9, 0.81, 0.5]

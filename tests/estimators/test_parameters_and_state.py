@@ -1,0 +1,236 @@
+"""Parameters set after a fit, fits that fail, tensors and frames of the caller: nothing half-changed or ignored."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from skvardict import (
+    SparseVAE,
+    StandardDictionaryLearning,
+    ThresholdedVSC,
+    VarianceDictionaryLearning,
+    alpha_max,
+    sparse_encode,
+)
+from skvardict.training import CheckpointMismatchError, TrainingDivergedError
+
+
+@pytest.fixture(scope="module")
+def X():
+    return np.random.default_rng(0).standard_normal((120, 10)).astype(np.float32)
+
+
+def small(**parameters):
+    return VarianceDictionaryLearning(**{"n_components": 6, "max_iter": 1, "random_state": 0, **parameters})
+
+
+def variational(**parameters):
+    settings = {"n_components": 6, "max_iter": 1, "encoder_hidden_layer_sizes": (8,), "random_state": 0}
+    return SparseVAE(**settings | parameters)
+
+
+# --- state ------------------------------------------------------------------------------------------------------------
+
+
+def test_parameters_set_after_a_fit_act_whether_or_not_the_model_was_used_before(X):
+    model = small(transform_algorithm="solver").fit(X)
+    first = model.transform(X)
+    model.set_params(alpha=0.5)
+    codes = model.transform(X)
+    assert (codes == 0).sum() > (first == 0).sum()
+    np.testing.assert_array_equal(codes, pickle.loads(pickle.dumps(model)).transform(X))
+    model.alpha = 0.005
+    np.testing.assert_array_equal(model.transform(X), first)
+
+
+@pytest.mark.parametrize("part", ["decoder_", "encoder_"])
+def test_changing_a_rebuilt_module_leaves_the_model_alone(X, part):
+    model = small(decoder="mlp", hidden_layer_sizes=(8,)).fit(X)
+    components = model.components_
+    for weights in getattr(model, part).parameters():
+        weights.zero_()
+    assert all(bool(weights.any()) for name, weights in getattr(model, part).named_parameters() if "bias" not in name)
+    np.testing.assert_array_equal(model.components_, components)
+
+
+@pytest.mark.parametrize("names", [None, list("abcdefghij")])
+def test_a_fit_that_fails_leaves_the_features_of_the_last_one(X, names):
+    rows = X if names is None else pd.DataFrame(X, columns=names)
+    model = small(early_stopping=False).fit(rows)
+    codes = model.transform(rows)
+    other, spoilt = X[:, :7], X[:, :7].copy()
+    spoilt[3, 2] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(spoilt)
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit_stream([spoilt])
+    with pytest.raises(TrainingDivergedError, match="fitted before"):
+        model.set_params(learning_rate=1e30, batch_size=20).fit(other)
+    assert model.n_features_in_ == 10
+    np.testing.assert_array_equal(model.transform(rows), codes)
+    model.set_params(learning_rate=1e-3).fit(other)
+    assert model.n_features_in_ == 7
+    assert not hasattr(model, "feature_names_in_")
+
+
+@pytest.mark.parametrize("model", [small(), small(decoder="mlp", hidden_layer_sizes=(5,)), variational()])
+def test_training_leaves_no_gradient_in_the_rows_of_the_caller(X, model):
+    rows = torch.tensor(X, requires_grad=True)
+    model.fit(rows, X_val=rows).partial_fit(rows)
+    assert rows.grad is None
+
+
+@pytest.mark.parametrize("method", ["posterior_params", "sample_codes", "elbo", "iwae"])
+def test_an_error_in_a_variational_method_leaves_the_gradient_mode_alone(X, monkeypatch, method):
+    def fail(*args):
+        raise torch.OutOfMemoryError("no memory")
+
+    model = variational().fit(X)
+    monkeypatch.setattr(model._latent().__class__, "summary" if method == "posterior_params" else "codes", fail)
+    with pytest.raises(torch.OutOfMemoryError) as error:
+        getattr(model, method)(X)
+    assert torch.is_grad_enabled()
+    assert error.tb is not None  # with the frames alive, as after an error in an interactive session
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_fit_does_not_depend_on_the_gradient_mode_of_the_caller(X, mode):
+    expected = small().fit(X)
+    with mode():
+        rows = torch.tensor(X)
+        models = [small().fit(rows), small().fit_stream([rows]), small().partial_fit(rows)]
+        codes = models[0].transform(rows)
+        assert not torch.is_grad_enabled()
+    np.testing.assert_array_equal(codes, expected.transform(X))
+    np.testing.assert_array_equal(models[0].components_, expected.components_)
+
+
+def test_a_checkpoint_of_a_fit_or_of_another_buffer_is_none_of_a_stream(X, tmp_path):
+    small().fit_stream([X], buffer_rows=200, checkpoint=tmp_path / "stream")
+    small().fit(X, checkpoint=tmp_path / "fit")
+    with pytest.raises(CheckpointMismatchError, match="stream: buffer_rows=200 in the checkpoint, buffer_rows=90 now"):
+        small().fit_stream([X], buffer_rows=90, checkpoint=tmp_path / "stream")
+    with pytest.raises(CheckpointMismatchError, match="stream: absent in the checkpoint, buffer_rows=200 now"):
+        small().fit_stream([X], buffer_rows=200, checkpoint=tmp_path / "fit")
+
+
+# --- input ------------------------------------------------------------------------------------------------------------
+
+
+def test_columns_in_another_order_are_refused_as_targets_and_validation_rows(X):
+    frame = pd.DataFrame(X, columns=list("abcdefghij"))
+    model = small().fit(frame, X_val=frame)
+    turned = frame[list("jihgfedcba")]
+    for call in (lambda: model.score(frame, turned), lambda: small().fit(frame, X_val=turned)):
+        with pytest.raises(ValueError, match="another order"):
+            call()
+    renamed = frame.set_axis([f"clean_{name}" for name in frame], axis=1)
+    assert model.score(frame, renamed) == model.score(frame, X) == model.score(frame)
+
+
+@pytest.mark.parametrize("convert", [np.asarray, torch.tensor], ids=["array", "tensor"])
+def test_errors_name_the_rows_that_are_meant(X, convert):
+    model, spoilt = small().fit(X), X.copy()
+    spoilt[3, 2] = np.nan
+    for rows, said in ((X[:, :4], "{} has 4"), (spoilt, "{} contains NaN or infinity .* row 3")):
+        with pytest.raises(ValueError, match=said.format("X_val")):
+            small().fit(X, X_val=convert(rows))
+        with pytest.raises(ValueError, match=said.format("y")):
+            model.score(X, convert(rows))
+
+
+def test_a_sparse_tensor_is_refused_with_advice(X):
+    with pytest.raises(TypeError, match=r"dense tensor, but got torch\.sparse_coo\. Pass X\.to_dense"):
+        small().fit(torch.tensor(X).to_sparse())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("layout", [lambda a: a[::-1], lambda a: a.astype(">f4"), lambda a: a.copy()])
+def test_dictionaries_of_any_layout_are_read(X, layout):
+    atoms = np.random.default_rng(1).standard_normal((6, 10)).astype(np.float32)
+    given = layout(atoms)
+    given.flags.writeable = False
+    plain = np.ascontiguousarray(given).astype(np.float32)
+    np.testing.assert_array_equal(sparse_encode(X, given, alpha=0.1), sparse_encode(X, plain, alpha=0.1))
+    assert alpha_max(X, given) == alpha_max(X, plain)
+    first, second = (small(init=init).fit(X).components_ for init in (given, plain))
+    np.testing.assert_array_equal(first, second)
+
+
+# --- parameters -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (small(learning_rate_decay=(0.5, 0)), "learning_rate_decay must be"),
+        (small(learning_rate_decay=(0.5, 1.5)), "learning_rate_decay must be"),
+        (small(learning_rate_decay=(0.5,)), "learning_rate_decay must be"),
+        (variational(learning_rate_decay=("a", 1)), "learning_rate_decay must be"),
+        (small(decoder="mlp", hidden_layer_sizes=(0,)), r"hidden_layer_sizes must be .* at least 1, but is \(0,\)"),
+        (variational(encoder_hidden_layer_sizes=(8, 2.5)), "encoder_hidden_layer_sizes must be"),
+        (small(validation_fraction=0.999), "leaves 0 for training"),
+        (
+            StandardDictionaryLearning(4, decoder=lambda d, k: torch.nn.Linear(k, d), max_iter=1),
+            "atom_norm=1.0 needs a linear or MLP decoder",
+        ),
+    ],
+)
+def test_bad_parameters_are_refused_by_name(X, model, said):
+    with pytest.raises(ValueError, match=said):
+        model.fit(X)
+
+
+def test_partial_fit_checks_the_decay_of_the_rate(X):
+    with pytest.raises(ValueError, match="learning_rate_decay must be"):
+        small(learning_rate_decay=(0.5, 0)).partial_fit(X)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        # One column would be spread over all features without a word.
+        (
+            {"decoder": lambda d, k: torch.nn.Linear(k, 1)},
+            r"decoder= must map rows of 6 .* to rows of 10, .*\(2, 1\)",
+        ),
+        (
+            {"encoder": lambda d, k: torch.nn.Linear(d, k + 1)},
+            r"encoder= must map .* to rows of 6, .*\(2, 7\)",
+        ),
+    ],
+)
+def test_a_builder_of_another_size_is_refused(X, parameters, said):
+    with pytest.raises(ValueError, match=said):
+        small(**parameters).fit(X)
+
+
+@pytest.mark.parametrize("n_samples", [0, -1, 2.5])
+def test_the_number_of_samples_is_checked(X, n_samples):
+    with pytest.raises(ValueError, match="n_samples must be an integer of at least 1, but got"):
+        variational().fit(X).sample(n_samples)
+
+
+def test_a_checkpoint_takes_any_dtype_of_torch(X, tmp_path):
+    rows = torch.tensor(X).bfloat16()
+    small().fit(rows, checkpoint=tmp_path / "run")
+    assert small().fit(rows, checkpoint=tmp_path / "run").resumed_epoch_ == 1
+
+
+def test_image_shapes_may_be_integers_of_numpy():
+    X = np.random.default_rng(0).standard_normal((30, 64)).astype(np.float32)
+    model = variational(encoder="conv", image_shape=np.array([8, 8])).fit(X)
+    assert model.transform(X).shape == (30, 6)
+
+
+def test_iwae_weights_without_a_divergence_choose_the_best_draw(X):
+    def objective(reduction):
+        model = ThresholdedVSC(6, kl_weight=0, n_draws=4, draw_reduction=reduction, encoder_hidden_layer_sizes=(8,))
+        return model._build_objective(10, 60, torch.Generator().manual_seed(0))
+
+    rows = torch.from_numpy(50 * X[:60])
+    losses = [objective(kind).step(rows, torch.Generator().manual_seed(1))[0] for kind in ("iwae", "max")]
+    torch.testing.assert_close(losses[0]["reconstruction"], losses[1]["reconstruction"], rtol=1e-5, atol=0)

@@ -237,7 +237,7 @@ class CheckpointReader:
         saved = unpack(content["state"], arrays)
         self.identity = saved["identity"]
         model = skvardict.VarianceDictionaryLearning(24, random_state=0)
-        self.session, _ = model._open_session(np.zeros((120, 40), np.float32), continued=False, seed=0)
+        self.session, _ = model._open_session(np.zeros((120, 40), np.float32), continued=False, seed=0, n_rows=120)
 
     def __call__(self, path: Path) -> None:
         """Read and restore, or raise."""

@@ -93,10 +93,9 @@ class TrainingSession:
 
     def decoder_norm(self) -> float:
         """Return the norm of all weights of the decoder together."""
-        norms = [
-            torch.linalg.vector_norm(weights.detach()) for weights in self.objective.modules()["decoder"].parameters()
-        ]
-        return float(torch.stack(norms).square().sum().sqrt())
+        weights = [weight.detach() for weight in self.objective.modules()["decoder"].parameters()]
+        norms = [torch.linalg.vector_norm(weight) for weight in weights]
+        return float(torch.stack(norms).square().sum().sqrt()) if norms else 0.0
 
     def find_non_finite(self) -> str | None:
         """Return the name of a tensor that holds NaN or infinity, if there is one."""

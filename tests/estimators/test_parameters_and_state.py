@@ -234,3 +234,19 @@ def test_iwae_weights_without_a_divergence_choose_the_best_draw(X):
     rows = torch.from_numpy(50 * X[:60])
     losses = [objective(kind).step(rows, torch.Generator().manual_seed(1))[0] for kind in ("iwae", "max")]
     torch.testing.assert_close(losses[0]["reconstruction"], losses[1]["reconstruction"], rtol=1e-5, atol=0)
+
+
+class FixedDecoder(torch.nn.Module):
+    def __init__(self, n_features, n_components):
+        super().__init__()
+        self.register_buffer("atoms_", torch.eye(n_components, n_features))
+
+    def forward(self, codes):
+        return codes @ self.atoms_
+
+
+def test_a_decoder_may_have_nothing_to_learn():
+    X = np.abs(np.random.default_rng(0).standard_normal((60, 6))).astype(np.float32)
+    fit = VarianceDictionaryLearning(4, decoder=FixedDecoder, max_iter=2, random_state=0).fit(X)
+    assert fit.history_["decoder_norm"] == [0.0, 0.0]
+    np.testing.assert_array_equal(fit.inverse_transform(np.eye(4, dtype=np.float32)), np.eye(4, 6))

@@ -911,8 +911,7 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
         Norm of every atom; None: free.
     encoder : {"mlp", "resnet", "conv", "fmnist", "celeba"} or callable, default="mlp"
         A callable ``(n_features, n_outputs) -> Module`` may build any network that works row by row; its ``n_outputs =
-        3 * n_components`` numbers per row are mean and log variance of the slab and log-odds of the gate, the latter
-        two relative to the prior's, where training so begins.
+        3 * n_components`` numbers per row are mean and log variance of the slab and log-odds of the gate.
     encoder_hidden_layer_sizes : sequence of int, default=(512, 1024, 512, 256)
         Of "mlp" and "resnet".
     decoder : {"linear", "mlp", "conv", "fmnist", "celeba"} or callable, default="linear"

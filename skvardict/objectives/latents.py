@@ -285,11 +285,10 @@ class SpikeAndSlabLatent:
     def posterior(self, outputs: Tensor) -> SpikeAndSlab:
         """Return the posterior; heads are mean and log variance of the slab, and the gate's log-odds.
 
-        The latter two are relative to the prior's.
+        Not relative to the prior's, unlike those of the other families: started there, most components stay there.
         """
         mean, log_variance, logit = outputs.chunk(3, -1)
-        scale = _bounded_exp(0.5 * log_variance + log(self.prior_scale), _LARGEST_LOG_SCALE)
-        return SpikeAndSlab(Gaussian(mean, scale), logit + self._prior_log_odds)
+        return SpikeAndSlab(Gaussian(mean, _bounded_exp(0.5 * log_variance, _LARGEST_LOG_SCALE)), logit)
 
     def draw_noise(self, posterior: SpikeAndSlab, n_draws: int, generator: torch.Generator) -> Noise:
         """Return standard normal draws for the slab and logistic ones for the gate."""
@@ -336,10 +335,6 @@ class SpikeAndSlabLatent:
         """Share of components that are on under the prior."""
         return self.activation_probability
 
-    @property
-    def _prior_log_odds(self) -> float:
-        return log(self.activation_probability / (1 - self.activation_probability))
-
     def _draw(self, shape, like: Tensor, generator: torch.Generator) -> Noise:
         return (
             Gaussian.draw_noise(shape, generator, like),
@@ -347,5 +342,6 @@ class SpikeAndSlabLatent:
         )
 
     def _prior(self, like: Tensor) -> SpikeAndSlab:
+        log_odds = log(self.activation_probability / (1 - self.activation_probability))
         slab = Gaussian(like.new_zeros(()), like.new_full((), self.prior_scale))
-        return SpikeAndSlab(slab, like.new_full((), self._prior_log_odds))
+        return SpikeAndSlab(slab, like.new_full((), log_odds))

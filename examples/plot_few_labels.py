@@ -23,17 +23,17 @@ X = GlobalStandardizer().fit_transform(X / 16)
 X_train, X_rest, y_train, y_rest = train_test_split(X, y, train_size=0.6, random_state=0, stratify=y)
 X_val, X_test, y_val, y_test = train_test_split(X_rest, y_rest, test_size=0.5, random_state=0, stratify=y_rest)
 
-training = {"max_iter": 60, "batch_size": 100, "learning_rate": 2e-3, "early_stopping": False, "random_state": 0}
+training = {"max_iter": 40, "batch_size": 100, "learning_rate": 2e-3, "early_stopping": False, "random_state": 0}
 models = {
     "VDL": {a: VarianceDictionaryLearning(128, alpha=a, **training).fit(X_train) for a in (0.02, 0.1)},
     "raw pixels": "passthrough",
-    "LISTA + linear": LISTAClassifier(128, max_updates=200),
+    "LISTA + linear": LISTAClassifier(128, max_updates=100),
 }
 
 # %%
 # Three draws of the labels, the same for all models; bars are standard errors.
 splits = (X_train, y_train), (X_val, y_val), (X_test, y_test)
-table = low_label_curve(models, *splits, labels_per_class=[1, 2, 5, 10], n_draws=3, Cs=(0.01, 1, 100))
+table = low_label_curve(models, *splits, labels_per_class=[1, 3, 10], n_draws=3, Cs=(0.01, 1, 100))
 display = LowLabelDisplay(table)
 print(display.summary[["model", "n_per_class", "candidate", "top1_error", "top1_se"]].round(2).to_string(index=False))
 

@@ -132,6 +132,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             n_rows = X.shape[0] - (self._n_held_out(X.shape[0]) if X_val is None else 0)
             session, reader = self._open_session(X, continued=continued, seed=seed, n_rows=n_rows)
             rows, validation = self._split(reader, X_val, session.generator)
+            self._begin(session, rows, continued=continued)
             self._warn_about_scale(reader)
             self._run(session, self._plan(), rows, validation, X, y, saved)
         return self
@@ -187,6 +188,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                 )
                 seed = saved.seed
             session, reader = self._open_session(first, continued=continued, seed=seed, n_rows=self.batch_size)
+            self._begin(session, reader, continued=continued)
             self._warn_about_scale(reader)
             validation = None if X_val is None else RowReader(X_val, reader.device, reader.dtype, "X_val")
 
@@ -261,6 +263,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             X = check_rows(self, X, reset=not continued)
             seed = draw_seed(self.random_state)
             session, reader = self._open_session(X, continued=continued, seed=seed, n_rows=X.shape[0])
+            self._begin(session, reader, continued=continued)
             self._run(session, replace(self._plan(), max_epochs=1), reader, None, X, y)
         return self
 
@@ -428,10 +431,13 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             session.load_arrays(self._train_state)
             session.history = {name: list(values) for name, values in self.history_.items()}
             session.kept = self.params_, self.best_epoch_
-        else:
-            self._initialize(objective, reader, generator)
-            objective.constrain_()
         return session, reader
+
+    def _begin(self, session: TrainingSession, rows: RowReader | Subset, *, continued: bool) -> None:
+        """Set first parameters of a new model from the rows that it will be trained on, not from those held out."""
+        if not continued:
+            self._initialize(session.objective, rows, session.generator)
+            session.objective.constrain_()
 
     def _n_held_out(self, n_rows: int) -> int:
         """Return how many of the rows of `fit` are held out, where there are no others for validation."""
@@ -557,11 +563,23 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                         for name, array in self.params_.items()
                         if name.startswith(prefix)
                     }
+                    self._check_shapes(part, module, state)
                     module.to(dtype=dtype or next(iter(state.values())).dtype).load_state_dict(state)
                     module.to(device).requires_grad_(False).eval()
             cached = (public, key, objective)
             _live[self] = cached
         return cached[2]
+
+    def _check_shapes(self, part: str, module: torch.nn.Module, state: dict[str, Tensor]) -> None:
+        """Raise a ValueError where the parameters no longer describe the fitted model."""
+        built = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+        fitted = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        if built != fitted:
+            name = next(name for name in sorted({*built, *fitted}) if built.get(name) != fitted.get(name))
+            raise ValueError(
+                f"{type(self).__name__}: {part}.{name} was fitted with shape {fitted.get(name)}, but parameters set "
+                f"since then describe {built.get(name)}. Set them back, or fit anew."
+            )
 
     @abstractmethod
     def _encode_block(self, objective, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:

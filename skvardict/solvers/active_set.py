@@ -6,13 +6,13 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from skvardict.functional import affine
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers.fista import FISTA
 
 _RELAXATION = 1.9
-_ITERATIONS = 15  # of ADMM between two looks at the supports
-_ROUNDS = 25  # of these, after which first-order iterations take what is left
+_FIRST_ITERATIONS = 18  # of ADMM before the first look at the supports
+_ITERATIONS = 5  # between two looks after that; few, since they start near the solution
+_MOST_ITERATIONS = 375  # after which first-order iterations take what is left
 _ROWS_IN_CACHE = 256
 _JITTER = 64  # in units of the rounding error; keeps the normal equations of repeated atoms solvable
 _ENTRIES = 2**18  # of the normal matrices built at a time: 2 MB in double precision
@@ -33,7 +33,7 @@ class ActiveSetADMM(BaseEstimator):
     code, exact where the support is, and its duality gap tells: a row within ``tol`` times its objective ends. The
     others go on, from ``w = z + b - z H`` at the solved code where its relative gap is less than half of the row's
     best so far (a step of the primal-dual active set method), from their own ``w`` where not. Rows that are left
-    after 25 such rounds go to FISTA with adaptive restart.
+    after 375 iterations go to FISTA with adaptive restart.
 
     Parameters
     ----------
@@ -74,12 +74,12 @@ class ActiveSetADMM(BaseEstimator):
         w, best = (start / scaled.scale).float(), torch.ones_like(start[:, 0])
         linear = problem.linear
         iteration = 0
-        while len(rows) and iteration < min(self.max_iter, _ROUNDS * _ITERATIONS):
-            block = min(_ITERATIONS, self.max_iter - iteration)
+        while len(rows) and iteration < min(self.max_iter, _MOST_ITERATIONS):
+            block = min(_ITERATIONS if iteration else _FIRST_ITERATIONS, self.max_iter - iteration)
             w = scaled.admm(w, linear, block)
             iteration += block
             solved = scaled.solve_on_support(w, linear)
-            gradient = affine(-linear, solved, problem.hessian)
+            gradient = torch.addmm(linear, solved, problem.hessian, beta=-1)
             gap, objective = problem.relative_gap(solved, gradient)
             met = gap <= self.tol * objective
             ended, keep = met.nonzero().squeeze(1), (~met).nonzero().squeeze(1)

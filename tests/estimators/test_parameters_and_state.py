@@ -250,3 +250,38 @@ def test_a_decoder_may_have_nothing_to_learn():
     fit = VarianceDictionaryLearning(4, decoder=FixedDecoder, max_iter=2, random_state=0).fit(X)
     assert fit.history_["decoder_norm"] == [0.0, 0.0]
     np.testing.assert_array_equal(fit.inverse_transform(np.eye(4, dtype=np.float32)), np.eye(4, 6))
+
+
+@pytest.mark.parametrize("name", ["n_components", "decoder"])
+def test_parameters_that_no_longer_describe_the_weights_are_refused_and_nothing_is_lost(X, name):
+    model = VarianceDictionaryLearning(n_components=4, max_iter=1, random_state=0).fit(X)
+    codes, before = model.transform(X), model.get_params()[name]
+    with pytest.raises(ValueError, match=r"was fitted with shape .* Set them back, or fit anew"):
+        model.set_params(**{name: {"n_components": 5, "decoder": "mlp"}[name]}).transform(X)
+    np.testing.assert_array_equal(model.set_params(**{name: before}).transform(X), codes)
+
+
+@pytest.mark.parametrize("estimator", [ThresholdedVSC, VarianceDictionaryLearning])
+def test_rows_that_are_held_out_set_nothing_before_training(X, monkeypatch, estimator):
+    seen = []
+
+    def split(self, *arguments):
+        seen.extend(original(self, *arguments))
+        return seen[-2:]
+
+    original = estimator._split
+    monkeypatch.setattr(estimator, "_split", split)
+    settings = {"init": "data"} if estimator is VarianceDictionaryLearning else {}
+    model = estimator(n_components=16, max_iter=1, early_stopping=True, validation_fraction=0.5, random_state=0)
+    model.set_params(learning_rate=1e-9, **settings).fit(X)
+    rows, held_out = (X[part.rows] for part in seen)
+    if settings:
+        cosines = [_normalized(model.components_) @ _normalized(part).T for part in (rows, held_out)]
+        np.testing.assert_allclose(cosines[0].max(1), 1, atol=1e-5)
+        assert cosines[1].max() < 0.99
+    else:
+        np.testing.assert_allclose(model.mean_, rows.mean(0), atol=1e-6)
+
+
+def _normalized(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -115,7 +115,8 @@ class MLPDecoder(nn.Module):
             layers.append(affine(bias, layers[-1], weight).relu_())
         upstream = (layers[-1] @ self.weights[-1]).sub_(X)
         for hidden, weight in zip(layers[:0:-1], reversed(self.weights)):
-            upstream = (upstream @ weight.mT).mul_(hidden > 0)
+            # The sign of what a ReLU gave is its mask, without a detour over booleans.
+            upstream = (upstream @ weight.mT).mul_(hidden.sign_())
         return (upstream @ self.weights[0].mT).mul_(2 / X.shape[-1])
 
     @torch.no_grad()

@@ -4,6 +4,7 @@ Both read their inputs in blocks of rows, so that the float64 copy they compute 
 """
 
 from collections.abc import Iterator
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def psnr(X: ArrayLike | Tensor, X_reconstructed: ArrayLike | Tensor, *, data_ran
     Raises
     ------
     ValueError
-        If the shapes differ, there are no rows, or `data_range` is not positive.
+        If the shapes differ, there are no rows, an error is not a number, or `data_range` is not positive.
 
     References
     ----------
@@ -61,9 +62,13 @@ def psnr(X: ArrayLike | Tensor, X_reconstructed: ArrayLike | Tensor, *, data_ran
             "Pass the distance between the smallest and the largest possible value, 1.0 for pixels in [0, 1]."
         )
     clean, estimate = _as_pair("psnr", X, X_reconstructed)
-    errors = [((a - b) ** 2).mean(1).tolist() for a, b in zip(_blocks(clean), _blocks(estimate))]
+    blocks = [((a - b) ** 2).mean(1).tolist() for a, b in zip(_blocks(clean), _blocks(estimate))]
+    errors = np.concatenate(blocks)
+    undefined = np.flatnonzero(np.isnan(errors))
+    if len(undefined):
+        raise ValueError(_not_finite("psnr", f"{len(undefined)} rows, the first is row {undefined[0]}"))
     with np.errstate(divide="ignore"):
-        return float(np.mean(10 * np.log10(data_range**2 / np.concatenate(errors))))
+        return float(np.mean(10 * np.log10(data_range**2 / errors)))
 
 
 def r2(X: ArrayLike | Tensor, X_reconstructed: ArrayLike | Tensor) -> float:
@@ -89,7 +94,7 @@ def r2(X: ArrayLike | Tensor, X_reconstructed: ArrayLike | Tensor) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ or there are no rows.
+        If the shapes differ, there are no rows, or the ratio is not a number.
 
     Examples
     --------
@@ -103,6 +108,8 @@ def r2(X: ArrayLike | Tensor, X_reconstructed: ArrayLike | Tensor) -> float:
     mean = sum((rows - reference).sum(0) for rows in _blocks(clean)) / clean.shape[0]
     variation = sum(float(((rows - reference - mean) ** 2).sum()) for rows in _blocks(clean))
     error = sum(float(((a - b) ** 2).sum()) for a, b in zip(_blocks(clean), _blocks(estimate)))
+    if isnan(variation + error):
+        raise ValueError(_not_finite("r2", "some rows"))
     if variation == 0:
         return 1.0 if error == 0 else 0.0
     return 1.0 - error / variation
@@ -127,6 +134,13 @@ def _as_pair(name: str, X, X_reconstructed):
             f"but got {shapes[0]}. Reshape a single signal with X.reshape(1, -1)."
         )
     return tuple(values.reshape(shapes[0][0], -1) for values in pair)
+
+
+def _not_finite(name: str, where: str) -> str:
+    return (
+        f"{name} expects finite X and X_reconstructed, but NaN or infinity leaves no error to compute in {where}. "
+        "Remove these rows, or look for divergence in what made them."
+    )
 
 
 def _blocks(X) -> Iterator[Tensor]:

@@ -99,3 +99,13 @@ def test_unfit_shapes_are_named(metric, shapes, message):
 def test_psnr_needs_a_positive_range(pair, data_range):
     with pytest.raises(ValueError, match="positive data_range"):
         psnr(*pair, data_range=data_range)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("metric", [psnr, r2])
+def test_errors_that_are_not_numbers_are_refused(metric, bad):
+    X = np.random.default_rng(0).standard_normal((5, 3))
+    broken = X.copy()
+    broken[3, 1] = bad
+    with pytest.raises(ValueError, match=f"{metric.__name__} expects finite X"):
+        metric(broken, broken)

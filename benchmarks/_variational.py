@@ -72,8 +72,8 @@ def describe_posterior(model, X: NDArray, codes: NDArray, kl_weight: float, n_iw
     kl = divergences(model, X)
     error = ((X - model.inverse_transform(codes)) ** 2).mean()
     return {
-        "iwae_bound": float(np.mean(model.iwae(X, n_iwae_draws))),
-        "elbo": float(np.mean(model.elbo(X))),
+        "iwae_bound": float(np.mean(model.iwae(X, n_iwae_draws, random_state=0))),
+        "elbo": float(np.mean(model.elbo(X, random_state=0))),
         "training_loss": float(error + kl_weight * kl.sum(1).mean()),  # what the paper's column IWAE resembles
         "kl": float(kl.sum(1).mean()),
         "posterior_collapse": posterior_collapse(kl),

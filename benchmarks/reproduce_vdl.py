@@ -281,11 +281,12 @@ def ablation(arguments, output: Output) -> None:
                 found.append(
                     {
                         **labels,
-                        "lowest_l1_of_200_batches": min(l1),
-                        "l1_of_batch_200": l1[-1],
+                        "n_batches": len(l1),
+                        "lowest_l1": min(l1),
+                        "l1_of_last_batch": l1[-1],
                         "dead_of_a_batch": np.mean([dead_components(batch) for batch in batches]),
                         "dead_of_5000_rows": dead_components(solver_codes),
-                        "active_on_one_row_in_1000": int((active_rows < len(solver_codes) / 1000).sum()),
+                        "active_on_fewer_than_one_row_in_1000": int((active_rows < len(solver_codes) / 1000).sum()),
                         "component_std": solver_codes.std(axis=0).mean(),
                     }
                 )
@@ -365,7 +366,8 @@ def _l1_by_batch(arguments, rows: Rows, kind: str, alpha: float, beta: float, se
     step_size = step_of(arguments, kind)
     model = build("mnist", kind, alpha, step_size=step_size, seed=seed, device=arguments.device, beta=beta)
     order = np.random.default_rng(seed).permutation(len(rows.train))
-    for batch in order[: 200 * model.batch_size].reshape(-1, model.batch_size):
+    n_batches = min(200, len(order) // model.batch_size)
+    for batch in order[: n_batches * model.batch_size].reshape(n_batches, -1):
         model.partial_fit(rows.train[batch])
     return model.history_["l1"]
 

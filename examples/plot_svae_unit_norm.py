@@ -2,7 +2,7 @@
 What unit-norm atoms do to a sparse VAE
 =======================================
 
-A sparse-coding VAE with a free dictionary learns a few large atoms and leaves the rest to noise. Does it help to put
+A sparse-coding VAE leaves the norms of its atoms free, and some of its components end up unused. Does it help to put
 every atom back to unit norm after each step, as sparse coding has always done?
 """
 
@@ -45,7 +45,7 @@ models = {
 
 # %%
 # How many components does each model use? The literature counts in several ways, and they do not agree: name the one
-# that you use. Atoms without a constraint have norms of very different size.
+# that you use. Atoms without a constraint drift apart in norm.
 for name, model in models.items():
     means = model.transform(X_test)
     used = {criterion: int(active_components(means, criterion=criterion).sum()) for criterion in ("max", "variance")}

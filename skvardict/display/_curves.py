@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from skvardict._utils.messages import shown
 from skvardict.display._figure import new_axes
 from skvardict.evaluation import low_label_summary
 
@@ -74,7 +75,7 @@ class RegretCurveDisplay:
             self.lines_.append(line)
             for row in points.itertuples() if annotate else ():
                 place = {"textcoords": "offset points", "xytext": (4, 4), "fontsize": "x-small"}
-                ax.annotate(f"{row.alpha:g}", (row.sparsity, row.psnr), color=line[0].get_color(), **place)
+                ax.annotate(shown(row.alpha), (row.sparsity, row.psnr), color=line[0].get_color(), **place)
         ax.set(xlabel="sparsity (fraction of zeros)", ylabel="PSNR (dB)")
         ax.legend()
         self.ax_, self.figure_ = ax, ax.figure

@@ -20,9 +20,9 @@ def kl_divergence(posterior: Any, prior: Any, sample: Tensor | None = None) -> T
     Parameters
     ----------
     posterior, prior : laws
-        Pairs with a closed form: Laplace and Laplace, Gaussian and Gaussian, Gaussian and Laplace (all with a prior
-        centred at zero), Gamma and Gamma, spike-and-slab and spike-and-slab. Gaussian and Cauchy have none: the
-        entropy is exact and the prior's log-density is taken at `sample`.
+        Pairs with a closed form: Laplace and Laplace, Gaussian and Gaussian, Gaussian and Laplace, Gamma and Gamma,
+        spike-and-slab and spike-and-slab. Gaussian and Cauchy have none: the entropy is exact and the prior's
+        log-density is taken at `sample`.
     sample : Tensor, optional
         Draws from `posterior`; their last axes are those of its parameters.
 
@@ -60,19 +60,20 @@ def kl_divergence(posterior: Any, prior: Any, sample: Tensor | None = None) -> T
 
 
 def _laplace_laplace(q: Laplace, p: Laplace) -> Tensor:
-    distance = q.loc.abs()
+    distance = (q.loc - p.loc).abs()
     return (distance + q.scale * torch.exp(-distance / q.scale)) / p.scale + (p.scale / q.scale).log() - 1
 
 
 def _gaussian_gaussian(q: Gaussian, p: Gaussian) -> Tensor:
     ratio = q.scale / p.scale
-    return 0.5 * ((q.loc / p.scale).square() + ratio.square() - 1) - ratio.log()
+    return 0.5 * (((q.loc - p.loc) / p.scale).square() + ratio.square() - 1) - ratio.log()
 
 
 def _gaussian_laplace(q: Gaussian, p: Laplace) -> Tensor:
-    standardized = q.loc / q.scale
+    distance = q.loc - p.loc
+    standardized = distance / q.scale
     mean_absolute = q.scale * sqrt(2 / pi) * torch.exp(-0.5 * standardized.square())
-    mean_absolute = mean_absolute + q.loc * torch.erf(standardized / sqrt(2))
+    mean_absolute = mean_absolute + distance * torch.erf(standardized / sqrt(2))
     return mean_absolute / p.scale + p.scale.log() + log(2) - q.entropy()
 
 

@@ -7,6 +7,7 @@ A Laplace variable becomes a spike-and-slab variable that is on with probability
 """
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import torch
@@ -73,6 +74,14 @@ class Thresholded:
     ----------
     base : Laplace or Gaussian
     threshold : Tensor or Gamma
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvardict.distributions import Laplace, Thresholded
+    >>> law = Thresholded(Laplace(torch.tensor(0.2), torch.tensor(0.1)), torch.tensor(0.23))
+    >>> round(float(law.activation_probability), 3), round(float(law.mean), 3), float(law.median)
+    (0.1, 0.02, 0.0)
     """
 
     base: LocationScale
@@ -130,8 +139,7 @@ def activation_probability(law: type[LocationScale], scale: Tensor, threshold: T
         return law.tail(threshold / scale)
     if law is Laplace:
         return torch.exp(-threshold.shape * torch.log1p(1 / (threshold.rate * scale)))
-    if law is not Gaussian:
-        raise TypeError(f"Gamma thresholds need a Laplace or Gaussian base, but got {law.__name__}.")
+    _check_gaussian(law)
     # P(threshold < scale |e|): the Gamma distribution function, averaged over a Gaussian e.
     total = torch.zeros_like(threshold.rate * scale)
     for node, weight in zip(*_half_normal_nodes()):  # one at a time: memory stays that of the parameters
@@ -164,6 +172,7 @@ def threshold_for(law: type[LocationScale], scale: float, probability: float) ->
     >>> round(threshold_for(Laplace, 0.1, 0.1), 4), round(threshold_for(Gaussian, 0.1**0.5, 0.1), 2)
     (0.2303, 0.52)
     """
+    _check_arguments("threshold_for", scale, probability)
     return scale * float(law.upper_quantile(_number(probability / 2)))
 
 
@@ -185,14 +194,28 @@ def gamma_threshold_for(law: type[LocationScale], scale: float, probability: flo
     >>> round(gamma_threshold_for(Laplace, 0.1, 0.1), 3)
     0.346
     """
+    _check_arguments("gamma_threshold_for", scale, probability)
     if law is Laplace:
         return scale * shape * (probability ** (-1 / shape) - 1)
+    _check_gaussian(law)
     nodes, weights = _half_normal_nodes()
 
     def excess(log_mean: float) -> float:
         return float(weights @ gammainc(shape, shape / np.exp(log_mean) * nodes)) - probability
 
     return scale * float(np.exp(brentq(excess, np.log(1e-6), np.log(1e6))))
+
+
+def _check_gaussian(law: type[LocationScale]) -> None:
+    if law is not Gaussian:
+        raise TypeError(f"Gamma thresholds need a Laplace or Gaussian base, but got {law.__name__}.")
+
+
+def _check_arguments(function: str, scale: float, probability: float) -> None:
+    if not 0 < probability < 1:
+        raise ValueError(f"{function} expects a probability between 0 and 1, both excluded, but got {probability!r}.")
+    if not 0 < scale < inf:
+        raise ValueError(f"{function} expects a positive scale, but got {scale!r}.")
 
 
 def _number(value: float) -> Tensor:

@@ -102,7 +102,9 @@ def seed_names(estimator) -> list[str]:
 
 
 def check_not_empty(function: str, **sequences) -> None:
-    """Raise a ValueError that names the first sequence without an entry."""
+    """Raise a ValueError that names the first one without an entry, a TypeError for what is no sequence."""
     for name, values in sequences.items():
+        if not hasattr(values, "__len__"):
+            raise TypeError(f"{function} expects {name} to be a sequence, but got {values!r}. Pass [{values!r}].")
         if len(values) == 0:
             raise ValueError(f"{function} has nothing to do: {name} is empty. Pass at least one.")

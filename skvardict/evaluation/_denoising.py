@@ -77,12 +77,13 @@ def denoising_table(
 
 
 def add_noise(X, sigma: float, seed: int):
-    """Return `X` plus Gaussian noise of standard deviation `sigma`, in the dtype (and on the device) of `X`."""
+    """Return `X` plus Gaussian noise of standard deviation `sigma`, in its dtype (floating point) and on its device."""
     if not sigma >= 0:
         raise ValueError(f"Noise has a standard deviation of 0 or more, but got {sigma}. Pass a positive number.")
     if sigma == 0:
         return X
     noise = np.random.default_rng(seed).standard_normal(X.shape, dtype=np.float32)
     if isinstance(X, Tensor):
+        X = X if X.is_floating_point() else X.float()
         return X + sigma * torch.from_numpy(noise).to(X)
     return X + (sigma * noise).astype(X.dtype if X.dtype.kind == "f" else np.float32)

@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 
-from skvardict._utils.messages import say
+from skvardict._utils.messages import say, shown
 from skvardict.evaluation._codes import as_named, check_not_empty, evaluate_codes, seed_names
 from skvardict.evaluation._store import PointStore, describe_value, digest, fingerprint, fit_or_load, fit_whole
 
@@ -194,7 +194,7 @@ def _n_iter(fitted) -> int | None:
 
 
 def _summary(row: Mapping[str, Any]) -> str:
-    point = f"{row['model']}  alpha {row['alpha']:g}  seed {row['seed']}"
+    point = f"{row['model']}  alpha {shown(row['alpha'])}  seed {row['seed']}"
     if row["error"]:
         return f"{point}  failed: {row['error']}"
     return f"{point}  psnr {row['psnr']:.2f}  sparsity {row['sparsity']:.4f}  {row['fit_seconds']:.0f} s"
@@ -205,7 +205,7 @@ def _report_failures(table: pd.DataFrame) -> None:
     if failed.empty:
         return
     first = failed.iloc[0]
-    what = f"{first['model']} at alpha={first['alpha']:g}, seed={first['seed']}: {first['error']}"
+    what = f"{first['model']} at alpha={shown(first['alpha'])}, seed={first['seed']}: {first['error']}"
     if len(failed) == len(table):
         raise ValueError(f"regret_curve: all {len(table)} points failed. The first was {what}")
     warnings.warn(

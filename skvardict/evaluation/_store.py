@@ -143,10 +143,15 @@ def digest(origin: Mapping[str, Any]) -> str:
 
 
 def fingerprint(values) -> str:
-    """Return a digest of the content, dtype and shape of an array, tensor or data frame; None has its own."""
+    """Return a digest of the content, dtype and shape of an array, tensor or data frame; None has its own.
+
+    The names of columns count: an estimator fitted on them expects them.
+    """
     if values is None:
         return "none"
-    return joblib.hash(np.ascontiguousarray(to_array(values)))
+    content = joblib.hash(np.ascontiguousarray(to_array(values)))
+    names = getattr(values, "columns", None)
+    return content if names is None else joblib.hash([content, *map(str, names)])
 
 
 def describe_value(value) -> Any:

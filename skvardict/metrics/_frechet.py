@@ -8,6 +8,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from skvardict._utils.rows import to_array
 from skvardict.metrics._arrays import as_float64
 
 
@@ -106,7 +107,7 @@ def inception_features(image_shape: tuple[int, ...], *, device: str | torch.devi
     channels = image_shape if len(image_shape) == 3 else (1, *image_shape)
 
     def extract(rows) -> Tensor:
-        pixels = torch.as_tensor(rows, dtype=torch.float32, device=device)
+        pixels = (rows if isinstance(rows, Tensor) else torch.tensor(rows)).to(device=device, dtype=torch.float32)
         if pixels.shape[1] != prod(image_shape):
             raise ValueError(
                 f"inception_features was made for image_shape={image_shape}, {prod(image_shape)} pixels, but the rows "
@@ -121,6 +122,9 @@ def inception_features(image_shape: tuple[int, ...], *, device: str | torch.devi
 
 def _features(name: str, rows, extractor: Callable | None, batch_size: int) -> NDArray[np.float64]:
     if extractor is not None:
+        rows = rows if isinstance(rows, Tensor) else to_array(rows)
+        if len(rows) == 0:
+            raise ValueError(f"frechet_distance expects at least two rows, but {name} has none.")
         batches = [extractor(rows[start : start + batch_size]) for start in range(0, len(rows), batch_size)]
         rows = np.concatenate([as_float64("frechet_distance", name, batch, ("n", "n_extracted")) for batch in batches])
     features = as_float64("frechet_distance", name, rows, ("n_samples", "n_features"))

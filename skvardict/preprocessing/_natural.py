@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
+from skvardict._utils.rows import to_array
 from skvardict.datasets._patches import check_images, check_request, cut_patches
 from skvardict.preprocessing._contrast import LocalContrastNormalizer
 
@@ -58,7 +59,7 @@ class NormalizedPatches:
         -------
         pixels : ndarray of shape (n_patches, height * width)
         """
-        values = self.patches if patches is None else np.asarray(patches)
+        values = self.patches if patches is None else to_array(patches)
         if values.shape != self.patches.shape:
             raise ValueError(
                 f"NormalizedPatches.to_pixels expects patches of shape {self.patches.shape}, "

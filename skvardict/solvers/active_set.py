@@ -45,6 +45,15 @@ class ActiveSetADMM(BaseEstimator):
     References
     ----------
     Boyd et al. (2011), sections 3.4.3 and 6.4; Hintermueller, Ito & Kunisch (2002) for the active set step.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvardict.energies import LinearProblem, Penalties
+    >>> from skvardict.solvers import ActiveSetADMM
+    >>> problem = LinearProblem(torch.tensor([[3.0, 0.5, 0.0]]), torch.eye(3), Penalties(alpha=2 / 3))
+    >>> ActiveSetADMM(tol=1e-6).solve(problem, torch.zeros(1, 3)).codes.round(decimals=3).tolist()
+    [[2.0, 0.0, 0.0]]
     """
 
     def __init__(self, max_iter=10_000, tol=1e-4):

@@ -19,6 +19,15 @@ class ISTA(ProximalGradientSolver):
     References
     ----------
     Daubechies, Defrise & De Mol, An iterative thresholding algorithm for linear inverse problems, CPAM 2004.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvardict.energies import LinearProblem, Penalties
+    >>> from skvardict.solvers import ISTA
+    >>> problem = LinearProblem(torch.tensor([[3.0, 0.5, 0.0]]), torch.eye(3), Penalties(alpha=2 / 3))
+    >>> ISTA(tol=1e-6).solve(problem, torch.zeros(1, 3)).codes.round(decimals=3).tolist()
+    [[2.0, 0.0, 0.0]]
     """
 
     _accelerated = False

@@ -7,6 +7,7 @@ from scipy import integrate, stats
 
 from skvardict._utils.random import make_generator
 from skvardict.distributions import (
+    Cauchy,
     Gamma,
     Gaussian,
     Laplace,
@@ -156,3 +157,15 @@ def test_mean_and_median_are_those_of_draws(base):
 def test_median_without_a_threshold_is_the_mean():
     base = Gaussian(tensor([0.4, -1.0]), tensor([0.3, 2.0]))
     np.testing.assert_allclose(Thresholded(base, tensor(0.0)).median, base.loc, atol=1e-6)
+
+
+@pytest.mark.parametrize("function", [threshold_for, gamma_threshold_for])
+@pytest.mark.parametrize(("scale", "probability"), [(0.1, 0.0), (0.1, 1.0), (0.1, 1.5), (0.1, np.nan), (0.0, 0.1)])
+def test_thresholds_of_impossible_probabilities_or_scales_are_refused(function, scale, probability):
+    with pytest.raises(ValueError, match=f"{function.__name__} expects a p"):
+        function(Laplace, scale, probability)
+
+
+def test_gamma_thresholds_of_other_laws_are_refused():
+    with pytest.raises(TypeError, match="Laplace or Gaussian base, but got Cauchy"):
+        gamma_threshold_for(Cauchy, 0.1, 0.1)

@@ -64,3 +64,11 @@ def test_psnr_is_taken_in_the_space_of_pixels():
 def test_noise_that_cannot_be_drawn_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         denoising_table(PCA(4).fit(X), X, **arguments)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8])
+def test_integers_become_floating_point_before_noise_is_added(dtype):
+    rows = torch.ones(200, 10, dtype=dtype)
+    noisy = add_noise(rows, 0.5, seed=0)
+    np.testing.assert_allclose(noisy.numpy(), add_noise(rows.numpy(), 0.5, seed=0), atol=1e-6)
+    assert abs(float(noisy.std()) - 0.5) < 0.03

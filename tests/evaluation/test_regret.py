@@ -210,6 +210,22 @@ def test_a_damaged_model_is_said_and_fitted_again(tmp_path, n_bytes):
     assert fit_or_load(PCA(2), TRAIN, folder=tmp_path).fit_seconds_ == again.fit_seconds_
 
 
+def test_models_of_other_columns_are_other_models(tmp_path):
+    frames = [pd.DataFrame(TRAIN[:, :3], columns=list(names)) for names in ("abc", "ABC")]
+    for rows in (*frames, TRAIN[:, :3]):
+        model = fit_or_load(PCA(2), rows, folder=tmp_path)
+        assert list(getattr(model, "feature_names_in_", [])) == list(getattr(rows, "columns", []))
+    assert len(list(tmp_path.glob("*.joblib"))) == 3
+
+
+def test_values_that_are_no_numbers_are_swept_and_named():
+    with pytest.warns(FitFailedWarning, match=r"alpha=wrong, seed=0: .*svd_solver"):
+        table = regret_curve(PCA(2), TRAIN, TEST, alphas=["full", "wrong"], param_name="svd_solver", verbose=1)
+    assert table["error"].eq("").tolist() == [True, False]
+    with pytest.raises(TypeError, match=r"expects alphas to be a sequence, but got 0.1. Pass \[0.1\]"):
+        regret_curve(PCA(2), TRAIN, TEST, alphas=0.1, param_name="tol")
+
+
 def test_a_builder_has_the_same_key_in_every_process():
     script = """
         from skvardict.evaluation._store import describe_value, digest

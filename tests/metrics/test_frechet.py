@@ -1,6 +1,7 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.linalg import sqrtm
@@ -95,3 +96,16 @@ def test_inception_sees_byte_images_of_three_channels(monkeypatch):
     np.testing.assert_array_equal(seen[0][:, 2].reshape(3, 20), np.round(rows * 255))
     with pytest.raises(ValueError, match=r"image_shape=\(4, 5\), 20 pixels, but the rows have 3"):
         extract(np.zeros((1, 3)))
+
+
+def test_features_are_extracted_from_frames_and_lists_of_rows(pair):
+    def extract(rows):
+        return rows * 2
+
+    X, Y = pair
+    expected = frechet_distance(2 * X, 2 * Y)
+    for convert in (pd.DataFrame, torch.from_numpy, np.ndarray.tolist):
+        found = frechet_distance(convert(X), convert(Y), feature_extractor=extract, batch_size=25)
+        assert found == pytest.approx(expected, rel=1e-10)
+    with pytest.raises(ValueError, match="at least two rows, but X has none"):
+        frechet_distance(X[:0], Y, feature_extractor=extract)

@@ -2,6 +2,7 @@ import os
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 from skimage.transform import resize
 
@@ -41,6 +42,8 @@ def test_reconstructions_go_back_through_the_clean_mean_and_scale(photographs):
     np.testing.assert_allclose(blank, result.local_mean * 0.2 + 0.4, rtol=1e-6)
     with pytest.raises(ValueError, match=r"shape \(50, 784\), but got \(49, 784\)"):
         result.to_pixels(result.patches[1:])
+    patches = torch.from_numpy(result.patches).requires_grad_()
+    np.testing.assert_array_equal(result.to_pixels(patches), result.to_pixels())
 
 
 def test_rows_can_be_taken_by_photograph(photographs):

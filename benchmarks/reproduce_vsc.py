@@ -184,24 +184,33 @@ def sampling(arguments, experiment: Experiment) -> None:
 
 
 def row_consistency(model, X: NDArray, n_passes: int = 20) -> NDArray:
-    """Return the Jaccard index of each row over single draws."""
-    return jaccard_consistency(model.sample_codes(X, n_passes, random_state=0), model.components_)
+    """Return the Jaccard index of each row over single draws, with atoms that the model leaves unused."""
+    return jaccard_consistency(model.sample_codes(X, n_passes, random_state=0))
 
 
 def measure_sampling(model, X: NDArray) -> dict:
-    """Return Jaccard indices of single draws and of best draws over 20 passes, and what chance would give."""
+    """Return Jaccard indices of single draws and of best draws over 20 passes, and what chance would give.
+
+    Over all atoms, and over those in use as in the paper: a collapsed model has none (nan).
+    """
     if model is None:
         return {"diverged": True}
     passes = np.stack([best_draws(model, X[:500], model.n_draws, seed=1000 * k) for k in range(20)])
     draws = model.sample_codes(X[:500], 20, random_state=0)
     used = (model.components_**2).sum(1) > 0.1
-    share = float((draws[:, :, used] != 0).mean())
+    share = 1 - sparsity(draws)
+    indices = {"jaccard": draws, "jaccard_of_best_draws": passes}
     return {
         "diverged": False,
-        "jaccard": float(np.nanmean(jaccard_consistency(draws, model.components_))),
-        "jaccard_of_best_draws": float(np.nanmean(jaccard_consistency(passes, model.components_))),
+        **{name: float(np.nanmean(jaccard_consistency(codes))) for name, codes in indices.items()},
         "jaccard_by_chance": share / (2 - share),
-        "nonzero": 1 - sparsity(draws),
+        **{
+            f"{name}_used_atoms": float(np.nanmean(jaccard_consistency(codes, model.components_)))
+            if used.any()
+            else float("nan")
+            for name, codes in indices.items()
+        },
+        "nonzero": share,
         "n_atoms_used": int(used.sum()),
         **{
             f"best_{name}": value

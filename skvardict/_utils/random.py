@@ -3,18 +3,18 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import RLock
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-_global_generator_lock = Lock()
+_global_generator_lock = RLock()  # a builder may build models of its own
 
 
 def _renew_lock() -> None:
     global _global_generator_lock
-    _global_generator_lock = Lock()
+    _global_generator_lock = RLock()
 
 
 if hasattr(os, "register_at_fork"):  # a lock that another thread held while forking would never open again
@@ -43,8 +43,8 @@ def private_global_generator(generator: torch.Generator) -> Iterator[None]:
     """Seed torch's global generators from `generator` inside the block, and restore their states afterwards.
 
     Those of the CPU and, where CUDA is in use, of its devices. Only for code that cannot take a generator (the
-    constructors of torch's own layers). :func:`torch.manual_seed` would seed all devices for good, and renders the
-    calling stack for each backend that is not in use, which reads source files.
+    constructors of torch's own layers, layers like dropout). :func:`torch.manual_seed` would seed all devices for good,
+    and renders the calling stack for each backend that is not in use, which reads source files.
     """
     seed = int(torch.randint(2**31 - 1, (), generator=generator, device=generator.device))
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()

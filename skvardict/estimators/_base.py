@@ -131,7 +131,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                 seed = saved.seed
             n_rows = X.shape[0] - (self._n_held_out(X.shape[0]) if X_val is None else 0)
             session, reader = self._open_session(X, continued=continued, seed=seed, n_rows=n_rows)
-            rows, validation = self._split(reader, X_val, session.generator)
+            rows, validation = self._split(reader, X_val, make_generator(seed))
             self._begin(session, rows, continued=continued)
             self._warn_about_scale(reader)
             self._run(session, self._plan(), rows, validation, X, y, saved)
@@ -247,7 +247,9 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     def partial_fit(self, X, y=None):
         """Update the model with one pass over the rows of `X`, in batches of `batch_size`.
 
-        `early_stopping` and validation play no part; `n_steps_` counts the updates.
+        `early_stopping` and validation play no part; `n_steps_` counts the updates. Every call counts as an epoch: in
+        `history_`, for `learning_rate_decay`, and for schedules and warm-ups measured in `max_iter` epochs. For a
+        stream without an end, pass chunks of many batches, and turn schedules off.
 
         Parameters
         ----------
@@ -375,7 +377,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         if "params_" not in vars(self):
             raise AttributeError(f"{type(self).__name__} has no components_ before fit.")
         if "decoder.components" in self.params_:
-            return self.params_["decoder.components"]
+            return self.params_["decoder.components"].copy()
         decoder = self.decoder_
         with torch.no_grad():
             if hasattr(decoder, "atoms"):
@@ -426,7 +428,9 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         objective = self._build_objective(X.shape[1], rows_per_batch(n_rows, self.batch_size), generator)
         for module in objective.modules().values():
             module.to(device=device, dtype=dtype)
-        session, reader = TrainingSession(objective, generator), RowReader(X, device, dtype)
+        from_builders = callable(self.decoder) or callable(self.encoder)
+        session = TrainingSession(objective, generator, draws_globally=from_builders)
+        reader = RowReader(X, device, dtype)
         if continued:
             session.load_arrays(self._train_state)
             session.history = {name: list(values) for name, values in self.history_.items()}
@@ -458,6 +462,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         n_held_out = self._n_held_out(len(reader))
         if n_held_out == 0:
             return reader, None
+        # Of a generator of its own: with an integer as random_state, a continued fit holds out the same rows again.
         order = torch.randperm(len(reader), generator=generator)
         held_out, rest = order[:n_held_out].sort().values, order[n_held_out:].sort().values
         return Subset(reader, rest), Subset(reader, held_out)
@@ -474,8 +479,12 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             return after_epoch()
 
         outcome = train(session, plan, rows, validation, on_epoch, checkpoint)
-        if outcome.n_new_epochs > 0 or (outcome.interrupted and session.n_epochs == 0):
+        is_first = outcome.interrupted and session.n_epochs == 0 and "params_" not in vars(self)
+        if outcome.n_new_epochs > 0 or is_first:
             self._store(session, outcome)
+        if outcome.error is not None:
+            outcome.error.add_note(f"{type(self).__name__}: the state after epoch {outcome.best_epoch} is kept.")
+            raise outcome.error
         self._warn_about_trouble(session, warned, n_epochs=1)
         after_fit()
         self._report(session, outcome)
@@ -686,10 +695,11 @@ def _check_out(estimator, X, out):
             f"{type(estimator).__name__}.transform expects out to be {kind} of shape {expected}, but got "
             f"{type(out).__name__} of shape {getattr(out, 'shape', None)}."
         )
-    if isinstance(out, np.ndarray) and not (out.flags.writeable and out.dtype.kind == "f"):
+    is_writeable = isinstance(out, Tensor) or out.flags.writeable
+    if not is_writeable or not (out.is_floating_point() if isinstance(out, Tensor) else out.dtype.kind == "f"):
         raise ValueError(
-            f"{type(estimator).__name__}.transform cannot write codes into out, an array of {out.dtype} that is "
-            f"{'' if out.flags.writeable else 'not '}writeable. Pass a writeable array of floating point numbers."
+            f"{type(estimator).__name__}.transform cannot write codes into out, of {out.dtype} and "
+            f"{'' if is_writeable else 'not '}writeable. Pass writeable floating point numbers."
         )
     return out
 
@@ -701,5 +711,11 @@ def _check_codes(estimator, codes):
         raise ValueError(
             f"{type(estimator).__name__}.inverse_transform expects codes of shape (n_samples, "
             f"{estimator._n_features_out}), but got {tuple(codes.shape)}. Pass what transform returns."
+        )
+    is_real = not codes.is_complex() if isinstance(codes, Tensor) else codes.dtype.kind in "biuf"
+    if not is_real:
+        raise ValueError(
+            f"{type(estimator).__name__}.inverse_transform expects real numbers, but codes are of {codes.dtype}. Pass "
+            "what transform returns."
         )
     return codes

@@ -1,6 +1,8 @@
 """Codes for a fixed dictionary."""
 
 import warnings
+from math import inf
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -49,7 +51,7 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
     Raises
     ------
     ValueError
-        If `X` and `components` differ in their number of features, or hold NaN or infinity.
+        If `X` and `components` differ in their number of features, hold NaN or infinity, or a number is out of range.
 
     References
     ----------
@@ -65,8 +67,11 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
     array([[2., 0., 0.]])
     """
     X, components = _check_pair(X, components)
-    if not alpha >= 0:
-        raise ValueError(f"sparse_encode expects alpha >= 0, but got {alpha!r}.")
+    for name, value in (("alpha", alpha), ("tol", tol)):
+        if not isinstance(value, Real) or not 0 <= float(value) < inf:
+            raise ValueError(f"sparse_encode expects {name} to be a finite number, at least 0, but got {value!r}.")
+    if not isinstance(max_iter, Integral) or max_iter < 1:
+        raise ValueError(f"sparse_encode expects max_iter to be a whole number, at least 1, but got {max_iter!r}.")
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
     atoms = _as_double(components, device)
     if alpha > 0:
@@ -99,8 +104,15 @@ def alpha_max(X, components, *, positive=True) -> float:
     Parameters
     ----------
     X : array-like or Tensor of shape (n_samples, n_features)
+        Read in pieces.
     components : array-like or Tensor of shape (n_components, n_features)
     positive : bool, default=True
+        Whether codes are non-negative, as in :func:`sparse_encode`.
+
+    Returns
+    -------
+    alpha : float
+        In the units of this package; 0 where no atom correlates with a row.
 
     Examples
     --------
@@ -111,10 +123,11 @@ def alpha_max(X, components, *, positive=True) -> float:
     """
     X, components = _check_pair(X, components)
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
-    correlation = _as_double(X, device) @ _as_double(components, device).mT
-    if not positive:
-        correlation = correlation.abs()
-    return max(0.0, float(correlation.max())) * 2 / X.shape[1]
+    atoms, largest = _as_double(components, device), 0.0
+    for _, rows in RowReader(X, device, torch.float64).slices(_ROWS_PER_CHUNK):
+        correlation = rows @ atoms.mT
+        largest = max(largest, float((correlation if positive else correlation.abs()).max()))
+    return largest * 2 / X.shape[1]
 
 
 def _as_double(rows, device: torch.device) -> Tensor:

@@ -157,7 +157,9 @@ def _check_content(path, content: Any) -> dict[str, Any]:
 def _build(path, cls, packed: Mapping[str, Any], arrays: Arrays, given: Mapping[str, Any]):
     """Return an unfitted estimator with the parameters of a file, those of the caller first."""
     known = cls._get_param_names()
-    unknown = sorted((packed.keys() | given.keys()) - set(known))
+    if given.keys() - set(known):
+        raise TypeError(f"load: {cls.__name__} has no parameters {', '.join(sorted(given.keys() - set(known)))[:200]}.")
+    unknown = sorted(packed.keys() - set(known))
     if unknown:
         raise DamagedFileError(f"{path}: {cls.__name__} has no parameters {', '.join(unknown)[:200]}.")
     try:
@@ -182,6 +184,8 @@ def _build(path, cls, packed: Mapping[str, Any], arrays: Arrays, given: Mapping[
         with np.printoptions(threshold=8):  # the message shows a value that is refused
             estimator._validate_params()
     except (ValueError, TypeError) as error:
+        if any(f"{name!r} parameter" in str(error) for name in given):
+            raise
         raise DamagedFileError(f"{path}: {str(error)[:1000]}") from error
     return estimator
 

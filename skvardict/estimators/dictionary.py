@@ -155,6 +155,11 @@ class _DictionaryCoder(SparseCoder):
                 "transform_algorithm='encoder' needs an encoder, but encoder=None. "
                 "Use encoder='lista', or transform_algorithm='solver'."
             )
+        if self.beta > 0 and self.batch_size < 2:
+            raise ValueError(
+                f"{type(self).__name__}: beta={self.beta} holds standard deviations over a batch, but batch_size="
+                f"{self.batch_size}. Use batches of at least 2 rows, or beta=0."
+            )
         decoder = build_decoder(
             self.decoder,
             n_features,
@@ -263,7 +268,7 @@ class VarianceDictionaryLearning(_DictionaryCoder):
     encoder_n_iter : int, default=3
         Recurrent steps of the LISTA encoder.
     positive_code : bool, default=True
-        Whether codes are non-negative.
+        Whether codes are non-negative; an encoder of your own has to see to it itself.
     solver : FISTA, ISTA or None, default=None
         None is ``FISTA(max_iter=200, tol=1e-3, step_size="auto")``; pass ``solver=FISTA()`` to search over
         ``solver__tol``.
@@ -448,7 +453,7 @@ class StandardDictionaryLearning(_DictionaryCoder):
     encoder_n_iter : int, default=3
         Recurrent steps of the LISTA encoder.
     positive_code : bool, default=True
-        Whether codes are non-negative.
+        Whether codes are non-negative; an encoder of your own has to see to it itself.
     solver : FISTA, ISTA or None, default=None
         None is ``FISTA(max_iter=200, tol=1e-3, step_size="auto")``; pass ``solver=FISTA()`` to search over
         ``solver__tol``.
@@ -629,7 +634,7 @@ class WeightDecayDictionaryLearning(_DictionaryCoder):
     encoder_n_iter : int, default=3
         Recurrent steps of the LISTA encoder.
     positive_code : bool, default=True
-        Whether codes are non-negative.
+        Whether codes are non-negative; an encoder of your own has to see to it itself.
     solver : FISTA, ISTA or None, default=None
         None is ``FISTA(max_iter=200, tol=1e-3, step_size="auto")``; pass ``solver=FISTA()`` to search over
         ``solver__tol``.

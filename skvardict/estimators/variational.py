@@ -276,6 +276,7 @@ class _VariationalCoder(SparseCoder):
             ),
             latent=latent,
             n_components=self.n_components,
+            n_features=n_features,
             kl_weights=self._kl_weights(),
             n_draws=self.n_draws,
             draw_reduction=self.draw_reduction,

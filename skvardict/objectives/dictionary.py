@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from skvardict._utils.modules import evaluating
 from skvardict.energies import (
     DecoderProblem,
     LinearProblem,
@@ -139,8 +140,9 @@ class DictionaryObjective:
     @torch.no_grad()
     def evaluate(self, X: Tensor) -> Sums:
         """Return sums over a validation batch, of the encoder's codes; without an encoder, of the solver's."""
-        codes = self.infer(X).codes if self.encoder is None else self.encoder(X)
-        error = reconstruction(X, self.decoder(codes))
+        with evaluating(self.decoder, self.encoder):
+            codes = self.infer(X).codes if self.encoder is None else self.encoder(X)
+            error = reconstruction(X, self.decoder(codes))
         hinge = variance_hinge(codes, self.penalties.std_threshold)
         return {
             "n_rows": X.new_tensor(len(X)),
@@ -192,7 +194,8 @@ class DictionaryObjective:
         if start is None:
             first = 0.0 if isinstance(self.decoder, LinearDecoder) else _START_OF_NONLINEAR_DECODERS
             start = X.new_full((*X.shape[:-1], self.n_components), first)
-        return self.solver.solve(problem, start)
+        with evaluating(self.decoder):  # rows keep their codes to themselves, and iterations leave no trace
+            return self.solver.solve(problem, start)
 
     def _decoder_loss(self, X: Tensor, codes: Tensor) -> Tensor:
         if isinstance(self.decoder, LinearDecoder):

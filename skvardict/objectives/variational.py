@@ -12,8 +12,7 @@ For "max" the draws are compared without a graph, and only the chosen one is mad
 same, at the cost of one draw.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import log, pi
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skvardict._utils.modules import evaluating
 from skvardict._utils.random import generator_for, make_generator
 from skvardict.energies import reconstruction
 from skvardict.functional import schatten_bound
@@ -30,7 +30,7 @@ from skvardict.training.protocol import Position
 
 Sums = dict[str, Tensor]
 
-_DRAW_ENTRIES = 2**22  # codes held at a time where draws are compared or averaged: 16 MB of float32
+_DRAW_ENTRIES = 2**22  # of codes or decoded draws held at a time: 16 MB of float32
 _EVALUATION_SEED = 0  # validation sees the same noise every epoch, or epochs could not be compared
 _COLLAPSED_KL = 1e-2  # nats, per component and row, on average
 
@@ -56,7 +56,7 @@ class VariationalObjective:
         The encoder gives ``latent.n_heads * n_components`` numbers per row.
     latent : Latent
         Family of posterior and prior.
-    n_components : int
+    n_components, n_features : int
     kl_weights : dict
         Weight of every divergence that `latent` names.
     n_draws : int
@@ -80,6 +80,7 @@ class VariationalObjective:
     encoder: nn.Module
     latent: Latent
     n_components: int
+    n_features: int
     kl_weights: dict[str, float]
     n_draws: int
     draw_reduction: str
@@ -219,7 +220,7 @@ class VariationalObjective:
 
     def rows_at_a_time(self, n_draws: int) -> int:
         """Return how many rows may have `n_draws` draws each in memory at a time."""
-        return max(1, _DRAW_ENTRIES // (n_draws * max(self.n_components, 1)))
+        return max(1, _DRAW_ENTRIES // (n_draws * max(self.n_components, self.n_features)))
 
     def _log_likelihood(self, X: Tensor, codes: Tensor) -> Tensor:
         n_features, weight = X.shape[-1], self.kl_weights["kl"]
@@ -285,14 +286,5 @@ class VariationalObjective:
             "n_active": torch.count_nonzero(flat, dim=0),
         }
 
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Use running averages of batch normalisation inside the block: rows are independent then."""
-        modes = [(module, module.training) for module in self.modules().values()]
-        for module, _ in modes:
-            module.eval()
-        try:
-            yield
-        finally:
-            for module, was_training in modes:
-                module.train(was_training)
+    def _evaluating(self):
+        return evaluating(*self.modules().values())

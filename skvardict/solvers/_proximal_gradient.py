@@ -10,12 +10,14 @@ computation (one 2-D batch on the CPU, where shapes are free), or all rows stay 
 ones in place (leading batch axes, GPU: static shapes, and no waiting for the device between two tests).
 """
 
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from skvardict._sklearn import Interval, StrOptions
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers.step_rules import BacktrackingStep, ConstantStep, MetricStep, next_momentum
 
@@ -53,6 +55,15 @@ class ProximalGradientSolver(BaseEstimator):
 
     _accelerated: bool
 
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "step_size": [StrOptions({"auto", "backtracking"}), Interval(Real, 0, None, closed="neither")],
+        "restart": ["boolean"],
+        "criterion": [StrOptions({"change", "gap"})],
+        "check_every": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
     def __init__(
         self,
         max_iter=200,
@@ -82,7 +93,13 @@ class ProximalGradientSolver(BaseEstimator):
         Returns
         -------
         SolverResult
+
+        Raises
+        ------
+        ValueError
+            If a setting is invalid, or the problem has no duality gap and ``criterion="gap"``.
         """
+        self._validate_params()
         drop = start.dim() == 2 and start.device.type == "cpu"
         return self._solve_dropping(problem, start) if drop else self._solve_masked(problem, start)
 

@@ -1,11 +1,13 @@
 """Lasso codes of many rows in one dictionary: ADMM finds the supports, normal equations finish the codes."""
 
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from skvardict._sklearn import Interval
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers.fista import FISTA
 
@@ -56,6 +58,11 @@ class ActiveSetADMM(BaseEstimator):
     [[2.0, 0.0, 0.0]]
     """
 
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+    }
+
     def __init__(self, max_iter=10_000, tol=1e-4):
         self.max_iter = max_iter
         self.tol = tol
@@ -74,7 +81,14 @@ class ActiveSetADMM(BaseEstimator):
         Returns
         -------
         SolverResult
+
+        Raises
+        ------
+        ValueError
+            If a setting is invalid, or the problem another one.
         """
+        self._validate_params()
+        _check_problem(problem)
         scaled = _ScaledLasso(problem)
         codes, whole = start.clone(), problem
         n_iter = torch.full(start.shape[:1], self.max_iter, device=start.device)
@@ -111,6 +125,15 @@ class ActiveSetADMM(BaseEstimator):
                 codes.index_copy_(0, rows, rest.codes)
                 n_iter[rows], converged[rows] = iteration + rest.n_iter, rest.converged
         return SolverResult(codes, n_iter, converged, whole)
+
+
+def _check_problem(problem: Any) -> None:
+    penalties = problem.penalties
+    if not hasattr(problem, "hessian") or not penalties.alpha > 0 or penalties.beta > 0:
+        raise ValueError(
+            f"ActiveSetADMM solves problems of a linear dictionary with alpha > 0 and beta = 0, but got a "
+            f"{type(problem).__name__} with alpha={penalties.alpha} and beta={penalties.beta}. Use FISTA()."
+        )
 
 
 class _ScaledLasso:

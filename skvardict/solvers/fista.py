@@ -21,8 +21,9 @@ class FISTA(ProximalGradientSolver):
         "auto" is 1 over a bound of the curvature, ``1 / (2 sigma_max^2 / d + 2 gamma / l + 2 beta / (n - 1))``,
         and backtracking where a decoder has no bound. Where the problem has a matrix for the Hessians of its rows
         (decoders with hidden layers, in training without the hinge), a step minimises a quadratic model with that
-        matrix, and momentum works inside it; `restart` is then without effect. A number is used as it is, in the
-        units of the package (the eta of Table 3 of Evtimova & LeCun).
+        matrix, and momentum works inside it; `restart` is then without effect. "backtracking" begins at 1 and only
+        ever halves the step of a row. A number is used as it is, in the units of the package (the eta of Table 3 of
+        Evtimova & LeCun).
     restart : bool, default=False
         Drop the momentum of a row when it points uphill (gradient scheme of O'Donoghue & Candes, 2015). Pays
         when `tol` is small.

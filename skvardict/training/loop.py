@@ -5,6 +5,7 @@ ends. After every epoch the validation energy decides which parameters are the b
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from math import inf, isfinite
 from time import perf_counter
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from skvardict._utils.batches import RowReader, Subset
+from skvardict._utils.random import private_global_generator
 from skvardict._utils.streams import StreamReader
 from skvardict.training.checkpoint import Checkpoint
 from skvardict.training.history import EarlyStopping, append_epoch
@@ -47,6 +49,8 @@ class Outcome:
         Whether the run came to its end, and a checkpoint of it needs no continuation.
     resumed_epoch : int
         Epoch of the checkpoint that the run continued from; 0 where it began anew.
+    error : Exception or None
+        What else ended the run after complete epochs, e.g. rows that cannot be read; to be raised again.
     """
 
     params: dict[str, Tensor]
@@ -57,6 +61,7 @@ class Outcome:
     diverged: str | None = None
     is_finished: bool = False
     resumed_epoch: int = 0
+    error: Exception | None = None
 
 
 def train(
@@ -119,6 +124,12 @@ def train(
             session.cut_history()
         else:  # better a state trained on half an epoch than none
             outcome.params = session.snapshot()
+    except Exception as error:
+        if outcome.n_new_epochs == 0:
+            raise
+        session.load_arrays(last_good)
+        session.cut_history()
+        outcome.error = error
     return outcome
 
 
@@ -183,8 +194,9 @@ def _rows_per_epoch(session: TrainingSession, rows: TrainingRows) -> float:
 
 
 def _step(session: TrainingSession, batch: Tensor, sums: dict[str, Tensor]) -> dict[str, Tensor]:
-    losses, monitored = session.objective.step(batch, session.generator)
-    torch.stack(list(losses.values())).sum().backward()
+    with private_global_generator(session.generator) if session.draws_globally else nullcontext():
+        losses, monitored = session.objective.step(batch, session.generator)
+        torch.stack(list(losses.values())).sum().backward()
     session.clip_gradients()
     session.optimizer.step()
     session.optimizer.zero_grad(set_to_none=True)

@@ -54,6 +54,9 @@ class TrainingSession:
         Source of all randomness of the run; on the CPU, so that a run does not depend on the device.
     kept : tuple (parameters as arrays, epoch) or None
         What a continued run was left with: the state that was best, and its epoch.
+    draws_globally : bool
+        Whether parts may draw from torch's global generators (dropout in networks of the user): during a step these
+        are seeded from `generator`, and restored afterwards.
     """
 
     objective: Objective
@@ -62,6 +65,7 @@ class TrainingSession:
     n_steps: int = 0
     history: History = field(default_factory=dict)
     kept: tuple[Arrays, int] | None = None
+    draws_globally: bool = False
 
     def __post_init__(self):
         self.optimizer = _OPTIMIZERS[self.objective.optimizer](self.objective.parameter_groups(), fused=True)

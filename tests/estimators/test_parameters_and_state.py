@@ -13,6 +13,7 @@ from skvardict import (
     ThresholdedVSC,
     VarianceDictionaryLearning,
     alpha_max,
+    load,
     sparse_encode,
 )
 from skvardict.training import CheckpointMismatchError, TrainingDivergedError
@@ -281,6 +282,143 @@ def test_rows_that_are_held_out_set_nothing_before_training(X, monkeypatch, esti
         assert cosines[1].max() < 0.99
     else:
         np.testing.assert_allclose(model.mean_, rows.mean(0), atol=1e-6)
+
+
+def test_a_builder_may_fit_models_of_its_own(X):
+    model = variational(encoder=lambda d, n_outputs: variational(n_components=n_outputs // 2).fit(X).encoder_).fit(X)
+    assert np.isfinite(model.transform(X)).all()
+
+
+@pytest.mark.parametrize("estimator", [VarianceDictionaryLearning, SparseVAE])
+def test_networks_that_draw_follow_random_state_and_leave_the_global_generator_alone(X, estimator):
+    def encoder(n_inputs, n_outputs):
+        return torch.nn.Sequential(torch.nn.Linear(n_inputs, n_outputs), torch.nn.Dropout(0.3))
+
+    found = []
+    for seed in (1, 2):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)  # noqa: TID251
+            before = torch.get_rng_state()
+            found.append(estimator(6, encoder=encoder, max_iter=2, random_state=0).fit(X).components_)
+            assert torch.equal(before, torch.get_rng_state())
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("estimator", [VarianceDictionaryLearning, SparseVAE])
+def test_validation_rows_do_not_move_running_averages(X, estimator):
+    def encoder(n_inputs, n_outputs):
+        return torch.nn.Sequential(torch.nn.Linear(n_inputs, n_outputs), torch.nn.BatchNorm1d(n_outputs))
+
+    models = [estimator(6, encoder=encoder, max_iter=1, random_state=0).fit(X, X_val=X[:30] * c) for c in (1, 9)]
+    np.testing.assert_array_equal(*(model.transform(X) for model in models))
+
+
+def test_iterations_of_the_solver_leave_no_trace_in_a_decoder(X):
+    seen = []
+
+    class Decoder(torch.nn.Linear):
+        def forward(self, codes):
+            seen.append((self.training, torch.is_grad_enabled(), codes.requires_grad))
+            return super().forward(codes)
+
+    small(decoder=lambda n_features, n_components: Decoder(n_components, n_features), early_stopping=False).fit(X)
+    assert {training for training, _, requires_grad in seen if requires_grad} == {False}
+    assert True in {training for training, *_ in seen}
+
+
+def test_a_continued_fit_holds_out_the_same_rows(X, monkeypatch):
+    held_out = []
+
+    def split(self, *arguments):
+        rows, validation = original(self, *arguments)
+        held_out.append(validation.rows)
+        return rows, validation
+
+    original = VarianceDictionaryLearning._split
+    monkeypatch.setattr(VarianceDictionaryLearning, "_split", split)
+    model = small(early_stopping=True, validation_fraction=0.3, warm_start=True)
+    model.fit(X).fit(X)
+    assert torch.equal(*held_out)
+
+
+def test_an_error_in_a_later_epoch_keeps_the_epochs_before_it(X):
+    passes = []
+
+    def chunks():
+        passes.append(None)
+        if len(passes) == 5:  # the first is read before training
+            raise OSError("the disk is gone")
+        return iter([X])
+
+    model = small(max_iter=6)
+    with pytest.raises(OSError, match="the disk is gone") as caught:
+        model.fit_stream(chunks)
+    assert any("the state after epoch" in note for note in caught.value.__notes__)
+    assert model.n_iter_ == len(model.history_["epoch"]) >= 3
+    assert np.isfinite(model.transform(X)).all()
+
+
+def test_an_interrupt_in_the_first_epoch_of_another_fit_keeps_the_model(X, monkeypatch):
+    model = small(max_iter=3).fit(X)
+    codes = model.transform(X)
+
+    def interrupted(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skvardict.objectives.dictionary.DictionaryObjective.step", interrupted)
+    with pytest.warns(UserWarning, match="interrupted after 0 complete epochs; the state of epoch 3 is kept"):
+        model.fit(X)
+    assert model.n_iter_ == 3
+    np.testing.assert_array_equal(model.transform(X), codes)
+
+
+def test_codes_are_not_written_into_integers(X):
+    model = small().fit(X)
+    with pytest.raises(ValueError, match=r"into out, of torch.int64 and writeable"):
+        model.transform(torch.from_numpy(X), out=torch.zeros(len(X), 6, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    "codes", [np.full((2, 6), "a"), np.zeros((2, 6), complex), torch.zeros(2, 6, dtype=torch.cfloat)]
+)
+def test_codes_are_real_numbers(X, codes):
+    with pytest.raises(ValueError, match="expects real numbers, but codes are of"):
+        small().fit(X).inverse_transform(codes)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"alpha": np.inf}, {"alpha": "a"}, {"alpha": [1.0]}, {"tol": -1}, {"max_iter": 0}, {"max_iter": 2.5}],
+    ids=str,
+)
+def test_numbers_of_sparse_encode_are_checked_by_name(X, parameters):
+    (name,) = parameters
+    with pytest.raises(ValueError, match=f"sparse_encode expects {name} to be"):
+        sparse_encode(X, X[:4], **{"alpha": 0.1, **parameters})
+
+
+def test_changing_components_leaves_the_model_alone(X):
+    model = small().fit(X)
+    codes = model.transform(X)
+    before = model.inverse_transform(codes)
+    model.components_[:] = 0
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).inverse_transform(codes), before)
+
+
+def test_a_variance_needs_batches_of_several_rows(X):
+    with pytest.raises(ValueError, match=r"batch_size=1. Use batches of at least 2 rows"):
+        small(batch_size=1).fit(X)
+    small(batch_size=1, beta=0.0).fit(X[:10])
+
+
+def test_mistakes_of_the_caller_are_not_damage_of_the_file(X, tmp_path):
+    path = tmp_path / "model.skv"
+    small().fit(X).save(path)
+    with pytest.raises(TypeError, match="has no parameters foo"):
+        load(path, foo=1)
+    with pytest.raises(ValueError, match="The 'alpha' parameter of VarianceDictionaryLearning must be") as caught:
+        load(path, alpha=-1)
+    assert type(caught.value).__name__ != "DamagedFileError"
 
 
 def _normalized(rows):

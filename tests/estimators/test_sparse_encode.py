@@ -53,7 +53,7 @@ def test_bad_input_is_named(problem):
     X, atoms = problem
     with pytest.raises(ValueError, match="16 features, but the atoms in components have 15"):
         sparse_encode(X, atoms[:, :15], alpha=0.1)
-    with pytest.raises(ValueError, match="alpha >= 0"):
+    with pytest.raises(ValueError, match="expects alpha to be a finite number, at least 0, but got -1"):
         sparse_encode(X, atoms, alpha=-1)
 
 

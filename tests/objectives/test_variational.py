@@ -32,7 +32,7 @@ def objective(latent, **changes):
         encoder = MLPEncoder(D, latent.n_heads * L, (16,))
     weights = {"kl": 0.05} | ({"threshold_kl": 0.02} if getattr(latent, "threshold_prior", None) else {})
     made = VariationalObjective(
-        settings.pop("decoder", LinearDecoder(L, D, generator)), encoder, latent, L, weights, **settings
+        settings.pop("decoder", LinearDecoder(L, D, generator)), encoder, latent, L, D, weights, **settings
     )
     for module in made.modules().values():
         module.double()

@@ -92,8 +92,15 @@ def test_gap_from_the_gradient_equals_the_gap_from_the_data(positive, gamma):
         torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_batch_terms_are_refused():
+@pytest.mark.parametrize("changes", [{"alpha": 0.0}, {"beta": 1.0, "std_threshold": 0.5}])
+def test_other_problems_are_refused(changes):
+    problem = LinearProblem(torch.ones(2, 3), torch.eye(3), Penalties(**{"alpha": 0.1, **changes}))
+    with pytest.raises(ValueError, match=r"alpha > 0 and beta = 0, but got a LinearProblem .* Use FISTA"):
+        ActiveSetADMM().solve(problem, torch.zeros(2, 3))
+
+
+def test_settings_are_checked_by_name():
     problem = lasso("overcomplete")
-    coupled = LinearProblem(problem.X, problem.components, Penalties(0.1, beta=1.0))
-    with pytest.raises(ValueError, match="beta=0"):
-        ActiveSetADMM().solve(coupled, zeros(coupled))
+    for name in ("max_iter", "tol"):
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of ActiveSetADMM must be"):
+            ActiveSetADMM(**{name: -1}).solve(problem, zeros(problem))

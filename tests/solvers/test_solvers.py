@@ -150,3 +150,26 @@ def test_step_rules_for_hidden_layers_reach_the_energy_of_a_small_constant_step(
 def test_the_gap_is_refused_for_coupled_rows():
     with pytest.raises(ValueError, match="criterion='gap' needs a convex problem"):
         FISTA(criterion="gap").solve(LinearProblem(X, W, VDL, E), E)
+
+
+@pytest.mark.parametrize("solver", [FISTA, ISTA])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"step_size": "backtraking"},
+        {"step_size": -1.0},
+        {"step_size": None},
+        {"criterion": "gapp"},
+        {"max_iter": -3},
+        {"max_iter": 2.5},
+        {"tol": -1},
+        {"tol": "a"},
+        {"check_every": 0},
+    ],
+    ids=str,
+)
+def test_settings_are_checked_by_name(solver, setting):
+    (name,) = setting
+    problem = LinearProblem(torch.ones(2, 3), torch.eye(3), Penalties(0.1))
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of {solver.__name__} must be"):
+        solver(**setting).solve(problem, torch.zeros(2, 3))

@@ -161,7 +161,7 @@ def test_codes_are_written_into_an_array_or_a_map(X, tmp_path, algorithm):
     ("out", "said"),
     [
         (np.empty((500, 5), np.float32), r"an array of shape \(500, 6\), but got ndarray of shape \(500, 5\)"),
-        (np.empty((500, 6), np.int64), "array of int64"),
+        (np.empty((500, 6), np.int64), "into out, of int64"),
         (torch.empty(500, 6), "expects out to be an array"),
         ([[0.0] * 6] * 500, "but got list"),
         (np.broadcast_to(np.float32(0), (500, 6)), "not writeable"),

@@ -363,7 +363,8 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         Parameters
         ----------
         path : path
-            Builders of decoders or encoders are not part of the file; pass them to ``load``.
+            Builders of decoders or encoders are not part of the file; pass them to ``load``. Nor is what
+            ``set_output`` has set.
         """
         save(self, path)
 

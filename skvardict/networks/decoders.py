@@ -59,7 +59,7 @@ class AffineDecoder(LinearDecoder):
 
 
 class MLPDecoder(nn.Module):
-    """``D(z) = relu(... relu(z W_1 + b_1) ...) W_k``: biases inside, none at the output.
+    """``D(z) = relu(relu(z W_1 + b_1) W_2 + b_2) W_3`` and so on: biases inside, none at the output.
 
     Parameters
     ----------

@@ -97,7 +97,7 @@ class MLPDecoder(nn.Module):
         return hidden @ self.weights[-1]
 
     def atoms(self) -> Tensor:
-        """Return the response to unit codes with biases and ReLUs left out, ``W_1 W_2 ... W_k``."""
+        """Return the response to unit codes with biases and ReLUs left out, the product of all matrices."""
         product = self.weights[0]
         for weight in self.weights[1:]:
             product = product @ weight

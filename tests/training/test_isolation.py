@@ -185,7 +185,7 @@ def resident_megabytes():
 
 def test_two_thousand_fits_leave_no_memory_behind():
     if not Path("/proc/self/statm").exists():
-        pytest.skip("needs /proc")
+        pytest.skip("/proc/self/statm is not there: no Linux")
     X = np.random.default_rng(0).standard_normal((20, 6)).astype(np.float32)
 
     def fit_many(n_fits):

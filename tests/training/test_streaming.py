@@ -103,7 +103,7 @@ def test_arrays_in_memory_are_not_mapped(X):
 def test_fit_and_transform_of_a_large_map_hold_a_small_part_of_it(tmp_path):
     """160 MB in a file: the process may grow by 120 MB, of which 64 are pages that it lets go. (6 GB: benchmarks.)"""
     if not Path("/proc/self/clear_refs").exists():
-        pytest.skip("needs the peak counters of Linux")
+        pytest.skip("/proc/self/clear_refs, which resets the peak of memory, is not there: no Linux")
     code = """
     import sys, warnings
     import numpy as np, torch

@@ -61,10 +61,10 @@ def information(codes: NDArray) -> dict[str, float]:
 
 def divergences(model, X: NDArray) -> NDArray:
     """Return the KL of every row and component, in nats."""
-    objective = model._objective(torch.device("cpu"))
+    fitted = model._model(torch.device("cpu"))
     with torch.no_grad():
-        posterior = objective.latent.posterior(objective.encoder(torch.from_numpy(X)))
-        return objective.latent.kl(posterior, objective.latent.summary(posterior)["code_mean"])["kl"].numpy()
+        posterior = fitted.posterior(torch.from_numpy(X))
+        return fitted.latent.kl(posterior, fitted.latent.summary(posterior)["code_mean"])["kl"].numpy()
 
 
 def describe_posterior(model, X: NDArray, codes: NDArray, kl_weight: float, n_iwae_draws: int) -> dict[str, float]:
@@ -87,7 +87,7 @@ def prior_nonzero(model, n_samples: int = 4000) -> float:
 
 def gradient_ratios(model, X: NDArray, n_draws: int) -> dict[str, float]:
     """Return the signal-to-noise ratios of the gradients of encoder and decoder on one batch."""
-    objective = copy.deepcopy(model._objective(torch.device("cpu")))
+    objective = model._build_objective(copy.deepcopy(model._model(torch.device("cpu"))), len(X))
     parts = objective.modules()
     for module in parts.values():
         module.requires_grad_(True)

@@ -33,9 +33,9 @@ from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialize
 
 import skvardict
-from skvardict._utils import files
-from skvardict._utils.packing import unpack
 from skvardict.solvers import FISTA
+from skvardict.storage import files
+from skvardict.storage.packing import unpack
 from skvardict.training import Checkpoint, EarlyStopping, Outcome
 
 ALLOWED = (ValueError, FileNotFoundError)  # DamagedFileError and CheckpointMismatchError are ValueErrors

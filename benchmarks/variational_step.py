@@ -36,7 +36,7 @@ def peak_bytes() -> int:
 
 def milliseconds_per_step(model) -> float:
     generator = make_generator(0)
-    session = TrainingSession(model._build_objective(FEATURES, ROWS, generator), generator)
+    session = TrainingSession(model._build_objective(model._build_model(FEATURES, generator), ROWS), generator)
     session.set_learning_rates(TrainingPlan(ROWS, 1))
     X = torch.randn(ROWS, FEATURES, generator=generator)
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
-from skvardict._utils.files import write_aside
 from skvardict.datasets._folders import VARIABLE, cache_folder, shared_folder
 from skvardict.datasets._idx import check_md5, encode_idx, read_idx
 from skvardict.datasets._idx_datasets import FASHION_MNIST, MNIST, TEST_FILES, TRAIN_FILES, IDXDataset
+from skvardict.storage.files import write_aside
 
 SPLITS = ("train", "validation", "test", "train+validation")
 

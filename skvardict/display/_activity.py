@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skvardict._utils.rows import to_array
 from skvardict.display._figure import new_figure
 from skvardict.display._sheet import SheetDisplay, as_rows, check_counts, scaled_about_zero, tile
 from skvardict.metrics import estimated_dictionary
 from skvardict.preprocessing._shapes import resolve_image_shape
+from skvardict.rows.checks import to_array
 
 
 class ReceptiveFieldDisplay(SheetDisplay):

@@ -6,8 +6,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from skvardict._utils.rows import to_array
 from skvardict.display._figure import new_axes
+from skvardict.rows.checks import to_array
 
 _BORDER = 1  # pixels between tiles
 

@@ -21,15 +21,15 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skvardict._sklearn import CallbackSupportMixin, _fit_context, epoch_hooks
-from skvardict._utils.batches import MappedPages, RowReader, Subset, batch_bounds, rows_per_batch
-from skvardict._utils.device import resolve_device
 from skvardict._utils.messages import say
 from skvardict._utils.random import draw_seed, make_generator
-from skvardict._utils.rows import check_columns, check_rows, torch_dtype
-from skvardict._utils.streams import ChunkSource, StreamReader
 from skvardict.estimators._files import save
 from skvardict.estimators._identity import fit_identity
 from skvardict.metrics import r2
+from skvardict.rows.batches import MappedPages, RowReader, Subset, batch_bounds, rows_per_batch
+from skvardict.rows.checks import check_columns, check_rows, torch_dtype
+from skvardict.rows.device import resolve_device
+from skvardict.rows.streams import ChunkSource, StreamReader
 from skvardict.training import Checkpoint, Outcome, TrainingDivergedError, TrainingPlan, TrainingSession, train
 from skvardict.training.health import find_trouble
 from skvardict.training.history import describe_epoch
@@ -79,10 +79,14 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     _MEAN_SQUARE_RANGE = (0.1, 10.0)
 
     @abstractmethod
-    def _build_objective(self, n_features: int, batch_rows: float, generator: torch.Generator):
-        """Return the objective with fresh parts, drawn from `generator`."""
+    def _build_model(self, n_features: int, generator: torch.Generator):
+        """Return the model with fresh parts, drawn from `generator`."""
 
-    def _initialize(self, objective, rows: RowReader | Subset, generator: torch.Generator) -> None:
+    @abstractmethod
+    def _build_objective(self, model, batch_rows: float):
+        """Return what trains `model` on batches of `batch_rows` rows on average."""
+
+    def _initialize(self, model, rows: RowReader | Subset, generator: torch.Generator) -> None:
         """Set first parameters that depend on the data; called once, before training."""
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -390,12 +394,12 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     @property
     def decoder_(self):
         """The decoder as a module on the CPU, rebuilt from `params_`."""
-        return deepcopy(self._objective(torch.device("cpu")).decoder)
+        return deepcopy(self._model(torch.device("cpu")).decoder)
 
     @property
     def encoder_(self):
         """The encoder as a module on the CPU, rebuilt from `params_`; None where there is none."""
-        return deepcopy(self._objective(torch.device("cpu")).encoder)
+        return deepcopy(self._model(torch.device("cpu")).encoder)
 
     @property
     def _n_features_out(self) -> int:
@@ -426,7 +430,8 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     def _open_session(self, X, *, continued: bool, seed: int, n_rows: int) -> tuple[TrainingSession, RowReader]:
         device, dtype = resolve_device(self.device, X), torch_dtype(X)
         generator = make_generator(seed)
-        objective = self._build_objective(X.shape[1], rows_per_batch(n_rows, self.batch_size), generator)
+        model = self._build_model(X.shape[1], generator)
+        objective = self._build_objective(model, rows_per_batch(n_rows, self.batch_size))
         for module in objective.modules().values():
             module.to(device=device, dtype=dtype)
         from_builders = callable(self.decoder) or callable(self.encoder)
@@ -441,7 +446,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     def _begin(self, session: TrainingSession, rows: RowReader | Subset, *, continued: bool) -> None:
         """Set first parameters of a new model from the rows that it will be trained on, not from those held out."""
         if not continued:
-            self._initialize(session.objective, rows, session.generator)
+            self._initialize(session.objective.model, rows, session.generator)
             session.objective.constrain_()
 
     def _n_held_out(self, n_rows: int) -> int:
@@ -557,16 +562,16 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                 stacklevel=4,
             )
 
-    def _objective(self, device: torch.device, dtype: torch.dtype | None = None):
-        """Return the objective with the fitted parameters, rebuilt where it is not at hand."""
+    def _model(self, device: torch.device, dtype: torch.dtype | None = None):
+        """Return the model with the fitted parameters, rebuilt where it is not at hand."""
         check_is_fitted(self)
         cached, key = _live.get(self), (device, dtype)
         # Parameters may have been set since, e.g. those of the solver: what is rebuilt must not depend on the cache.
         public = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         if cached is None or cached[1] != key or not _is_same(cached[0], public):
-            objective = self._build_objective(self.n_features_in_, self.batch_size, make_generator(0))
+            model = self._build_model(self.n_features_in_, make_generator(0))
             with torch.no_grad():
-                for part, module in objective.modules().items():
+                for part, module in model.modules().items():
                     prefix = f"{part}."
                     state = {
                         name.removeprefix(prefix): torch.from_numpy(np.array(array))
@@ -576,7 +581,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                     self._check_shapes(part, module, state)
                     module.to(dtype=dtype or next(iter(state.values())).dtype).load_state_dict(state)
                     module.to(device).requires_grad_(False).eval()
-            cached = (public, key, objective)
+            cached = (public, key, model)
             _live[self] = cached
         return cached[2]
 
@@ -592,19 +597,19 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             )
 
     @abstractmethod
-    def _encode_block(self, objective, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _encode_block(self, model, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return codes, iterations and convergence (None: no solver ran) of a block of rows."""
 
     def _encode(self, X, out=None) -> Encoding:
         device, dtype = resolve_device(self.device, X), torch_dtype(X)
-        objective = self._objective(device, dtype)
+        model = self._model(device, dtype)
         codes = _new_rows(X, self._n_features_out, dtype) if out is None else _check_out(self, X, out)
         n_iter, converged = _new_rows(X, None, torch.int64), _new_rows(X, None, torch.bool)
         n_iter[:], converged[:] = 0, True
         pages = MappedPages(codes)
         reader = RowReader(X, device, dtype)
         for rows, (part, part_n_iter, part_converged) in _in_chunks(
-            self, reader, lambda block: self._encode_block(objective, block)
+            self, reader, lambda block: self._encode_block(model, block)
         ):
             codes[rows] = _like(codes, part)
             pages.count(part.nbytes)
@@ -622,7 +627,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
 
     def _decode(self, codes):
         device, dtype = resolve_device(self.device, codes), torch_dtype(codes)
-        decoder = self._objective(device, dtype).decoder
+        decoder = self._model(device, dtype).decoder
         X = _new_rows(codes, self.n_features_in_, dtype)
         for rows, part in _in_chunks(self, RowReader(codes, device, dtype, "codes"), decoder):
             X[rows] = _like(X, part)

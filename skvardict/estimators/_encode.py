@@ -10,9 +10,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array
 from torch import Tensor
 
-from skvardict._utils.batches import RowReader
-from skvardict._utils.rows import torch_dtype
 from skvardict.energies import LinearProblem, Penalties
+from skvardict.rows.batches import RowReader
+from skvardict.rows.checks import torch_dtype
 from skvardict.solvers import FISTA, ActiveSetADMM
 
 _CHANGE_PER_GAP = 1e-2

@@ -20,10 +20,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch.overrides import TorchFunctionMode
 
 from skvardict import solvers
-from skvardict._utils.files import DamagedFileError, read_file, write_file
-from skvardict._utils.packing import Arrays, pack, unpack
 from skvardict._utils.random import make_generator
 from skvardict._version import __version__
+from skvardict.storage.files import DamagedFileError, read_file, write_file
+from skvardict.storage.packing import Arrays, pack, unpack
 from skvardict.training.history import is_table
 
 FORMAT = 1
@@ -265,10 +265,10 @@ def _sketch(estimator, n_features: int, n_arrays: int) -> dict[str, tuple[tuple[
 
 
 def _weights(estimator, n_features: int) -> dict[str, tuple[tuple[int, ...], str]]:
-    objective = estimator._build_objective(n_features, 1, make_generator(0))
+    model = estimator._build_model(n_features, make_generator(0))
     return {
         f"{part}.{name}": (tuple(tensor.shape), "f" if tensor.is_floating_point() else "i")
-        for part, module in objective.modules().items()
+        for part, module in model.modules().items()
         for name, tensor in module.state_dict().items()
     }
 

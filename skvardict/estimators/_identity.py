@@ -8,10 +8,10 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from skvardict._utils.files import digest
-from skvardict._utils.packing import Arrays
-from skvardict._utils.rows import digest_rows
 from skvardict._version import __version__
+from skvardict.rows.checks import digest_rows
+from skvardict.storage.files import digest
+from skvardict.storage.packing import Arrays
 
 # They change what is said or where `fit` may be found again, not what is computed.
 _WITHOUT_EFFECT = {"verbose", "device"}

@@ -9,12 +9,13 @@ from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from skvardict._sklearn import HasMethods, Interval, StrOptions
-from skvardict._utils.batches import RowReader, Subset
-from skvardict._utils.rows import check_rows
-from skvardict.energies import Penalties, coupling, l1_norm, reconstruction
+from skvardict.energies import Penalties
 from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder
+from skvardict.models import DictionaryModel
 from skvardict.networks import LinearDecoder, build_decoder, build_encoder
 from skvardict.objectives import DictionaryObjective
+from skvardict.rows.batches import RowReader, Subset
+from skvardict.rows.checks import check_rows
 from skvardict.solvers import FISTA
 
 _GAMMA_LINEAR, _GAMMA_OTHER = 5.0, 100.0  # Table 3 of Evtimova & LeCun: MNIST, VDL and VDL-NL
@@ -133,15 +134,12 @@ class _DictionaryCoder(SparseCoder):
         """
         X = check_rows(self, X, reset=False)
         codes = torch.as_tensor(self._encode(X).codes)
-        objective = self._objective(codes.device, codes.dtype)
+        model = self._model(codes.device, codes.dtype)
         sums = {"reconstruction": 0.0, "l1": 0.0, "coupling": 0.0}
         with torch.no_grad():
             for start, rows in RowReader(X, codes.device, codes.dtype).slices(ROWS_PER_CHUNK):
-                block = codes[start : start + len(rows)]
-                sums["reconstruction"] += float(reconstruction(rows, objective.decoder(block)).sum())
-                sums["l1"] += float(l1_norm(block).sum())
-                if objective.encoder is not None:
-                    sums["coupling"] += float(coupling(block, objective.encoder(rows)).sum())
+                for name, values in model.energy_terms(rows, codes[start : start + len(rows)]).items():
+                    sums[name] += float(values.sum())
         means = {name: value / len(codes) for name, value in sums.items()}
         total = means["reconstruction"] + self.alpha * means["l1"] + self._gamma() * means["coupling"]
         return {**means, "total": total}
@@ -149,7 +147,7 @@ class _DictionaryCoder(SparseCoder):
     def _gamma(self) -> float:
         return self.gamma
 
-    def _build_objective(self, n_features: int, batch_rows: float, generator: torch.Generator):
+    def _build_model(self, n_features: int, generator: torch.Generator) -> DictionaryModel:
         if self.transform_algorithm == "encoder" and self.encoder is None:
             raise ValueError(
                 "transform_algorithm='encoder' needs an encoder, but encoder=None. "
@@ -168,7 +166,7 @@ class _DictionaryCoder(SparseCoder):
             generator=generator,
         )
         self._check_atom_norm(decoder)
-        return DictionaryObjective(
+        return DictionaryModel(
             decoder=decoder,
             encoder=build_encoder(
                 self.encoder,
@@ -179,9 +177,14 @@ class _DictionaryCoder(SparseCoder):
                 generator=generator,
             ),
             n_components=self.n_components,
-            batch_rows=batch_rows,
             solver=FISTA() if self.solver is None else self.solver,
             penalties=Penalties(self.alpha, self.positive_code, self.beta, self.std_threshold, self._gamma()),
+        )
+
+    def _build_objective(self, model: DictionaryModel, batch_rows: float) -> DictionaryObjective:
+        return DictionaryObjective(
+            model=model,
+            batch_rows=batch_rows,
             atom_norm=self.atom_norm,
             learning_rate=self.learning_rate,
             encoder_learning_rate=self.encoder_learning_rate,
@@ -191,21 +194,21 @@ class _DictionaryCoder(SparseCoder):
             optimizer=self.optimizer,
         )
 
-    def _encode_block(self, objective, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        if objective.encoder is not None and self.transform_algorithm != "solver":
-            return objective.encoder(X), None, None
-        result = objective.infer(X)
+    def _encode_block(self, model, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        if model.encoder is not None and self.transform_algorithm != "solver":
+            return model.encoder(X), None, None
+        result = model.infer(X)
         return result.codes, result.n_iter, result.converged
 
-    def _initialize(self, objective, rows: RowReader | Subset, generator: torch.Generator) -> None:
+    def _initialize(self, model, rows: RowReader | Subset, generator: torch.Generator) -> None:
         if isinstance(self.init, str) and self.init == "random":
             return
-        if not isinstance(objective.decoder, LinearDecoder):
+        if not isinstance(model.decoder, LinearDecoder):
             raise ValueError(
                 f"{type(self).__name__}: init= gives the atoms of a linear dictionary, but decoder={self.decoder!r}. "
                 "Use init='random', or a builder that sets its own weights."
             )
-        components = objective.decoder.components
+        components = model.decoder.components
         atoms = (
             self._draw_atoms(rows, components, generator)
             if isinstance(self.init, str)

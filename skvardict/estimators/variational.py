@@ -11,18 +11,19 @@ import torch
 from torch import Tensor
 
 from skvardict._sklearn import HasMethods, Interval, StrOptions
-from skvardict._utils.batches import RowReader, Subset
-from skvardict._utils.device import resolve_device
 from skvardict._utils.random import draw_seed, make_generator
-from skvardict._utils.rows import check_rows, torch_dtype
 from skvardict.distributions import gamma_threshold_for, threshold_for
 from skvardict.energies import LinearProblem, Penalties
 from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder, check_numbers
+from skvardict.models import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalModel
+from skvardict.models.latents import LAWS, Anneal
 from skvardict.networks import AffineDecoder, LinearDecoder, build_decoder, build_posterior_encoder
-from skvardict.objectives import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalObjective
-from skvardict.objectives.latents import LAWS, Anneal
-from skvardict.objectives.schedules import CosineRate, Decay, Ramp
+from skvardict.objectives import VariationalObjective
+from skvardict.rows.batches import RowReader, Subset
+from skvardict.rows.checks import check_rows, torch_dtype
+from skvardict.rows.device import resolve_device
 from skvardict.solvers import FISTA
+from skvardict.training.schedules import CosineRate, Decay, Ramp
 
 _NETWORKS = {"mlp", "conv", "fmnist", "celeba"}
 _MOMENTUM = 0.9
@@ -91,7 +92,7 @@ class _VariationalCoder(SparseCoder):
             "mean" and "scale" of the base variable (before thresholding), "code_mean" of the code, and where they
             exist "threshold" (the mean of a random one) and "activation_probability".
         """
-        blocks = self._map_blocks(lambda objective, rows: objective.latent.summary(objective.posterior(rows)), X)
+        blocks = self._map_blocks(lambda model, rows: model.latent.summary(model.posterior(rows)), X)
         return {name: self._collect([block[name] for block in blocks], X) for name in blocks[0]}
 
     def sample_codes(self, X, n_draws=1, random_state=None):
@@ -110,10 +111,10 @@ class _VariationalCoder(SparseCoder):
         _check_count("n_draws", n_draws)
         generator = self._generator(X, random_state)
 
-        def draw(objective, rows: Tensor) -> Tensor:
-            posterior = objective.posterior(rows)
-            noise = objective.latent.draw_noise(posterior, n_draws, generator)
-            return objective.latent.codes(posterior, noise, Anneal())
+        def draw(model, rows: Tensor) -> Tensor:
+            posterior = model.posterior(rows)
+            noise = model.latent.draw_noise(posterior, n_draws, generator)
+            return model.latent.codes(posterior, noise, Anneal())
 
         return self._collect(self._map_blocks(draw, X, n_draws), X, axis=1)
 
@@ -130,12 +131,12 @@ class _VariationalCoder(SparseCoder):
         codes : ndarray of shape (n_samples, n_components)
         """
         _check_count("n_samples", n_samples)
-        objective = self._objective(torch.device("cpu"))
-        dtype = next(objective.decoder.parameters()).dtype
+        model = self._model(torch.device("cpu"))
+        dtype = next(model.decoder.parameters()).dtype
         like = torch.empty((), dtype=dtype)
         generator = make_generator(draw_seed(random_state))
         with torch.no_grad():
-            return objective.latent.prior_codes((n_samples, self.n_components), generator, like).numpy()
+            return model.latent.prior_codes((n_samples, self.n_components), generator, like).numpy()
 
     def sample(self, n_samples=1, random_state=None):
         """Return data generated from the prior: decoded draws, without noise of the likelihood.
@@ -210,19 +211,17 @@ class _VariationalCoder(SparseCoder):
                 "feature. Fit with a positive kl_weight."
             )
         generator = self._generator(X, random_state)
-        bounds = self._map_blocks(
-            lambda objective, rows: getattr(objective, name)(rows, n_draws, generator), X, n_draws
-        )
+        bounds = self._map_blocks(lambda model, rows: getattr(model, name)(rows, n_draws, generator), X, n_draws)
         return self._collect(bounds, X)
 
     @torch.no_grad()
     def _map_blocks(self, function: Callable[[Any, Tensor], Any], X, n_draws: int = 1) -> list:
-        """Return ``function(objective, rows)`` of blocks of rows small enough for `n_draws` draws."""
+        """Return ``function(model, rows)`` of blocks of rows small enough for `n_draws` draws."""
         X = check_rows(self, X, reset=False)
         device, dtype = resolve_device(self.device, X), torch_dtype(X)
-        objective = self._objective(device, dtype)
-        blocks = RowReader(X, device, dtype).slices(min(ROWS_PER_CHUNK, objective.rows_at_a_time(n_draws)))
-        return [function(objective, rows) for _, rows in blocks]
+        model = self._model(device, dtype)
+        blocks = RowReader(X, device, dtype).slices(min(ROWS_PER_CHUNK, model.rows_at_a_time(n_draws)))
+        return [function(model, rows) for _, rows in blocks]
 
     def _collect(self, blocks: list[Tensor], X, axis: int = 0):
         whole = torch.cat(blocks, axis)
@@ -239,7 +238,7 @@ class _VariationalCoder(SparseCoder):
         return {"kl": self.kl_weight}
 
     def _schedules(self) -> dict[str, Any]:
-        """Return what the objective schedules by itself."""
+        """Return what the model schedules by itself."""
         return {}
 
     def _optimizer_settings(self) -> dict[str, Any]:
@@ -250,7 +249,7 @@ class _VariationalCoder(SparseCoder):
             return {"betas": self.adam_betas}
         return {"momentum": _MOMENTUM, "nesterov": True, "max_grad_norm": _MAX_GRAD_NORM}
 
-    def _build_objective(self, n_features: int, batch_rows: float, generator: torch.Generator):
+    def _build_model(self, n_features: int, generator: torch.Generator) -> VariationalModel:
         latent = self._latent()
         decoder = build_decoder(
             self.decoder,
@@ -264,7 +263,7 @@ class _VariationalCoder(SparseCoder):
         self._check_atom_norm(decoder)
         if self.transform_algorithm == "solver":
             self._check_solver_parts(decoder)
-        return VariationalObjective(
+        return VariationalModel(
             decoder=decoder,
             encoder=build_posterior_encoder(
                 self.encoder,
@@ -278,6 +277,11 @@ class _VariationalCoder(SparseCoder):
             n_components=self.n_components,
             n_features=n_features,
             kl_weights=self._kl_weights(),
+        )
+
+    def _build_objective(self, model: VariationalModel, batch_rows: float) -> VariationalObjective:
+        return VariationalObjective(
+            model=model,
             n_draws=self.n_draws,
             draw_reduction=self.draw_reduction,
             atom_norm=self.atom_norm,
@@ -300,17 +304,17 @@ class _VariationalCoder(SparseCoder):
     def _solver_alpha(self) -> float:
         """Return the L1 weight of the solver: that of a Laplace prior with the prior's mean absolute value."""
 
-    def _encode_block(self, objective, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        latent, algorithm = objective.latent, self.transform_algorithm
+    def _encode_block(self, model, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        latent, algorithm = model.latent, self.transform_algorithm
         if algorithm == "auto":
-            algorithm = "solver" if isinstance(objective.decoder, LinearDecoder) else "top_k"
+            algorithm = "solver" if isinstance(model.decoder, LinearDecoder) else "top_k"
         if algorithm == "max_elbo":
             return (
-                torch.cat([self._best_codes(objective, rows) for rows in self._small_blocks(objective, X)]),
+                torch.cat([self._best_codes(model, rows) for rows in self._small_blocks(model, X)]),
                 None,
                 None,
             )
-        posterior = objective.posterior(X)
+        posterior = model.posterior(X)
         if algorithm == "median":
             return latent.code_median(posterior), None, None
         summary = latent.summary(posterior)
@@ -319,22 +323,22 @@ class _VariationalCoder(SparseCoder):
         if algorithm == "top_k":
             return self._top_k(latent, summary), None, None
         penalties = Penalties(self._solver_alpha(), positive=False)
-        decoder = objective.decoder
+        decoder = model.decoder
         residual_of_zero = X - decoder(X.new_zeros(1, self.n_components))
         problem = LinearProblem(residual_of_zero, decoder.components, penalties)
         solver = FISTA(max_iter=1000, restart=True) if self.solver is None else self.solver
         result = solver.solve(problem, summary["code_mean"])
         return result.codes, result.n_iter, result.converged
 
-    def _small_blocks(self, objective, X: Tensor):
-        return X.split(objective.rows_at_a_time(self.n_draws))
+    def _small_blocks(self, model, X: Tensor):
+        return X.split(model.rows_at_a_time(self.n_draws))
 
-    def _best_codes(self, objective, X: Tensor) -> Tensor:
-        posterior = objective.posterior(X)
+    def _best_codes(self, model, X: Tensor) -> Tensor:
+        posterior = model.posterior(X)
         # One bank of noise for all rows and calls: codes are deterministic, and rows independent.
         generator = make_generator(self.noise_seed_, X.device)
-        noise = objective.latent.shared_noise(posterior, self.n_draws, generator)
-        return objective.best_codes(X, posterior, noise)
+        noise = model.latent.shared_noise(posterior, self.n_draws, generator)
+        return model.best_codes(X, posterior, noise)
 
     def _top_k(self, latent, summary: dict[str, Tensor]) -> Tensor:
         """Return the means of the components with the largest ``|E z|``, as many as the prior has on; else zero."""
@@ -557,14 +561,14 @@ class _SparseVariationalCoder(_VariationalCoder):
         "warmup": [StrOptions({"auto"}), tuple, None],
     }
 
-    def _initialize(self, objective, rows: RowReader | Subset, generator: torch.Generator) -> None:
-        if isinstance(objective.decoder, AffineDecoder):
-            components = objective.decoder.components
+    def _initialize(self, model, rows: RowReader | Subset, generator: torch.Generator) -> None:
+        if isinstance(model.decoder, AffineDecoder):
+            components = model.decoder.components
             atoms = torch.randn(components.shape, generator=generator)
             with torch.no_grad():
                 components.copy_(atoms / torch.linalg.vector_norm(atoms, dim=1, keepdim=True))
                 sums = [batch.sum(0, dtype=torch.float64) for _, batch in rows.slices(ROWS_PER_CHUNK)]
-                objective.decoder.offset.copy_(torch.stack(sums).sum(0) / len(rows))
+                model.decoder.offset.copy_(torch.stack(sums).sum(0) / len(rows))
 
     @property
     def mean_(self) -> np.ndarray:

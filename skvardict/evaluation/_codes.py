@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from skvardict._utils.rows import to_array
 from skvardict.metrics import dead_components, psnr, r2, sparsity
+from skvardict.rows.checks import to_array
 
 
 def evaluate_codes(

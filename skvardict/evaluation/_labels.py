@@ -17,9 +17,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_consistent_length, column_or_1d, has_fit_parameter
 
 from skvardict._utils.messages import say
-from skvardict._utils.rows import to_array
 from skvardict.evaluation._codes import as_named, check_not_empty, seed_names
 from skvardict.evaluation._store import PointStore, describe_value, digest, fingerprint
+from skvardict.rows.checks import to_array
 
 _MAX_ITER = 2000
 Labelled = tuple[Any, Any]

@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from torch import nn
 
 from skvardict._sklearn import Interval
-from skvardict._utils.device import resolve_device
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict.networks import LISTAEncoder
+from skvardict.rows.device import resolve_device
 
 _UPDATES_PER_TEST = 50
 

@@ -22,8 +22,8 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor
 
-from skvardict._utils.files import write_aside
-from skvardict._utils.rows import to_array
+from skvardict.rows.checks import to_array
+from skvardict.storage.files import write_aside
 
 _INTERRUPTED = ".*fit was interrupted"
 _NOT_IN_KEY = ("verbose", "device", "n_jobs")

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from skvardict._utils.rows import to_array
 from skvardict.metrics._arrays import as_float64
+from skvardict.rows.checks import to_array
 
 
 def frechet_distance(

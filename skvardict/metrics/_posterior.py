@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 from torch import Tensor
 
-from skvardict._utils.batches import batch_bounds
 from skvardict.metrics._arrays import as_finite, as_float64, with_axes
+from skvardict.rows.batches import batch_bounds
 
 _BLOCK_ENTRIES = 2**21  # 16 MB of float64
 

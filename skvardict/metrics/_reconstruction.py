@@ -12,8 +12,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from skvardict._utils.batches import RowReader
-from skvardict._utils.rows import to_array
+from skvardict.rows.batches import RowReader
+from skvardict.rows.checks import to_array
 
 _BLOCK_ENTRIES = 2**21  # 16 MB of float64
 

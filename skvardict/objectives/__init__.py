@@ -1,13 +1,6 @@
-"""From one batch to named losses."""
+"""From one batch to named losses: a model, plus what trains it."""
 
 from skvardict.objectives.dictionary import DictionaryObjective
-from skvardict.objectives.latents import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent
 from skvardict.objectives.variational import VariationalObjective
 
-__all__ = [
-    "DenseLatent",
-    "DictionaryObjective",
-    "SpikeAndSlabLatent",
-    "ThresholdedLatent",
-    "VariationalObjective",
-]
+__all__ = ["DictionaryObjective", "VariationalObjective"]

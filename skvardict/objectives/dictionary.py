@@ -14,25 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from skvardict._utils.modules import evaluating
-from skvardict.energies import (
-    DecoderProblem,
-    LinearProblem,
-    Penalties,
-    linear_reconstruction_loss,
-    reconstruction,
-    variance_hinge,
-)
-from skvardict.energies.problems import CodingProblem
-from skvardict.functional import gram, mean_and_std
-from skvardict.networks import LinearDecoder, MLPDecoder, normalize_atoms_
-from skvardict.solvers import FISTA, SolverResult
+from skvardict.energies import linear_reconstruction_loss, reconstruction, variance_hinge
+from skvardict.functional import mean_and_std
+from skvardict.models import DictionaryModel
+from skvardict.networks import LinearDecoder, normalize_atoms_
+from skvardict.solvers import SolverResult
 from skvardict.training.protocol import Position
 
 Sums = dict[str, Tensor]
-
-# Without an encoder codes start here: at zero a decoder of ReLUs whose biases are zero has no gradient.
-_START_OF_NONLINEAR_DECODERS = 1e-2
-_TRACKING_MARGIN = 1.1  # on the curvature estimated in training
 
 
 @dataclass
@@ -41,15 +30,9 @@ class DictionaryObjective:
 
     Parameters
     ----------
-    decoder, encoder : Module
-        `encoder` may be None: the solver then starts at zero, or slightly above for a non-linear decoder.
-    n_components : int
-        Length l of a code.
+    model : DictionaryModel
     batch_rows : float
         Rows in a training batch, on average: the hinge belongs to a batch, and this many share it in energies per row.
-    solver : solver
-    penalties : Penalties
-        With the variance hinge; it acts in training steps only.
     atom_norm : float or None
         Norm that the rows of every decoder matrix are set to after each step.
     learning_rate, encoder_learning_rate : float
@@ -61,12 +44,8 @@ class DictionaryObjective:
     optimizer : {"adam", "sgd"}
     """
 
-    decoder: nn.Module
-    encoder: nn.Module | None
-    n_components: int
+    model: DictionaryModel
     batch_rows: float
-    solver: FISTA
-    penalties: Penalties
     atom_norm: float | None
     learning_rate: float
     encoder_learning_rate: float
@@ -77,14 +56,13 @@ class DictionaryObjective:
 
     def modules(self) -> dict[str, nn.Module]:
         """Return the parts that are trained and saved, by name."""
-        parts = {"decoder": self.decoder}
-        return parts if self.encoder is None else parts | {"encoder": self.encoder}
+        return self.model.modules()
 
     def parameter_groups(self) -> list[dict]:
         """Return the optimiser's groups: decoder weights and biases, encoder weights and biases."""
-        groups = _split_biases(self.decoder, self.learning_rate, self.weight_decay, self.bias_decay)
-        if self.encoder is not None:
-            encoder = _split_biases(self.encoder, self.encoder_learning_rate, 0.0, self.encoder_bias_decay)
+        groups = _split_biases(self.model.decoder, self.learning_rate, self.weight_decay, self.bias_decay)
+        if self.model.encoder is not None:
+            encoder = _split_biases(self.model.encoder, self.encoder_learning_rate, 0.0, self.encoder_bias_decay)
             groups += [{**group, "decays": False} for group in encoder]
         return groups
 
@@ -94,43 +72,12 @@ class DictionaryObjective:
     def constrain_(self) -> None:
         """Put the decoder back on its constraint set."""
         if self.atom_norm is not None:
-            normalize_atoms_(self.decoder.atom_matrices(), self.atom_norm)  # type: ignore[operator]
-
-    def problem(self, X: Tensor, prediction: Tensor | None, *, coupled_rows: bool) -> CodingProblem:
-        """Return the inference problem of `X`; the hinge is part of it where `coupled_rows`."""
-        penalties = Penalties(
-            alpha=self.penalties.alpha,
-            positive=self.penalties.positive,
-            beta=self.penalties.beta if coupled_rows else 0.0,
-            std_threshold=self.penalties.std_threshold,
-            gamma=0.0 if prediction is None else self.penalties.gamma,
-        )
-        if isinstance(self.decoder, LinearDecoder):
-            return LinearProblem(X, self.decoder.components.detach(), penalties, prediction)
-        curvature = metric = None
-        if isinstance(self.decoder, MLPDecoder):
-            # Training asks once per batch, where the bound would cost as much as the solver and triple the curvature.
-            norm_sq = (
-                self.decoder.tracked_norm_squared() * _TRACKING_MARGIN
-                if coupled_rows
-                else self.decoder.lipschitz_squared()
-            )
-            curvature = norm_sq * (2 / X.shape[-1])
-            if coupled_rows and penalties.beta == 0:
-                # The Hessian of the reconstruction where all units are active.
-                metric = gram(self.decoder.atoms().detach()) * (2 / X.shape[-1])
-        return DecoderProblem(X, self.decoder, penalties, prediction, curvature, metric)
-
-    def infer(self, X: Tensor, *, coupled_rows: bool = False) -> SolverResult:
-        """Return the solver's codes of the rows of `X`, from the encoder's prediction where there is one."""
-        with torch.no_grad():
-            prediction = None if self.encoder is None else self.encoder(X)
-            return self._solve(X, prediction, coupled_rows=coupled_rows)
+            normalize_atoms_(self.model.decoder.atom_matrices(), self.atom_norm)  # type: ignore[operator]
 
     def step(self, X: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], Sums]:
         """Return the losses of a batch, ready for one backward pass, and sums for the history."""
-        prediction = None if self.encoder is None else self.encoder(X)
-        result = self._solve(X, None if prediction is None else prediction.detach(), coupled_rows=True)
+        prediction = None if self.model.encoder is None else self.model.encoder(X)
+        result = self.model.solve(X, None if prediction is None else prediction.detach(), coupled_rows=True)
         codes = result.codes
         losses = {"decoder": self._decoder_loss(X, codes)}
         if prediction is not None:
@@ -140,10 +87,10 @@ class DictionaryObjective:
     @torch.no_grad()
     def evaluate(self, X: Tensor) -> Sums:
         """Return sums over a validation batch, of the encoder's codes; without an encoder, of the solver's."""
-        with evaluating(self.decoder, self.encoder):
-            codes = self.infer(X).codes if self.encoder is None else self.encoder(X)
-            error = reconstruction(X, self.decoder(codes))
-        hinge = variance_hinge(codes, self.penalties.std_threshold)
+        with evaluating(self.model.decoder, self.model.encoder):
+            codes = self.model.infer(X).codes if self.model.encoder is None else self.model.encoder(X)
+            error = reconstruction(X, self.model.decoder(codes))
+        hinge = variance_hinge(codes, self.model.penalties.std_threshold)
         return {
             "n_rows": X.new_tensor(len(X)),
             "n_batches": X.new_ones(()),
@@ -158,25 +105,25 @@ class DictionaryObjective:
 
     def summarize(self, sums: Sums, *, validation: bool) -> dict[str, float]:
         """Return the history entries of an epoch: per row, in the units of the package."""
-        n_rows, n_batches = float(sums["n_rows"]), float(sums["n_batches"])
+        n_rows, n_batches, penalties = float(sums["n_rows"]), float(sums["n_batches"]), self.model.penalties
         if validation:
             error, l1 = float(sums["reconstruction"]) / n_rows, float(sums["l1"]) / n_rows
             hinge = float(sums["hinge"]) / n_batches
             return {
-                "validation_energy": error + self.penalties.alpha * l1 + self.penalties.beta * hinge / self.batch_rows,
+                "validation_energy": error + penalties.alpha * l1 + penalties.beta * hinge / self.batch_rows,
                 "validation_reconstruction": error,
                 "validation_r2": _r2(sums, n_rows),
                 "validation_psnr": -10 * float(sums["log10_error"]) / n_rows,
-                "validation_sparsity": 1 - float(sums["n_nonzero"]) / (n_rows * self.n_components),
+                "validation_sparsity": 1 - float(sums["n_nonzero"]) / (n_rows * self.model.n_components),
                 "validation_l1": l1,
             }
         n_active, hinge = sums["n_active"], float(sums["hinge"]) / n_batches
         per_row = {name: float(sums[name]) / n_rows for name in ("reconstruction", "coupling", "l1", "n_iter")}
         return {
             "energy": per_row["reconstruction"]
-            + self.penalties.gamma * per_row["coupling"]
-            + self.penalties.alpha * per_row["l1"]
-            + self.penalties.beta * hinge / self.batch_rows,
+            + penalties.gamma * per_row["coupling"]
+            + penalties.alpha * per_row["l1"]
+            + penalties.beta * hinge / self.batch_rows,
             "reconstruction": per_row["reconstruction"],
             "l1": per_row["l1"],
             "hinge": hinge,
@@ -188,19 +135,10 @@ class DictionaryObjective:
             "solver_n_unconverged": int(sums["n_unconverged"]),
         }
 
-    def _solve(self, X: Tensor, prediction: Tensor | None, *, coupled_rows: bool) -> SolverResult:
-        problem = self.problem(X, prediction, coupled_rows=coupled_rows)
-        start = prediction
-        if start is None:
-            first = 0.0 if isinstance(self.decoder, LinearDecoder) else _START_OF_NONLINEAR_DECODERS
-            start = X.new_full((*X.shape[:-1], self.n_components), first)
-        with evaluating(self.decoder):  # rows keep their codes to themselves, and iterations leave no trace
-            return self.solver.solve(problem, start)
-
     def _decoder_loss(self, X: Tensor, codes: Tensor) -> Tensor:
-        if isinstance(self.decoder, LinearDecoder):
-            return linear_reconstruction_loss(self.decoder.components, codes, X)
-        return nn.functional.mse_loss(self.decoder(codes), X)
+        if isinstance(self.model.decoder, LinearDecoder):
+            return linear_reconstruction_loss(self.model.decoder.components, codes, X)
+        return nn.functional.mse_loss(self.model.decoder(codes), X)
 
     @torch.no_grad()
     def _sums(self, result: SolverResult, losses: dict[str, Tensor]) -> Sums:
@@ -213,7 +151,7 @@ class DictionaryObjective:
             "reconstruction": losses["decoder"].detach() * n_rows,
             "coupling": losses["encoder"].detach() * n_rows if "encoder" in losses else codes.new_zeros(()),
             "l1": codes.abs().sum(),
-            "hinge": (self.penalties.std_threshold - std).clamp_min(0).square().sum(),
+            "hinge": (self.model.penalties.std_threshold - std).clamp_min(0).square().sum(),
             "std": std.mean(),
             "n_active": torch.count_nonzero(codes, dim=0),
             "n_iter": result.n_iter.sum(),

@@ -14,23 +14,21 @@ same, at the cost of one draw.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import log, pi
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from skvardict._utils.modules import evaluating
 from skvardict._utils.random import generator_for, make_generator
 from skvardict.energies import reconstruction
 from skvardict.functional import schatten_bound
+from skvardict.models import VariationalModel
+from skvardict.models.latents import Anneal, Noise
 from skvardict.networks import LinearDecoder, normalize_atoms_
-from skvardict.objectives.latents import Anneal, Latent, Noise
 from skvardict.training.protocol import Position
 
 Sums = dict[str, Tensor]
 
-_DRAW_ENTRIES = 2**22  # of codes or decoded draws held at a time: 16 MB of float32
 _EVALUATION_SEED = 0  # validation sees the same noise every epoch, or epochs could not be compared
 _COLLAPSED_KL = 1e-2  # nats, per component and row, on average
 
@@ -52,13 +50,7 @@ class VariationalObjective:
 
     Parameters
     ----------
-    decoder, encoder : Module
-        The encoder gives ``latent.n_heads * n_components`` numbers per row.
-    latent : Latent
-        Family of posterior and prior.
-    n_components, n_features : int
-    kl_weights : dict
-        Weight of every divergence that `latent` names.
+    model : VariationalModel
     n_draws : int
     draw_reduction : {"max", "mean", "iwae"}
     atom_norm : float or None
@@ -76,12 +68,7 @@ class VariationalObjective:
     optimizer : {"adam", "sgd"}
     """
 
-    decoder: nn.Module
-    encoder: nn.Module
-    latent: Latent
-    n_components: int
-    n_features: int
-    kl_weights: dict[str, float]
+    model: VariationalModel
     n_draws: int
     draw_reduction: str
     atom_norm: float | None
@@ -98,20 +85,20 @@ class VariationalObjective:
 
     def modules(self) -> dict[str, nn.Module]:
         """Return the parts that are trained and saved, by name."""
-        return {"decoder": self.decoder, "encoder": self.encoder}
+        return self.model.modules()
 
     def parameter_groups(self) -> list[dict]:
         """Return the optimiser's groups: encoder, then decoder."""
         shared = {"lr": self.learning_rate, "decays": self.rate is None, **self.settings}
         if self.rate is not None:
             shared["schedule"] = self.rate
-        encoder = {**shared, "params": list(self.encoder.parameters()), "weight_decay": self.encoder_weight_decay}
-        decoder = {**shared, "params": list(self.decoder.parameters()), "weight_decay": self.weight_decay}
-        if self.dictionary_learning_rate is not None and isinstance(self.decoder, LinearDecoder):
+        encoder = {**shared, "params": list(self.model.encoder.parameters()), "weight_decay": self.encoder_weight_decay}
+        decoder = {**shared, "params": list(self.model.decoder.parameters()), "weight_decay": self.weight_decay}
+        if self.dictionary_learning_rate is not None and isinstance(self.model.decoder, LinearDecoder):
             # The gradient of the mean squared error is 2/d times mean(r z^T).
-            factor = self.decoder.components.shape[-1] / 2
+            factor = self.model.decoder.components.shape[-1] / 2
             decoder = {
-                "params": [self.decoder.components],
+                "params": [self.model.decoder.components],
                 "lr": self.dictionary_learning_rate * factor,
                 "weight_decay": self.weight_decay,
             }
@@ -125,31 +112,31 @@ class VariationalObjective:
     def constrain_(self) -> None:
         """Put the atoms back to their norm."""
         if self.atom_norm is not None:
-            normalize_atoms_(self.decoder.atom_matrices(), self.atom_norm)  # type: ignore[operator]
+            normalize_atoms_(self.model.decoder.atom_matrices(), self.atom_norm)  # type: ignore[operator]
 
     def step(self, X: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], Sums]:
         """Return the losses of a batch, ready for one backward pass, and sums for the history."""
-        posterior = self.posterior(X)
+        posterior = self.model.posterior(X)
         generator = generator_for(X.device, generator)
         noise = self._chosen_noise(X, posterior, generator, self.anneal)
-        codes = self.latent.codes(posterior, noise, self.anneal)
+        codes = self.model.latent.codes(posterior, noise, self.anneal)
         error = reconstruction(X, self._decode_in_training(codes))
-        error, terms = self._reduce_draws(error, self.latent.kl(posterior, codes))
+        error, terms = self._reduce_draws(error, self.model.latent.kl(posterior, codes))
         losses = {"reconstruction": error.mean()}
-        losses |= {name: self.kl_weights[name] * value.mean() for name, value in terms.items()}
+        losses |= {name: self.model.kl_weights[name] * value.mean() for name, value in terms.items()}
         return losses, self._sums(codes.detach(), error, terms)
 
     @torch.no_grad()
     def evaluate(self, X: Tensor) -> Sums:
         """Return sums over a validation batch, with all warm-ups at their end and the same noise every time."""
-        with self._evaluating():
-            posterior = self.posterior(X)
+        with self.model.evaluating():
+            posterior = self.model.posterior(X)
             generator = make_generator(_EVALUATION_SEED, X.device)
             noise = self._chosen_noise(X, posterior, generator, Anneal())
-            codes = self.latent.codes(posterior, noise, Anneal())
-            divergences = self.latent.kl(posterior, codes)
-            error, terms = self._reduce_draws(reconstruction(X, self.decode(codes)), divergences)
-            mean_error = reconstruction(X, self.decode(self.latent.summary(posterior)["code_mean"]))
+            codes = self.model.latent.codes(posterior, noise, Anneal())
+            divergences = self.model.latent.kl(posterior, codes)
+            error, terms = self._reduce_draws(reconstruction(X, self.model.decode(codes)), divergences)
+            mean_error = reconstruction(X, self.model.decode(self.model.latent.summary(posterior)["code_mean"]))
             kl = divergences["kl"].flatten(0, -2)
         return {
             **self._sums(codes, error, terms),
@@ -162,8 +149,8 @@ class VariationalObjective:
     def summarize(self, sums: Sums, *, validation: bool) -> dict[str, float]:
         """Return the history entries of an epoch, per row, in the units of the package."""
         n_rows = float(sums["n_rows"])
-        means = {name: float(sums[name]) / n_rows for name in ("reconstruction", *self.kl_weights)}
-        energy = means["reconstruction"] + sum(weight * means[name] for name, weight in self.kl_weights.items())
+        means = {name: float(sums[name]) / n_rows for name in ("reconstruction", *self.model.kl_weights)}
+        energy = means["reconstruction"] + sum(weight * means[name] for name, weight in self.model.kl_weights.items())
         n_active = sums["n_active"]
         sparsity = 1 - float(n_active.sum()) / (float(sums["n_codes"]) * len(n_active))
         if not validation:
@@ -187,64 +174,13 @@ class VariationalObjective:
             "validation_n_collapsed": int((sums["kl_by_component"] / n_rows <= _COLLAPSED_KL).sum()),
         }
 
-    def posterior(self, X: Tensor) -> Any:
-        """Return the posterior that the encoder gives to the rows."""
-        return self.latent.posterior(self.encoder(X))
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Return reconstructions of codes with any leading axes."""
-        return self.decoder(codes.flatten(0, -2)).unflatten(0, codes.shape[:-1])
-
-    def best_codes(self, X: Tensor, posterior: Any, noise: Noise) -> Tensor:
-        """Return the best of the draws that `noise` (J, n or 1, l) makes, row by row."""
-        expanded = tuple(part.expand(part.shape[0], *posterior.shape) for part in noise)
-        chosen = self._select(X, posterior, expanded, Anneal())
-        return self.latent.codes(posterior, chosen, Anneal())
-
-    def elbo(self, X: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
-        """Return the evidence lower bound per row, in nats: its divergence exact where there is a closed form."""
-        posterior = self.posterior(X)
-        noise = self.latent.draw_noise(posterior, n_draws, generator)
-        codes = self.latent.codes(posterior, noise, Anneal())
-        terms = [value.sum(-1) for value in self.latent.kl(posterior, codes).values()]
-        divergence = sum(value.mean(0) if value.dim() == 2 else value for value in terms)
-        return self._log_likelihood(X, codes).mean(0) - divergence
-
-    def iwae(self, X: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
-        """Return ``log 1/K sum_k p(x, z_k) / q(z_k | x)`` per row, in nats."""
-        posterior = self.posterior(X)
-        noise = self.latent.draw_noise(posterior, n_draws, generator)
-        codes = self.latent.codes(posterior, noise, Anneal())
-        log_weights = self._log_likelihood(X, codes) + self.latent.log_ratio(posterior, noise)
-        return torch.logsumexp(log_weights, 0) - log(n_draws)
-
-    def rows_at_a_time(self, n_draws: int) -> int:
-        """Return how many rows may have `n_draws` draws each in memory at a time."""
-        return max(1, _DRAW_ENTRIES // (n_draws * max(self.n_components, self.n_features)))
-
-    def _log_likelihood(self, X: Tensor, codes: Tensor) -> Tensor:
-        n_features, weight = X.shape[-1], self.kl_weights["kl"]
-        return -reconstruction(X, self.decode(codes)) / weight - n_features / 2 * log(pi * n_features * weight)
-
     def _chosen_noise(self, X: Tensor, posterior: Any, generator: torch.Generator, anneal: Anneal) -> Noise:
         """Return noise of one draw per row, (n, l), or of all where they are averaged, (J, n, l)."""
         with torch.no_grad():
-            noise = self.latent.draw_noise(posterior, self.n_draws, generator)
+            noise = self.model.latent.draw_noise(posterior, self.n_draws, generator)
             if self.n_draws == 1:
                 return tuple(part[0] for part in noise)
-            return self._select(X, posterior, noise, anneal) if self.draw_reduction == "max" else noise
-
-    @torch.no_grad()
-    def _select(self, X: Tensor, posterior: Any, noise: Noise, anneal: Anneal) -> Noise:
-        """Return the noise of the draw of the smallest loss for every row."""
-        with self._evaluating():
-            codes = self.latent.codes(posterior, noise, anneal)
-            loss = self.decode(codes).sub_(X).square_().mean(-1)
-            if self.latent.kl_depends_on_draw:
-                for name, value in self.latent.kl(posterior, codes).items():
-                    loss.add_(value.sum(-1), alpha=self.kl_weights[name])
-        best, rows = loss.argmin(0), torch.arange(len(X), device=X.device)
-        return tuple(part[best, rows] for part in noise)
+            return self.model.select(X, posterior, noise, anneal) if self.draw_reduction == "max" else noise
 
     def _reduce_draws(self, error: Tensor, divergences: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return error and divergences per row, (n,), from those of all draws, (J, n) and (J, n, l), or of one."""
@@ -259,20 +195,20 @@ class VariationalObjective:
         """Return the weights of the draws, shape (J, n) and constant; equal for the mean."""
         if self.draw_reduction == "mean":
             return torch.full_like(error, 1 / len(error)).detach()
-        loss = error.detach() + sum(self.kl_weights[name] * value.detach() for name, value in terms.items())
-        if self.kl_weights["kl"] == 0:  # the limit
+        loss = error.detach() + sum(self.model.kl_weights[name] * value.detach() for name, value in terms.items())
+        if self.model.kl_weights["kl"] == 0:  # the limit
             return nn.functional.one_hot(loss.argmin(0), len(loss)).T.to(loss.dtype)
-        return torch.softmax(-loss / self.kl_weights["kl"], 0)
+        return torch.softmax(-loss / self.model.kl_weights["kl"], 0)
 
     def _decode_in_training(self, codes: Tensor) -> Tensor:
-        if self.dictionary_learning_rate is None or not isinstance(self.decoder, LinearDecoder):
-            return self.decode(codes)
+        if self.dictionary_learning_rate is None or not isinstance(self.model.decoder, LinearDecoder):
+            return self.model.decode(codes)
         flat = codes.detach().flatten(0, -2)
         gram = flat @ flat.mT if flat.shape[0] < flat.shape[1] else flat.mT @ flat
         curvature = schatten_bound(gram) * (self.dictionary_learning_rate / len(flat))
         factor = 1 / curvature.clamp_min(1)
-        atoms = _ScaledGradient.apply(self.decoder.components, factor)
-        return torch.func.functional_call(self.decoder, {"components": atoms}, (codes,))
+        atoms = _ScaledGradient.apply(self.model.decoder.components, factor)
+        return torch.func.functional_call(self.model.decoder, {"components": atoms}, (codes,))
 
     @torch.no_grad()
     def _sums(self, codes: Tensor, error: Tensor, terms: dict[str, Tensor]) -> Sums:
@@ -285,6 +221,3 @@ class VariationalObjective:
             "draw_l1": flat.abs().sum(),
             "n_active": torch.count_nonzero(flat, dim=0),
         }
-
-    def _evaluating(self):
-        return evaluating(*self.modules().values())

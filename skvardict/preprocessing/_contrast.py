@@ -10,8 +10,8 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skvardict._utils.rows import check_rows, float_dtype, row_blocks
 from skvardict.preprocessing._shapes import resolve_image_shape
+from skvardict.rows.checks import check_rows, float_dtype, row_blocks
 
 
 class LocalContrast(NamedTuple):

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skvardict._utils.rows import check_columns, check_rows, float_dtype, row_blocks
+from skvardict.rows.checks import check_columns, check_rows, float_dtype, row_blocks
 
 
 class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):

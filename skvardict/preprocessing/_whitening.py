@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skvardict._utils.rows import float_dtype
 from skvardict.datasets._patches import check_images
+from skvardict.rows.checks import float_dtype
 
 
 class FourierWhitener(TransformerMixin, BaseEstimator):

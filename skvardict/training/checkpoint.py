@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skvardict._utils.files import DamagedFileError, read_file, write_file
-from skvardict._utils.packing import Arrays, pack, unpack
+from skvardict.storage.files import DamagedFileError, read_file, write_file
+from skvardict.storage.packing import Arrays, pack, unpack
 from skvardict.training.history import EarlyStopping, History, is_column, is_table
 
 if TYPE_CHECKING:

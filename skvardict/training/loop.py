@@ -13,9 +13,9 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from skvardict._utils.batches import RowReader, Subset
 from skvardict._utils.random import private_global_generator
-from skvardict._utils.streams import StreamReader
+from skvardict.rows.batches import RowReader, Subset
+from skvardict.rows.streams import StreamReader
 from skvardict.training.checkpoint import Checkpoint
 from skvardict.training.history import EarlyStopping, append_epoch
 from skvardict.training.session import TrainingPlan, TrainingSession

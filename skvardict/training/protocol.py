@@ -1,6 +1,6 @@
 """What the loop asks of an objective."""
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +26,13 @@ class Objective(Protocol):
 
     Attributes
     ----------
+    model : object
+        The trained parts, and what they make of rows; the loop does not look into it.
     optimizer : {"adam", "sgd"}
         What steps the groups; a group may carry further settings of it (``momentum``, ``nesterov``, ``betas``).
     """
 
+    model: Any
     optimizer: str
 
     def modules(self) -> dict[str, nn.Module]:

@@ -19,11 +19,11 @@ from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 
 import skvardict
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
-from skvardict._utils import files
-from skvardict._utils.files import DamagedFileError
-from skvardict._utils.packing import pack, unpack
 from skvardict.estimators import _files
 from skvardict.solvers import FISTA, ISTA
+from skvardict.storage import files
+from skvardict.storage.files import DamagedFileError
+from skvardict.storage.packing import pack, unpack
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*mean square of X:UserWarning")
 

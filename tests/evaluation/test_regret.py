@@ -22,11 +22,11 @@ from sklearn.preprocessing import StandardScaler
 import skvardict.evaluation._regret as regret_module
 import skvardict.training.loop as loop_module
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
-from skvardict._utils.files import write_aside
 from skvardict.evaluation import evaluate_codes, fit_or_load, regret_curve
 from skvardict.evaluation._codes import seed_names
 from skvardict.metrics import psnr, sparsity
 from skvardict.preprocessing import GlobalStandardizer
+from skvardict.storage.files import write_aside
 
 X = GlobalStandardizer().fit_transform(load_digits().data / 16).astype(np.float32)
 TRAIN, TEST = X[:400], X[400:600]

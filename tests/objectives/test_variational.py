@@ -7,11 +7,12 @@ from scipy import stats
 
 from skvardict._utils.random import make_generator
 from skvardict.energies import reconstruction
+from skvardict.models import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalModel
+from skvardict.models.latents import Anneal
 from skvardict.networks import LinearDecoder, MLPDecoder, MLPEncoder
-from skvardict.objectives import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalObjective
-from skvardict.objectives.latents import Anneal
-from skvardict.objectives.schedules import CosineRate, Decay, Ramp
+from skvardict.objectives import VariationalObjective
 from skvardict.training import Position
+from skvardict.training.schedules import CosineRate, Decay, Ramp
 
 N, D, L = 12, 7, 5
 LATENTS = {
@@ -31,9 +32,8 @@ def objective(latent, **changes):
         torch.manual_seed(0)  # noqa: TID251
         encoder = MLPEncoder(D, latent.n_heads * L, (16,))
     weights = {"kl": 0.05} | ({"threshold_kl": 0.02} if getattr(latent, "threshold_prior", None) else {})
-    made = VariationalObjective(
-        settings.pop("decoder", LinearDecoder(L, D, generator)), encoder, latent, L, D, weights, **settings
-    )
+    model = VariationalModel(settings.pop("decoder", LinearDecoder(L, D, generator)), encoder, latent, L, D, weights)
+    made = VariationalObjective(model, **settings)
     for module in made.modules().values():
         module.double()
     return made
@@ -49,22 +49,22 @@ def latent(request):
     return LATENTS[request.param]
 
 
-def per_draw_losses(model, X, seed):
+def per_draw_losses(made, X, seed):
     """Return the losses of all draws with a graph, written out: (J, n)."""
-    posterior = model.latent.posterior(model.encoder(X))
-    noise = model.latent.draw_noise(posterior, model.n_draws, make_generator(seed))
+    posterior = made.model.latent.posterior(made.model.encoder(X))
+    noise = made.model.latent.draw_noise(posterior, made.n_draws, make_generator(seed))
     losses = []
-    for j in range(model.n_draws):
-        codes = model.latent.codes(posterior, tuple(part[j] for part in noise), Anneal())
-        loss = reconstruction(X, model.decoder(codes))
-        for name, value in model.latent.kl(posterior, codes).items():
-            loss = loss + model.kl_weights[name] * value.sum(-1)
+    for j in range(made.n_draws):
+        codes = made.model.latent.codes(posterior, tuple(part[j] for part in noise), Anneal())
+        loss = reconstruction(X, made.model.decoder(codes))
+        for name, value in made.model.latent.kl(posterior, codes).items():
+            loss = loss + made.model.kl_weights[name] * value.sum(-1)
         losses.append(loss)
     return torch.stack(losses)
 
 
-def gradients(model, loss):
-    parameters = [p for module in model.modules().values() for p in module.parameters()]
+def gradients(made, loss):
+    parameters = [p for module in made.modules().values() for p in module.parameters()]
     return torch.autograd.grad(loss, parameters)
 
 
@@ -72,19 +72,19 @@ def gradients(model, loss):
 @pytest.mark.parametrize("reduction", ["max", "mean", "iwae"])
 def test_one_step_has_the_gradient_of_all_draws_written_out(latent, reduction, decoder, X):
     mlp = {"decoder": MLPDecoder(L, D, (9,), make_generator(4))} if decoder == "mlp" else {}
-    model = objective(latent, draw_reduction=reduction, **mlp)
-    losses, _ = model.step(X, make_generator(3))
+    made = objective(latent, draw_reduction=reduction, **mlp)
+    losses, _ = made.step(X, make_generator(3))
     total = sum(losses.values())
-    every = per_draw_losses(model, X, 3)
+    every = per_draw_losses(made, X, 3)
     if reduction == "max":
         expected = every.amin(0).mean()
     elif reduction == "mean":
         expected = every.mean()
     else:
-        weights = torch.softmax(-every.detach() / model.kl_weights["kl"], 0)
+        weights = torch.softmax(-every.detach() / made.model.kl_weights["kl"], 0)
         expected = (weights * every).sum(0).mean()
     np.testing.assert_allclose(total.item(), expected.item(), rtol=1e-10)
-    for ours, theirs in zip(gradients(model, total), gradients(model, expected)):
+    for ours, theirs in zip(gradients(made, total), gradients(made, expected)):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-12)
 
 
@@ -99,13 +99,11 @@ def test_one_draw_is_the_same_under_every_reduction(latent, X):
 def test_dictionary_step_is_limited_where_it_would_diverge(X):
     latent = LATENTS["thresholded"]
     free, small, large = (objective(latent, dictionary_learning_rate=rate) for rate in (None, 1e-6, 1e6))
-    gradient = [
-        gradients(model, sum(model.step(X, make_generator(3))[0].values()))[0] for model in (free, small, large)
-    ]
+    gradient = [gradients(made, sum(made.step(X, make_generator(3))[0].values()))[0] for made in (free, small, large)]
     np.testing.assert_allclose(gradient[0], gradient[1])
-    posterior = free.latent.posterior(free.encoder(X))
+    posterior = free.model.latent.posterior(free.model.encoder(X))
     noise = free._chosen_noise(X, posterior, make_generator(3), Anneal())
-    codes = free.latent.codes(posterior, noise, Anneal()).detach()
+    codes = free.model.latent.codes(posterior, noise, Anneal()).detach()
     largest = float(torch.linalg.eigvalsh(codes.mT @ codes / N)[-1])
     ratio = float(gradient[2].norm() / gradient[0].norm())
     # The bound of the eigenvalue is at most l^(1/32) = 5 % above it.
@@ -113,23 +111,23 @@ def test_dictionary_step_is_limited_where_it_would_diverge(X):
 
 
 def test_gradient_of_the_dictionary_is_the_textbook_one(X):
-    model = objective(LATENTS["thresholded"], dictionary_learning_rate=1e-6)
-    gradient = gradients(model, sum(model.step(X, make_generator(3))[0].values()))[0]
-    posterior = model.latent.posterior(model.encoder(X))
-    noise = model._chosen_noise(X, posterior, make_generator(3), Anneal())
-    codes = model.latent.codes(posterior, noise, Anneal()).detach()
-    residual = X - codes @ model.decoder.components.detach()
-    rate = model.parameter_groups()[1]["lr"]
+    made = objective(LATENTS["thresholded"], dictionary_learning_rate=1e-6)
+    gradient = gradients(made, sum(made.step(X, make_generator(3))[0].values()))[0]
+    posterior = made.model.latent.posterior(made.model.encoder(X))
+    noise = made._chosen_noise(X, posterior, make_generator(3), Anneal())
+    codes = made.model.latent.codes(posterior, noise, Anneal()).detach()
+    residual = X - codes @ made.model.decoder.components.detach()
+    rate = made.parameter_groups()[1]["lr"]
     np.testing.assert_allclose(-rate * gradient, 1e-6 * codes.mT @ residual / N, rtol=1e-8)
 
 
 def test_elbo_of_a_linear_gaussian_model_is_exact_at_the_true_posterior(X):
-    """With the true posterior of a linear Gaussian model the bound is the evidence, by every number of draws."""
+    """With the true posterior of a linear Gaussian made the bound is the evidence, by every number of draws."""
     latent = DenseLatent("gaussian", 0.8)
-    model = objective(latent)
+    made = objective(latent)
     # Orthogonal atoms, so that the true posterior has independent components.
     atoms = torch.linalg.qr(torch.randn(D, L, generator=make_generator(2), dtype=torch.float64))[0].mT
-    variance = D * model.kl_weights["kl"] / 2
+    variance = D * made.model.kl_weights["kl"] / 2
     posterior_variance = 1 / (1 / variance + 1 / 0.8**2)
 
     class TrueEncoder(torch.nn.Module):
@@ -137,24 +135,24 @@ def test_elbo_of_a_linear_gaussian_model_is_exact_at_the_true_posterior(X):
             mean = X @ atoms.mT * posterior_variance / variance
             return torch.cat([mean, torch.full_like(mean, np.log(posterior_variance / 0.8**2))], -1)
 
-    model.encoder = TrueEncoder()
-    model.decoder.components.data = atoms
+    made.model.encoder = TrueEncoder()
+    made.model.decoder.components.data = atoms
     covariance = 0.8**2 * atoms.mT @ atoms + variance * torch.eye(D, dtype=torch.float64)
     evidence = stats.multivariate_normal(np.zeros(D), covariance.numpy()).logpdf(X.numpy())
     with torch.no_grad():
         # All importance weights are equal, so that one draw is enough and all numbers of draws agree.
         for n_draws in (1, 7):
-            np.testing.assert_allclose(model.iwae(X, n_draws, make_generator(0)), evidence, rtol=1e-9)
-        bound = model.elbo(X, 4000, make_generator(0))
+            np.testing.assert_allclose(made.model.iwae(X, n_draws, make_generator(0)), evidence, rtol=1e-9)
+        bound = made.model.elbo(X, 4000, make_generator(0))
     np.testing.assert_allclose(bound, evidence, atol=0.3)  # Monte Carlo over 4,000 draws: standard deviation .03
 
 
 def test_iwae_is_tighter_than_the_elbo_and_agrees_at_one_draw(latent, X):
-    model = objective(latent)
+    made = objective(latent)
     with torch.no_grad():
-        many = torch.stack([model.iwae(X, 1, make_generator(seed)) for seed in range(400)])
-        elbo = model.elbo(X, 2000, make_generator(7))
-        tight = model.iwae(X, 200, make_generator(8))
+        many = torch.stack([made.model.iwae(X, 1, make_generator(seed)) for seed in range(400)])
+        elbo = made.model.elbo(X, 2000, make_generator(7))
+        tight = made.model.iwae(X, 200, make_generator(8))
     error = many.mean(1).std() / 20
     if latent is not LATENTS["cauchy prior"]:  # its tails make the mean over 400 draws unreliable
         assert abs(float(many.mean() - elbo.mean())) < 5 * float(error)
@@ -162,8 +160,8 @@ def test_iwae_is_tighter_than_the_elbo_and_agrees_at_one_draw(latent, X):
 
 
 def test_validation_sees_the_same_noise_every_time(latent, X):
-    model = objective(latent)
-    first, second = (model.summarize(model.evaluate(X), validation=True) for _ in range(2))
+    made = objective(latent)
+    first, second = (made.summarize(made.evaluate(X), validation=True) for _ in range(2))
     assert first == second
 
 

@@ -6,8 +6,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import estimator_checks as checks
 
-from skvardict._utils import rows as _rows
 from skvardict.preprocessing import LocalContrastNormalizer
+from skvardict.rows import checks as _rows
 
 
 def images(n=6, shape=(52, 52), dtype=np.float64):

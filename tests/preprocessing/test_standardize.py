@@ -6,8 +6,8 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks as checks
 
-from skvardict._utils import rows as _rows
 from skvardict.preprocessing import GlobalStandardizer
+from skvardict.rows import checks as _rows
 
 BY_HAND = [
     checks.check_set_output_transform,

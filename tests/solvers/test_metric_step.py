@@ -5,8 +5,8 @@ import torch
 
 from skvardict.energies import DecoderProblem, LinearProblem, Penalties
 from skvardict.functional import gram
+from skvardict.models import DictionaryModel
 from skvardict.networks import MLPDecoder
-from skvardict.objectives import DictionaryObjective
 from skvardict.solvers import FISTA
 from skvardict.solvers.step_rules import MetricStep
 
@@ -109,33 +109,23 @@ def test_rows_coupled_by_the_hinge_step_as_without_a_matrix():
     torch.testing.assert_close(other.codes, plain.codes, rtol=0, atol=0)
 
 
-def _objective(beta):
+def _model(beta):
     decoder = MLPDecoder(24, 16, (20, 18), torch.Generator().manual_seed(0)).double()
-    return DictionaryObjective(
-        decoder=decoder,
-        encoder=None,
-        n_components=24,
-        batch_rows=40,
-        solver=FISTA(),
-        penalties=Penalties(0.02, beta=beta, gamma=1.0),
-        atom_norm=None,
-        learning_rate=1e-3,
-        encoder_learning_rate=1e-3,
-    )
+    return DictionaryModel(decoder, None, 24, FISTA(), Penalties(0.02, beta=beta, gamma=1.0))
 
 
 def test_the_matrix_of_training_is_the_hessian_where_all_units_are_active():
-    objective = _objective(beta=0.0)
+    model = _model(beta=0.0)
     with torch.no_grad():
-        for bias, size in zip(objective.decoder.biases, (1e2, 1e4)):
+        for bias, size in zip(model.decoder.biases, (1e2, 1e4)):
             bias.fill_(size)  # units are active whatever the code
-    metric = objective.problem(X, E, coupled_rows=True).metric()
+    metric = model.problem(X, E, coupled_rows=True).metric()
     hessian = torch.autograd.functional.hessian(
-        lambda z: (objective.decoder(z) - X[0]).square().mean() + (z - E[0]).square().mean(), E[0]
+        lambda z: (model.decoder(z) - X[0]).square().mean() + (z - E[0]).square().mean(), E[0]
     )
     torch.testing.assert_close(metric, hessian, rtol=1e-7, atol=1e-10)  # reconstructions are large
 
 
 def test_only_training_without_the_hinge_has_a_matrix():
-    assert _objective(beta=10.0).problem(X, E, coupled_rows=True).metric() is None
-    assert _objective(beta=0.0).problem(X, E, coupled_rows=False).metric() is None
+    assert _model(beta=10.0).problem(X, E, coupled_rows=True).metric() is None
+    assert _model(beta=0.0).problem(X, E, coupled_rows=False).metric() is None

@@ -15,7 +15,7 @@ import torch
 
 import skvardict.training.loop as loop
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
-from skvardict._utils.files import DamagedFileError, read_file, to_bytes
+from skvardict.storage.files import DamagedFileError, read_file, to_bytes
 from skvardict.training import CheckpointMismatchError
 from skvardict.training import checkpoint as checkpoint_module
 

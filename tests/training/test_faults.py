@@ -198,7 +198,7 @@ def test_out_of_memory_with_single_rows_is_an_error(X, monkeypatch):
 
 
 def test_chunks_cover_all_rows_once(monkeypatch):
-    from skvardict._utils.batches import RowReader
+    from skvardict.rows.batches import RowReader
 
     monkeypatch.setattr(_base, "ROWS_PER_CHUNK", 64)
     X = np.arange(1000, dtype=np.float32)[:, None]

@@ -13,9 +13,9 @@ import torch
 
 import skvardict.training.loop as loop
 from skvardict import VarianceDictionaryLearning
-from skvardict._utils.batches import MappedPages, RowReader, Subset
 from skvardict._utils.random import make_generator
-from skvardict._utils.streams import ChunkSource, StreamReader
+from skvardict.rows.batches import MappedPages, RowReader, Subset
+from skvardict.rows.streams import ChunkSource, StreamReader
 
 CPU = torch.device("cpu")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from skvardict._utils.batches import RowReader, batch_bounds
+from skvardict.rows.batches import RowReader, batch_bounds
 
 
 class ChunkSource:

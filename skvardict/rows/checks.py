@@ -9,7 +9,7 @@ import torch
 from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
-from skvardict._utils.batches import MappedPages, RowReader, batch_bounds, require_finite
+from skvardict.rows.batches import MappedPages, RowReader, batch_bounds, require_finite
 
 _BLOCK_ENTRIES = 2**21  # 8 MB of float32
 

@@ -1,0 +1,13 @@
+"""A decoder and an encoder, with the way from rows to codes and back; no losses, no optimiser."""
+
+from skvardict.models.dictionary import DictionaryModel
+from skvardict.models.latents import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent
+from skvardict.models.variational import VariationalModel
+
+__all__ = [
+    "DenseLatent",
+    "DictionaryModel",
+    "SpikeAndSlabLatent",
+    "ThresholdedLatent",
+    "VariationalModel",
+]

@@ -1,0 +1,1 @@
+"""X at the edge: checked once, read in batches and chunks, whatever its container."""

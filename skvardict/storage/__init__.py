@@ -1,0 +1,1 @@
+"""Files that hold numbers and names only."""

@@ -30,7 +30,15 @@ from skvardict.rows.batches import MappedPages, RowReader, Subset, batch_bounds,
 from skvardict.rows.checks import check_columns, check_rows, torch_dtype
 from skvardict.rows.device import resolve_device
 from skvardict.rows.streams import ChunkSource, StreamReader
-from skvardict.training import Checkpoint, Outcome, TrainingDivergedError, TrainingPlan, TrainingSession, train
+from skvardict.training import (
+    Checkpoint,
+    EarlyStopping,
+    Outcome,
+    TrainingDivergedError,
+    TrainingPlan,
+    TrainingSession,
+    train,
+)
 from skvardict.training.health import find_trouble
 from skvardict.training.history import describe_epoch
 from skvardict.training.session import to_numpy
@@ -40,7 +48,7 @@ _FEWEST_VALIDATION_ROWS = 20
 _LASTING_EPOCHS = 5  # what was wrong for so long is said during training, what is wrong at the end then
 # What helps against each kind of trouble, by name of the parameter.
 _ADVICE = {
-    "dead": {"alpha": "lower", "kl_weight": "lower", "beta": "raise", "learning_rate": "lower"},
+    "dead": {"alpha": "lower", "kl_weight": "lower", "beta": "raise", "optimizer": "lower the learning rate of"},
     "shrinking": {"beta": "raise", "atom_norm": "set", "weight_decay": "raise"},
     "saturated": {"solver": "raise max_iter or tol of"},
 }
@@ -72,7 +80,8 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
 
     # Words of messages, and what they are about.
     _DIVERGENCE_ADVICE = (
-        "Lower learning_rate, use solver=FISTA(step_size='auto'), and check that X has a mean square of about 1."
+        "Lower the learning rate of optimizer=, use solver=FISTA(step_size='auto'), and check that X has a mean square "
+        "of about 1."
     )
     _SPARSITY_PARAMETER = "alpha"
     _SCALE_DEPENDENT = "alpha, std_threshold and step sizes"
@@ -231,21 +240,17 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             raise
 
     def _plan(self) -> TrainingPlan:
-        if self.learning_rate_decay is not None:
-            check_numbers(
-                "learning_rate_decay",
-                self.learning_rate_decay,
-                "(factor, n_epochs) with a positive factor and a whole number of epochs",
-                lambda factor, every: factor > 0 and every >= 1 and every % 1 == 0,
-            )
-        return TrainingPlan(
-            self.batch_size,
-            self.max_iter,
-            self.early_stopping,
-            self.n_iter_no_change,
-            self.tol,
-            self.learning_rate_decay,
-        )
+        return TrainingPlan(self.batch_size, self.max_iter, self._early_stopping())
+
+    def _early_stopping(self) -> EarlyStopping | None:
+        if not isinstance(self.early_stopping, EarlyStopping):
+            return EarlyStopping() if self.early_stopping else None
+        self.early_stopping.check()
+        return self.early_stopping
+
+    def _optimizer(self) -> Any:
+        """Return the optimiser part; "auto" is the estimator's own."""
+        return self._AUTO_OPTIMIZER if isinstance(self.optimizer, str) else self.optimizer
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
@@ -435,7 +440,7 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         for module in objective.modules().values():
             module.to(device=device, dtype=dtype)
         from_builders = callable(self.decoder) or callable(self.encoder)
-        session = TrainingSession(objective, generator, draws_globally=from_builders)
+        session = TrainingSession(objective, self._optimizer(), generator, draws_globally=from_builders)
         reader = RowReader(X, device, dtype)
         if continued:
             session.load_arrays(self._train_state)
@@ -451,13 +456,14 @@ class SparseCoder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Transfo
 
     def _n_held_out(self, n_rows: int) -> int:
         """Return how many of the rows of `fit` are held out, where there are no others for validation."""
-        n_held_out = round(self.validation_fraction * n_rows) if self.early_stopping else 0
+        stopping = self._early_stopping()
+        n_held_out = 0 if stopping is None else round(stopping.validation_fraction * n_rows)
         if n_held_out < _FEWEST_VALIDATION_ROWS:
             return 0
         if n_rows - n_held_out < 2:
             raise ValueError(
-                f"{type(self).__name__}: validation_fraction={self.validation_fraction} of {n_rows} rows leaves "
-                f"{n_rows - n_held_out} for training, but at least 2 are needed. Lower it, or pass X_val=."
+                f"{type(self).__name__}: {stopping!r} of {n_rows} rows leaves {n_rows - n_held_out} for training, but "
+                "at least 2 are needed. Lower validation_fraction, or pass X_val=."
             )
         return n_held_out
 
@@ -667,16 +673,6 @@ def _in_chunks(estimator, reader: RowReader, compute: Callable[[Tensor], Any]) -
 
 def _is_same(first: dict[str, Any], second: dict[str, Any]) -> bool:
     return first.keys() == second.keys() and all(value is second[name] for name, value in first.items())
-
-
-def check_numbers(name: str, value: tuple, expected: str, is_valid: Callable[..., bool]) -> None:
-    """Raise a ValueError that names the parameter unless `value` is a tuple of numbers with `is_valid(*value)`."""
-    try:
-        valid = is_valid(*value)
-    except TypeError:
-        valid = False
-    if not valid:
-        raise ValueError(f"{name} must be {expected}, but got {value!r}.")
 
 
 def _new_rows(like, n_columns: int | None, dtype: torch.dtype):

@@ -1,6 +1,7 @@
 """Dictionary learning with iterative inference and an amortised encoder."""
 
-from numbers import Integral, Real
+from collections.abc import Mapping
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,115 +10,87 @@ from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from skvardict._sklearn import HasMethods, Interval, StrOptions
+from skvardict._utils.parameters import PARTS, TRAINING, parameter, with_parameters
 from skvardict.energies import Penalties
 from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder
+from skvardict.estimators._fields import SOLVERS, CoderParameters, Encoder, Solver
 from skvardict.models import DictionaryModel
-from skvardict.networks import LinearDecoder, build_decoder, build_encoder
+from skvardict.networks import CODE_ENCODERS, Linear, LinearDecoder, build_code_encoder, build_decoder
 from skvardict.objectives import DictionaryObjective
 from skvardict.rows.batches import RowReader, Subset
 from skvardict.rows.checks import check_rows
 from skvardict.solvers import FISTA
+from skvardict.training import Adam
 
 _GAMMA_LINEAR, _GAMMA_OTHER = 5.0, 100.0  # Table 3 of Evtimova & LeCun: MNIST, VDL and VDL-NL
 
 
-class _DictionaryCoder(SparseCoder):
+@with_parameters
+class _DictionaryCoder(CoderParameters, SparseCoder):
     """Parts and codes of a dictionary model; a subclass adds what keeps its decoder from growing, and the defaults."""
 
-    # What a model does without has its neutral value.
-    beta: float = 0.0
-    std_threshold: float = 0.5
-    atom_norm: float | None = None
-    weight_decay: float = 0.0
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "gamma": [Interval(Real, 0, None, closed="left")],
-        "decoder": [StrOptions({"linear", "mlp"}), callable],
-        "hidden_layer_sizes": ["array-like"],
-        "encoder": [StrOptions({"lista"}), callable, None],
-        "encoder_n_iter": [Interval(Integral, 0, None, closed="left")],
-        "positive_code": ["boolean"],
-        "solver": [HasMethods(["solve"]), None],
-        "transform_algorithm": [StrOptions({"auto", "encoder", "solver"})],
-        "init": [StrOptions({"random", "data"}), "array-like"],
-        "optimizer": [StrOptions({"adam", "sgd"})],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "encoder_learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "bias_decay": [Interval(Real, 0, None, closed="left")],
-        "encoder_bias_decay": [Interval(Real, 0, None, closed="left")],
-        "learning_rate_decay": [tuple, None],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "warm_start": ["boolean"],
-        "device": [str, torch.device],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
+    _AUTO_OPTIMIZER: ClassVar[Adam] = Adam(1e-3, encoder_learning_rate=3e-4)
+    _ATTRIBUTES: ClassVar[Mapping[str, str]] = {
+        "history_ : dict of list": "One entry per epoch: energies per row by term, R^2, PSNR for a data range of 1 in "
+        "the units of X (add ``20 log10(range)``), sparsity, mean L1, dead components, mean component deviation, "
+        "solver iterations, seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the "
+        "solver if there is none.",
+        "n_dead_ : int": "Components never active in the last epoch.",
     }
 
-    def __init__(
-        self,
-        n_components,
-        *,
-        alpha,
-        gamma,
-        decoder,
-        hidden_layer_sizes,
-        encoder,
-        encoder_n_iter,
-        positive_code,
-        solver,
-        transform_algorithm,
-        init,
-        optimizer,
-        learning_rate,
-        encoder_learning_rate,
-        bias_decay,
-        encoder_bias_decay,
-        learning_rate_decay,
-        batch_size,
-        max_iter,
-        early_stopping,
-        validation_fraction,
-        n_iter_no_change,
-        tol,
-        warm_start,
-        device,
-        random_state,
-        verbose,
-    ):
-        self.n_components = n_components
-        self.alpha = alpha
-        self.gamma = gamma
-        self.decoder = decoder
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.encoder = encoder
-        self.encoder_n_iter = encoder_n_iter
-        self.positive_code = positive_code
-        self.solver = solver
-        self.transform_algorithm = transform_algorithm
-        self.init = init
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.encoder_learning_rate = encoder_learning_rate
-        self.bias_decay = bias_decay
-        self.encoder_bias_decay = encoder_bias_decay
-        self.learning_rate_decay = learning_rate_decay
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
+    alpha: float = parameter(
+        default=0.005,
+        accepts=[Interval(Real, 0, None, closed="left")],
+        kind="float",
+        text="Weight of the L1 norm; larger gives sparser codes. In the units of the paper's Table 3: see "
+        ":func:`skvardict.energies.to_sklearn_alpha`.",
+    )
+    gamma: float | str = parameter(
+        default=1.0,
+        accepts=[Interval(Real, 0, None, closed="left")],
+        kind="float",
+        text="Weight of the coupling of codes to the encoder's prediction; without an encoder there is none.",
+    )
+    encoder: Encoder | None = parameter(
+        default="lista",
+        accepts=[StrOptions(set(CODE_ENCODERS)), HasMethods(["build_code_encoder"]), callable, None],
+        kind='{"lista", "mlp", "resnet"}, part, callable or None',
+        text='"lista" is ``LISTA()``; :class:`skvardict.networks.LISTA`, :class:`~skvardict.networks.MLP`, '
+        ":class:`~skvardict.networks.ResNet` and :class:`~skvardict.networks.Conv` have settings. A callable "
+        "``(n_features, n_components) -> Module`` may build any encoder. None: codes come from the solver, started at "
+        "zero.",
+        group=PARTS,
+    )
+    positive_code: bool = parameter(
+        default=True,
+        accepts=["boolean"],
+        kind="bool",
+        text="Whether codes are non-negative; an encoder that a callable builds has to see to it itself.",
+    )
+    solver: Solver | None = parameter(
+        default=None,
+        accepts=SOLVERS,
+        kind="FISTA, ISTA or None",
+        text='What infers codes. None is ``FISTA(max_iter=200, tol=1e-3, step_size="auto")``; pass ``solver=FISTA()`` '
+        "to search over ``solver__tol``.",
+        group=PARTS,
+    )
+    transform_algorithm: str = parameter(
+        default="auto",
+        accepts=[StrOptions({"auto", "encoder", "solver"})],
+        kind='{"auto", "encoder", "solver"}',
+        text='How `transform` computes codes; "auto" takes the encoder where there is one. "solver" minimises the '
+        "energy without the hinge, row by row.",
+        group=PARTS,
+    )
+    init: Any = parameter(
+        default="random",
+        accepts=[StrOptions({"random", "data"}), "array-like"],
+        kind='{"random", "data"} or array-like of shape (n_components, n_features)',
+        text="First atoms of a linear decoder: uniform; distinct rows of `X`, scaled to the norm of the uniform ones; "
+        "or those given.",
+        group=TRAINING,
+    )
 
     def energy(self, X) -> dict[str, float]:
         """Return the mean energy per row of the codes of `X`, by term (unweighted) and in all.
@@ -144,8 +117,14 @@ class _DictionaryCoder(SparseCoder):
         total = means["reconstruction"] + self.alpha * means["l1"] + self._gamma() * means["coupling"]
         return {**means, "total": total}
 
+    # Models without a term have no such parameter.
+
+    def _hinge(self) -> tuple[float, float]:
+        """Return weight and floor of the variance hinge."""
+        return getattr(self, "beta", 0.0), getattr(self, "std_threshold", 0.5)
+
     def _gamma(self) -> float:
-        return self.gamma
+        return float(self.gamma)
 
     def _build_model(self, n_features: int, generator: torch.Generator) -> DictionaryModel:
         if self.transform_algorithm == "encoder" and self.encoder is None:
@@ -153,45 +132,41 @@ class _DictionaryCoder(SparseCoder):
                 "transform_algorithm='encoder' needs an encoder, but encoder=None. "
                 "Use encoder='lista', or transform_algorithm='solver'."
             )
-        if self.beta > 0 and self.batch_size < 2:
+        beta, _ = self._hinge()
+        if beta > 0 and self.batch_size < 2:
             raise ValueError(
-                f"{type(self).__name__}: beta={self.beta} holds standard deviations over a batch, but batch_size="
+                f"{type(self).__name__}: beta={beta} holds standard deviations over a batch, but batch_size="
                 f"{self.batch_size}. Use batches of at least 2 rows, or beta=0."
             )
         decoder = build_decoder(
             self.decoder,
             n_features,
             self.n_components,
-            hidden_layer_sizes=self.hidden_layer_sizes,
             generator=generator,
         )
         self._check_atom_norm(decoder)
         return DictionaryModel(
             decoder=decoder,
-            encoder=build_encoder(
+            encoder=build_code_encoder(
                 self.encoder,
                 n_features,
                 self.n_components,
-                n_iter=self.encoder_n_iter,
                 positive=self.positive_code,
                 generator=generator,
             ),
             n_components=self.n_components,
             solver=FISTA() if self.solver is None else self.solver,
-            penalties=Penalties(self.alpha, self.positive_code, self.beta, self.std_threshold, self._gamma()),
+            penalties=Penalties(
+                self.alpha, self.positive_code, self._beta(), getattr(self, "std_threshold", 0.5), self._gamma()
+            ),
         )
 
     def _build_objective(self, model: DictionaryModel, batch_rows: float) -> DictionaryObjective:
         return DictionaryObjective(
             model=model,
             batch_rows=batch_rows,
-            atom_norm=self.atom_norm,
-            learning_rate=self.learning_rate,
-            encoder_learning_rate=self.encoder_learning_rate,
-            weight_decay=self.weight_decay,
-            bias_decay=self.bias_decay,
-            encoder_bias_decay=self.encoder_bias_decay,
-            optimizer=self.optimizer,
+            atom_norm=getattr(self, "atom_norm", None),
+            weight_decay=getattr(self, "weight_decay", 0.0),
         )
 
     def _encode_block(self, model, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -236,6 +211,7 @@ class _DictionaryCoder(SparseCoder):
         return torch.where(norms > 0, drawn / norms * scale, components.detach())
 
 
+@with_parameters
 class VarianceDictionaryLearning(_DictionaryCoder):
     """Sparse coding whose energy keeps the standard deviation of every code component above a floor.
 
@@ -247,86 +223,6 @@ class VarianceDictionaryLearning(_DictionaryCoder):
     `beta`, floor T = `std_threshold`) keeps codes from shrinking while the decoder grows, so that a linear
     dictionary or a multi-layer decoder D needs no constraint on its norm. The LISTA encoder E learns to
     predict the codes and gives them in one pass afterwards.
-
-    Parameters
-    ----------
-    n_components : int, default=128
-        Length l of a code: the number of atoms.
-    alpha : float, default=0.005
-        Weight of the L1 norm; larger gives sparser codes. In the units of the paper's Table 3: see
-        :func:`skvardict.energies.to_sklearn_alpha`.
-    beta : float, default=10.0
-        Weight of the variance hinge; 0 leaves the model without protection against collapse.
-    gamma : float or "auto", default="auto"
-        Weight of the coupling of codes to the encoder's prediction; "auto" is 5 for a linear decoder, else 100.
-    std_threshold : float, default=0.5
-        Floor T: a pull on the standard deviations, not a constraint.
-    decoder : {"linear", "mlp"} or callable, default="linear"
-        "mlp" has ReLU layers of `hidden_layer_sizes`; a callable ``(n_features, n_components) -> Module`` may
-        build any decoder that works row by row.
-    hidden_layer_sizes : sequence of int, default=(1024,)
-        Hidden layers of ``decoder="mlp"``, from the code outwards.
-    encoder : "lista", None or callable, default="lista"
-        None: codes come from the solver, started at zero.
-    encoder_n_iter : int, default=3
-        Recurrent steps of the LISTA encoder.
-    positive_code : bool, default=True
-        Whether codes are non-negative; an encoder of your own has to see to it itself.
-    solver : FISTA, ISTA or None, default=None
-        None is ``FISTA(max_iter=200, tol=1e-3, step_size="auto")``; pass ``solver=FISTA()`` to search over
-        ``solver__tol``.
-    transform_algorithm : {"auto", "encoder", "solver"}, default="auto"
-        How `transform` computes codes; "auto" takes the encoder where there is one. "solver" minimises the
-        energy without the hinge, row by row.
-    init : {"random", "data"} or array-like of shape (n_components, n_features), default="random"
-        First atoms of a linear decoder: uniform; distinct rows of `X`, scaled to the norm of the uniform ones; or
-        those given.
-    optimizer : {"adam", "sgd"}, default="adam"
-    learning_rate, encoder_learning_rate : float, default=3e-4, 1e-4
-        The optimiser's rates for decoder and encoder.
-    bias_decay, encoder_bias_decay : float, default=0.0
-        Weight decay of the biases inside the decoder and of the encoder's.
-    learning_rate_decay : tuple (factor, n_epochs) or None, default=None
-        Multiply the decoder's rate by `factor` every `n_epochs` epochs.
-    batch_size : int, default=250
-        Rows per batch at most. The hinge belongs to a batch: its weight per row goes as 1 / `batch_size`.
-    max_iter : int, default=200
-        Epochs.
-    early_stopping : bool, default=True
-        Hold out `validation_fraction` of the rows and stop after `n_iter_no_change` epochs without a relative
-        improvement of `tol` in the validation energy. The best epoch is kept whenever there is validation data.
-    validation_fraction : float, default=0.1
-        No rows are held out where this is fewer than 20.
-    n_iter_no_change : int, default=10
-    tol : float, default=1e-4
-    warm_start : bool, default=False
-        Continue the previous `fit` instead of starting anew.
-    device : "auto", str or torch.device, default="auto"
-        For arrays; a tensor is worked on where it is.
-    random_state : int, RandomState or None, default=None
-    verbose : int, default=0
-        1 prints a line per epoch.
-
-    Attributes
-    ----------
-    components_ : ndarray of shape (n_components, n_features)
-        Atoms, as rows.
-    params_ : dict of ndarray
-        All weights.
-    history_ : dict of list
-        One entry per epoch: energies per row by term, R^2, PSNR for a data range of 1 in the units of X (add
-        ``20 log10(range)``), sparsity, mean L1, dead components, mean component deviation, solver iterations,
-        seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the solver if there is none.
-    n_iter_, best_epoch_, n_steps_ : int
-        Epochs run, epoch of the kept state, optimiser steps.
-    resumed_epoch_ : int
-        Epoch of the checkpoint that the fit went on from; 0 where it did not.
-    n_dead_ : int
-        Components never active in the last epoch.
-    decoder_, encoder_ : Module
-        Rebuilt from `params_` on access.
-    n_features_in_, feature_names_in_
-        As in scikit-learn.
 
     References
     ----------
@@ -344,84 +240,37 @@ class VarianceDictionaryLearning(_DictionaryCoder):
     (10, 32)
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **_DictionaryCoder._parameter_constraints,
-        "beta": [Interval(Real, 0, None, closed="left")],
-        "gamma": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
-        "std_threshold": [Interval(Real, 0, None, closed="left")],
-    }
+    _AUTO_OPTIMIZER: ClassVar[Adam] = Adam(3e-4, encoder_learning_rate=1e-4)
 
-    def __init__(
-        self,
-        n_components=128,
-        *,
-        alpha=0.005,
-        beta=10.0,
-        gamma="auto",
-        std_threshold=0.5,
-        decoder="linear",
-        hidden_layer_sizes=(1024,),
-        encoder="lista",
-        encoder_n_iter=3,
-        positive_code=True,
-        solver=None,
-        transform_algorithm="auto",
-        init="random",
-        optimizer="adam",
-        learning_rate=3e-4,
-        encoder_learning_rate=1e-4,
-        bias_decay=0.0,
-        encoder_bias_decay=0.0,
-        learning_rate_decay=None,
-        batch_size=250,
-        max_iter=200,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
-        super().__init__(
-            n_components,
-            alpha=alpha,
-            gamma=gamma,
-            decoder=decoder,
-            hidden_layer_sizes=hidden_layer_sizes,
-            encoder=encoder,
-            encoder_n_iter=encoder_n_iter,
-            positive_code=positive_code,
-            solver=solver,
-            transform_algorithm=transform_algorithm,
-            init=init,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            encoder_learning_rate=encoder_learning_rate,
-            bias_decay=bias_decay,
-            encoder_bias_decay=encoder_bias_decay,
-            learning_rate_decay=learning_rate_decay,
-            batch_size=batch_size,
-            max_iter=max_iter,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            warm_start=warm_start,
-            device=device,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.beta = beta
-        self.std_threshold = std_threshold
+    beta: float = parameter(
+        default=10.0,
+        accepts=[Interval(Real, 0, None, closed="left")],
+        kind="float",
+        text="Weight of the variance hinge; 0 leaves the model without protection against collapse. The hinge belongs "
+        "to a batch: its weight per row goes as 1 / `batch_size`.",
+    )
+    gamma: float | str = parameter(
+        default="auto",
+        accepts=[StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        kind='float or "auto"',
+        text='Weight of the coupling of codes to the encoder\'s prediction; "auto" is 5 for a linear decoder, else '
+        "100.",
+    )
+    std_threshold: float = parameter(
+        default=0.5,
+        accepts=[Interval(Real, 0, None, closed="left")],
+        kind="float",
+        text="Floor T: a pull on the standard deviations, not a constraint.",
+    )
 
     def _gamma(self) -> float:
-        if self.gamma == "auto":
-            return _GAMMA_LINEAR if self.decoder == "linear" else _GAMMA_OTHER
-        return self.gamma
+        if not isinstance(self.gamma, str):
+            return float(self.gamma)
+        is_linear = self.decoder == "linear" or isinstance(self.decoder, Linear)
+        return _GAMMA_LINEAR if is_linear else _GAMMA_OTHER
 
 
+@with_parameters
 class StandardDictionaryLearning(_DictionaryCoder):
     """Sparse coding with atoms of fixed norm, and an encoder that learns to predict the codes.
 
@@ -432,86 +281,6 @@ class StandardDictionaryLearning(_DictionaryCoder):
     over ``z >= 0``. After every step the rows of every matrix of the decoder D are set to the norm `atom_norm`, or
     codes would shrink while atoms grow. This is the paper's baseline SDL; ``decoder="mlp"`` is SDL-NL, and without
     an encoder (``encoder=None``) the models are its DO and DO-NL, whose codes come from the solver.
-
-
-    Parameters
-    ----------
-    n_components : int, default=128
-        Length l of a code: the number of atoms.
-    alpha : float, default=0.005
-        Weight of the L1 norm; larger gives sparser codes. In the units of the paper's Table 3: see
-        :func:`skvardict.energies.to_sklearn_alpha`.
-    gamma : float, default=1.0
-        Weight of the coupling of codes to the encoder's prediction; without an encoder there is none.
-    atom_norm : float or None, default=1.0
-        Norm of every atom, and of every row of each matrix of a multi-layer decoder. None leaves the model without
-        protection against collapse.
-    decoder : {"linear", "mlp"} or callable, default="linear"
-        "mlp" has ReLU layers of `hidden_layer_sizes`; a callable ``(n_features, n_components) -> Module`` may
-        build any decoder that works row by row.
-    hidden_layer_sizes : sequence of int, default=(1024,)
-        Hidden layers of ``decoder="mlp"``, from the code outwards.
-    encoder : "lista", None or callable, default="lista"
-        None: codes come from the solver, started at zero.
-    encoder_n_iter : int, default=3
-        Recurrent steps of the LISTA encoder.
-    positive_code : bool, default=True
-        Whether codes are non-negative; an encoder of your own has to see to it itself.
-    solver : FISTA, ISTA or None, default=None
-        None is ``FISTA(max_iter=200, tol=1e-3, step_size="auto")``; pass ``solver=FISTA()`` to search over
-        ``solver__tol``.
-    transform_algorithm : {"auto", "encoder", "solver"}, default="auto"
-        How `transform` computes codes; "auto" takes the encoder where there is one. "solver" minimises the
-        energy without the hinge, row by row.
-    init : {"random", "data"} or array-like of shape (n_components, n_features), default="random"
-        First atoms of a linear decoder: uniform; distinct rows of `X`, scaled to the norm of the uniform ones; or
-        those given.
-    optimizer : {"adam", "sgd"}, default="adam"
-    learning_rate, encoder_learning_rate : float, default=1e-3, 3e-4
-        The optimiser's rates for decoder and encoder.
-    bias_decay, encoder_bias_decay : float, default=0.0
-        Weight decay of the biases inside the decoder and of the encoder's.
-    learning_rate_decay : tuple (factor, n_epochs) or None, default=None
-        Multiply the decoder's rate by `factor` every `n_epochs` epochs.
-    batch_size : int, default=250
-        Rows per batch at most.
-    max_iter : int, default=200
-        Epochs.
-    early_stopping : bool, default=True
-        Hold out `validation_fraction` of the rows and stop after `n_iter_no_change` epochs without a relative
-        improvement of `tol` in the validation energy. The best epoch is kept whenever there is validation data.
-    validation_fraction : float, default=0.1
-        No rows are held out where this is fewer than 20.
-    n_iter_no_change : int, default=10
-    tol : float, default=1e-4
-    warm_start : bool, default=False
-        Continue the previous `fit` instead of starting anew.
-    device : "auto", str or torch.device, default="auto"
-        For arrays; a tensor is worked on where it is.
-    random_state : int, RandomState or None, default=None
-    verbose : int, default=0
-        1 prints a line per epoch.
-
-    Attributes
-    ----------
-    components_ : ndarray of shape (n_components, n_features)
-        Atoms, as rows.
-    params_ : dict of ndarray
-        All weights.
-    history_ : dict of list
-        One entry per epoch: energies per row by term, R^2, PSNR for a data range of 1 in the units of X (add
-        ``20 log10(range)``), sparsity, mean L1, dead components, mean component deviation, solver iterations,
-        seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the solver if there is none.
-    n_iter_, best_epoch_, n_steps_ : int
-        Epochs run, epoch of the kept state, optimiser steps.
-    resumed_epoch_ : int
-        Epoch of the checkpoint that the fit went on from; 0 where it did not.
-    n_dead_ : int
-        Components never active in the last epoch.
-    decoder_, encoder_ : Module
-        Rebuilt from `params_` on access.
-    n_features_in_, feature_names_in_
-        As in scikit-learn.
 
     References
     ----------
@@ -530,75 +299,16 @@ class StandardDictionaryLearning(_DictionaryCoder):
     True
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **_DictionaryCoder._parameter_constraints,
-        "atom_norm": [Interval(Real, 0, None, closed="neither"), None],
-    }
-
-    def __init__(
-        self,
-        n_components=128,
-        *,
-        alpha=0.005,
-        gamma=1.0,
-        atom_norm=1.0,
-        decoder="linear",
-        hidden_layer_sizes=(1024,),
-        encoder="lista",
-        encoder_n_iter=3,
-        positive_code=True,
-        solver=None,
-        transform_algorithm="auto",
-        init="random",
-        optimizer="adam",
-        learning_rate=1e-3,
-        encoder_learning_rate=3e-4,
-        bias_decay=0.0,
-        encoder_bias_decay=0.0,
-        learning_rate_decay=None,
-        batch_size=250,
-        max_iter=200,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
-        super().__init__(
-            n_components,
-            alpha=alpha,
-            gamma=gamma,
-            decoder=decoder,
-            hidden_layer_sizes=hidden_layer_sizes,
-            encoder=encoder,
-            encoder_n_iter=encoder_n_iter,
-            positive_code=positive_code,
-            solver=solver,
-            transform_algorithm=transform_algorithm,
-            init=init,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            encoder_learning_rate=encoder_learning_rate,
-            bias_decay=bias_decay,
-            encoder_bias_decay=encoder_bias_decay,
-            learning_rate_decay=learning_rate_decay,
-            batch_size=batch_size,
-            max_iter=max_iter,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            warm_start=warm_start,
-            device=device,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.atom_norm = atom_norm
+    atom_norm: float | None = parameter(
+        default=1.0,
+        accepts=[Interval(Real, 0, None, closed="neither"), None],
+        kind="float or None",
+        text="Norm of every atom, and of every row of each matrix of a multi-layer decoder. None leaves the model "
+        "without protection against collapse.",
+    )
 
 
+@with_parameters
 class WeightDecayDictionaryLearning(_DictionaryCoder):
     """Sparse coding with weight decay on the decoder, and an encoder that learns to predict the codes.
 
@@ -612,87 +322,6 @@ class WeightDecayDictionaryLearning(_DictionaryCoder):
     With ``encoder=None, positive_code=False, optimizer="sgd"`` it is classical sparse coding by gradient steps
     ``A += eta (mean(r z) - 2 kappa A)`` on the dictionary, r being the residual: in the units of that formula,
     ``learning_rate = eta d / 2`` and ``weight_decay = 4 kappa / d``.
-
-
-    Parameters
-    ----------
-    n_components : int, default=128
-        Length l of a code: the number of atoms.
-    alpha : float, default=0.005
-        Weight of the L1 norm; larger gives sparser codes. In the units of the paper's Table 3: see
-        :func:`skvardict.energies.to_sklearn_alpha`.
-    gamma : float, default=1.0
-        Weight of the coupling of codes to the encoder's prediction; without an encoder there is none.
-    weight_decay : float, default=1e-4
-        Coefficient w of the decay of the decoder's weights: the optimiser adds ``w W`` to the gradient of the mean
-        squared error, as if ``w / 2 |W|^2`` were part of the loss. The paper's value is not known; choose it by the
-        regret curve.
-    decoder : {"linear", "mlp"} or callable, default="linear"
-        "mlp" has ReLU layers of `hidden_layer_sizes`; a callable ``(n_features, n_components) -> Module`` may
-        build any decoder that works row by row.
-    hidden_layer_sizes : sequence of int, default=(1024,)
-        Hidden layers of ``decoder="mlp"``, from the code outwards.
-    encoder : "lista", None or callable, default="lista"
-        None: codes come from the solver, started at zero.
-    encoder_n_iter : int, default=3
-        Recurrent steps of the LISTA encoder.
-    positive_code : bool, default=True
-        Whether codes are non-negative; an encoder of your own has to see to it itself.
-    solver : FISTA, ISTA or None, default=None
-        None is ``FISTA(max_iter=200, tol=1e-3, step_size="auto")``; pass ``solver=FISTA()`` to search over
-        ``solver__tol``.
-    transform_algorithm : {"auto", "encoder", "solver"}, default="auto"
-        How `transform` computes codes; "auto" takes the encoder where there is one. "solver" minimises the
-        energy without the hinge, row by row.
-    init : {"random", "data"} or array-like of shape (n_components, n_features), default="random"
-        First atoms of a linear decoder: uniform; distinct rows of `X`, scaled to the norm of the uniform ones; or
-        those given.
-    optimizer : {"adam", "sgd"}, default="adam"
-    learning_rate, encoder_learning_rate : float, default=1e-3, 3e-4
-        The optimiser's rates for decoder and encoder.
-    bias_decay, encoder_bias_decay : float, default=0.0
-        Weight decay of the biases inside the decoder and of the encoder's.
-    learning_rate_decay : tuple (factor, n_epochs) or None, default=None
-        Multiply the decoder's rate by `factor` every `n_epochs` epochs.
-    batch_size : int, default=250
-        Rows per batch at most.
-    max_iter : int, default=200
-        Epochs.
-    early_stopping : bool, default=True
-        Hold out `validation_fraction` of the rows and stop after `n_iter_no_change` epochs without a relative
-        improvement of `tol` in the validation energy. The best epoch is kept whenever there is validation data.
-    validation_fraction : float, default=0.1
-        No rows are held out where this is fewer than 20.
-    n_iter_no_change : int, default=10
-    tol : float, default=1e-4
-    warm_start : bool, default=False
-        Continue the previous `fit` instead of starting anew.
-    device : "auto", str or torch.device, default="auto"
-        For arrays; a tensor is worked on where it is.
-    random_state : int, RandomState or None, default=None
-    verbose : int, default=0
-        1 prints a line per epoch.
-
-    Attributes
-    ----------
-    components_ : ndarray of shape (n_components, n_features)
-        Atoms, as rows.
-    params_ : dict of ndarray
-        All weights.
-    history_ : dict of list
-        One entry per epoch: energies per row by term, R^2, PSNR for a data range of 1 in the units of X (add
-        ``20 log10(range)``), sparsity, mean L1, dead components, mean component deviation, solver iterations,
-        seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the solver if there is none.
-    n_iter_, best_epoch_, n_steps_ : int
-        Epochs run, epoch of the kept state, optimiser steps.
-    resumed_epoch_ : int
-        Epoch of the checkpoint that the fit went on from; 0 where it did not.
-    n_dead_ : int
-        Components never active in the last epoch.
-    decoder_, encoder_ : Module
-        Rebuilt from `params_` on access.
-    n_features_in_, feature_names_in_
-        As in scikit-learn.
 
     References
     ----------
@@ -710,70 +339,11 @@ class WeightDecayDictionaryLearning(_DictionaryCoder):
     (10, 32)
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **_DictionaryCoder._parameter_constraints,
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-    }
-
-    def __init__(
-        self,
-        n_components=128,
-        *,
-        alpha=0.005,
-        gamma=1.0,
-        weight_decay=1e-4,
-        decoder="linear",
-        hidden_layer_sizes=(1024,),
-        encoder="lista",
-        encoder_n_iter=3,
-        positive_code=True,
-        solver=None,
-        transform_algorithm="auto",
-        init="random",
-        optimizer="adam",
-        learning_rate=1e-3,
-        encoder_learning_rate=3e-4,
-        bias_decay=0.0,
-        encoder_bias_decay=0.0,
-        learning_rate_decay=None,
-        batch_size=250,
-        max_iter=200,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
-        super().__init__(
-            n_components,
-            alpha=alpha,
-            gamma=gamma,
-            decoder=decoder,
-            hidden_layer_sizes=hidden_layer_sizes,
-            encoder=encoder,
-            encoder_n_iter=encoder_n_iter,
-            positive_code=positive_code,
-            solver=solver,
-            transform_algorithm=transform_algorithm,
-            init=init,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            encoder_learning_rate=encoder_learning_rate,
-            bias_decay=bias_decay,
-            encoder_bias_decay=encoder_bias_decay,
-            learning_rate_decay=learning_rate_decay,
-            batch_size=batch_size,
-            max_iter=max_iter,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            warm_start=warm_start,
-            device=device,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.weight_decay = weight_decay
+    weight_decay: float = parameter(
+        default=1e-4,
+        accepts=[Interval(Real, 0, None, closed="left")],
+        kind="float",
+        text="Coefficient w of the decay of the decoder's weights: the optimiser adds ``w W`` to the gradient of the "
+        "mean squared error, as if ``w / 2 |W|^2`` were part of the loss. The code that the paper cites uses 5e-4; "
+        "choose it by the regret curve.",
+    )

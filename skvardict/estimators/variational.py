@@ -1,7 +1,7 @@
 """Variational sparse coders: an encoder gives a posterior over codes, a decoder reconstructs from its draws."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import sqrt
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -11,69 +11,107 @@ import torch
 from torch import Tensor
 
 from skvardict._sklearn import HasMethods, Interval, StrOptions
+from skvardict._utils.parameters import PARTS, TRAINING, Part, parameter, with_parameters
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict.distributions import gamma_threshold_for, threshold_for
 from skvardict.energies import LinearProblem, Penalties
-from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder, check_numbers
+from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder
+from skvardict.estimators._fields import SOLVERS, CoderParameters, Encoder, Solver
 from skvardict.models import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalModel
 from skvardict.models.latents import LAWS, Anneal
-from skvardict.networks import AffineDecoder, LinearDecoder, build_decoder, build_posterior_encoder
+from skvardict.networks import (
+    DECODERS,
+    MLP,
+    POSTERIOR_ENCODERS,
+    AffineDecoder,
+    Linear,
+    LinearDecoder,
+    ResNet,
+    build_decoder,
+    build_posterior_encoder,
+)
 from skvardict.objectives import VariationalObjective
 from skvardict.rows.batches import RowReader, Subset
 from skvardict.rows.checks import check_rows, torch_dtype
 from skvardict.rows.device import resolve_device
 from skvardict.solvers import FISTA
-from skvardict.training.schedules import CosineRate, Decay, Ramp
+from skvardict.training import SGD, Adam, CosineRate, Decay, EarlyStopping, Ramp, StepDecay
+from skvardict.training.optimizers import Schedule
 
-_NETWORKS = {"mlp", "conv", "fmnist", "celeba"}
-_MOMENTUM = 0.9
-_MAX_GRAD_NORM = 1.0  # of the networks' gradient with "sgd"
-# Shares of training at which the automatic warm-up of the noise begins and ends.
-_WARMUP = (0.1, 0.0375, 0.15)
+# The automatic warm-up of the noise.
+_WARMUP = Ramp(0.1, 0.0375, 0.15, unit="fraction")
 
 
-class _VariationalCoder(SparseCoder):
+@with_parameters
+class _VariationalCoder(CoderParameters, SparseCoder):
     """What the variational models share: networks, draws, bounds, and codes from the posterior."""
 
     _DIVERGENCE_ADVICE = (
-        "Lower learning_rate (and dictionary_learning_rate), lengthen the warm-up, and check that X has a mean square "
-        "of about 1."
+        "Lower the learning rates of optimizer=, lengthen the warm-up, and check that X has a mean square of about 1."
     )
     _SPARSITY_PARAMETER = "kl_weight"
     _SCALE_DEPENDENT = "kl_weight and prior_scale"
     _MEAN_SQUARE_RANGE = (0.01, 100.0)
-    _centered = False  # whether a linear decoder adds the mean of the data
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "prior_scale": [Interval(Real, 0, None, closed="neither"), None],
-        "kl_weight": [Interval(Real, 0, None, closed="left")],
-        "n_draws": [Interval(Integral, 1, None, closed="left")],
-        "draw_reduction": [StrOptions({"max", "mean", "iwae"})],
-        "atom_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "encoder": [StrOptions(_NETWORKS | {"resnet"}), callable],
-        "encoder_hidden_layer_sizes": ["array-like"],
-        "decoder": [StrOptions(_NETWORKS | {"linear"}), callable],
-        "hidden_layer_sizes": ["array-like"],
-        "image_shape": ["array-like", None],
-        "solver": [HasMethods(["solve"]), None],
-        "optimizer": [StrOptions({"adam", "sgd"})],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "adam_betas": [tuple],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "encoder_weight_decay": [Interval(Real, 0, None, closed="left")],
-        "learning_rate_decay": [tuple, None],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "warm_start": ["boolean"],
-        "device": [str, torch.device],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
+    _ENCODERS: ClassVar[Mapping[str, Part]] = POSTERIOR_ENCODERS  # what names stand for
+    _DECODERS: ClassVar[Mapping[str, Part]] = DECODERS
+    _AUTO_OPTIMIZER: ClassVar[Adam | SGD] = Adam(1e-3)
+    _ATTRIBUTES: ClassVar[Mapping[str, str]] = {
+        "history_ : dict of list": 'One entry per epoch: "energy" and its terms "reconstruction" and "kl" (with a '
+        'random threshold also "threshold_kl") per row, mean L1 and sparsity of the draws, dead components, seconds; '
+        "on validation rows, R^2 of the posterior mean and the number of components whose mean divergence is below "
+        "0.01 nat.",
+        "n_dead_ : int": "Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.",
+        "noise_seed_ : int": 'Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.',
     }
+
+    n_components: int = 256
+    prior_scale: float | None = parameter(
+        default=None,
+        accepts=[Interval(Real, 0, None, closed="neither"), None],
+        kind="float or None",
+        text="Scale of the prior.",
+    )
+    kl_weight: float = parameter(
+        default=0.01,
+        accepts=[Interval(Real, 0, None, closed="left")],
+        kind="float",
+        text="Weight of the divergence, summed over components, beside the mean over features of the squared error: it "
+        "stands for a likelihood of variance ``n_features * kl_weight / 2``.",
+    )
+    n_draws: int = parameter(
+        default=1,
+        accepts=[Interval(Integral, 1, None, closed="left")],
+        kind="int",
+        text="Posterior draws per row and step.",
+    )
+    draw_reduction: str = parameter(
+        default="mean",
+        accepts=[StrOptions({"max", "mean", "iwae"})],
+        kind='{"mean", "max", "iwae"}',
+        text="How draws are reduced: all alike, the best one only, or by softmax weights of the bound.",
+    )
+    atom_norm: float | None = parameter(
+        default=None,
+        accepts=[Interval(Real, 0, None, closed="neither"), None],
+        kind="float or None",
+        text="Norm of every atom; None: free. Convolutional decoders need None.",
+    )
+    encoder: Encoder = parameter(
+        default="mlp",
+        accepts=[StrOptions(set(POSTERIOR_ENCODERS)), HasMethods(["build_encoder"]), callable],
+        kind='{"mlp", "resnet"}, part or callable',
+        text="Gives the parameters of the posterior, side by side. :class:`skvardict.networks.MLP`, "
+        ":class:`~skvardict.networks.ResNet` and :class:`~skvardict.networks.Conv` have settings. A callable "
+        "``(n_features, n_outputs) -> Module`` may build any network that works row by row.",
+        group=PARTS,
+    )
+    solver: Solver | None = parameter(
+        default=None,
+        accepts=SOLVERS,
+        kind="FISTA, ISTA or None",
+        text='For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.',
+        group=PARTS,
+    )
 
     @abstractmethod
     def _latent(self) -> Any:
@@ -241,24 +279,14 @@ class _VariationalCoder(SparseCoder):
         """Return what the model schedules by itself."""
         return {}
 
-    def _optimizer_settings(self) -> dict[str, Any]:
-        if self.optimizer == "adam":
-            check_numbers(
-                "adam_betas", self.adam_betas, "(beta_1, beta_2), both in [0, 1)", lambda a, b: 0 <= a < 1 > b >= 0
-            )
-            return {"betas": self.adam_betas}
-        return {"momentum": _MOMENTUM, "nesterov": True, "max_grad_norm": _MAX_GRAD_NORM}
-
     def _build_model(self, n_features: int, generator: torch.Generator) -> VariationalModel:
         latent = self._latent()
         decoder = build_decoder(
             self.decoder,
             n_features,
             self.n_components,
-            hidden_layer_sizes=self.hidden_layer_sizes,
-            image_shape=self.image_shape,
             generator=generator,
-            centered=self._centered,
+            names=self._DECODERS,
         )
         self._check_atom_norm(decoder)
         if self.transform_algorithm == "solver":
@@ -269,9 +297,8 @@ class _VariationalCoder(SparseCoder):
                 self.encoder,
                 n_features,
                 latent.n_heads * self.n_components,
-                hidden_layer_sizes=self.encoder_hidden_layer_sizes,
-                image_shape=self.image_shape,
                 generator=generator,
+                names=self._ENCODERS,
             ),
             latent=latent,
             n_components=self.n_components,
@@ -285,11 +312,7 @@ class _VariationalCoder(SparseCoder):
             n_draws=self.n_draws,
             draw_reduction=self.draw_reduction,
             atom_norm=self.atom_norm,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            encoder_weight_decay=self.encoder_weight_decay,
-            settings=self._optimizer_settings(),
-            optimizer=self.optimizer,
+            dictionary_learning_rate=getattr(self._optimizer(), "dictionary_learning_rate", None),
             **self._schedules(),
         )
 
@@ -347,6 +370,7 @@ class _VariationalCoder(SparseCoder):
         return torch.zeros_like(summary["mean"]).scatter(-1, chosen, summary["mean"].gather(-1, chosen))
 
 
+@with_parameters
 class SparseVAE(_VariationalCoder):
     """Sparse-coding variational autoencoder: Gaussian posterior, sparse prior, linear generator with unit-norm atoms.
 
@@ -360,89 +384,6 @@ class SparseVAE(_VariationalCoder):
     Only the product ``kl_weight * n_features`` = ``2 sigma^2 beta`` matters of the noise variance sigma^2 of the
     likelihood and the weight beta of the divergence: they cannot be set apart.
 
-    Parameters
-    ----------
-    n_components : int, default=256
-        Length l of a code.
-    prior : {"laplace", "gaussian", "cauchy"}, default="laplace"
-        The divergence from a Cauchy prior is estimated at the draws.
-    prior_scale : float, default=0.1
-        Mean absolute value (Laplace), standard deviation (Gaussian) or half-width (Cauchy) of a code.
-    kl_weight : float, default=1e-4
-        Weight of the divergence, summed over components, beside the mean over features of the squared error.
-    atom_norm : float or None, default=1.0
-        Norm of every atom; None: free.
-    encoder : {"mlp", "resnet", "conv", "fmnist", "celeba"} or callable, default="mlp"
-        A callable ``(n_features, n_outputs) -> Module`` may build any network that works row by row; its ``n_outputs =
-        2 * n_components`` numbers per row are the mean and the log variance relative to `prior_scale` squared.
-    encoder_hidden_layer_sizes : sequence of int, default=(512, 512)
-        Of "mlp" and "resnet".
-    decoder : {"linear", "mlp", "conv", "fmnist", "celeba"} or callable, default="linear"
-        A callable ``(n_features, n_components) -> Module`` may build any decoder that works row by row. Convolutional
-        decoders need ``atom_norm=None``.
-    hidden_layer_sizes : sequence of int, default=(1024,)
-        Of ``decoder="mlp"``, from the code outwards.
-    image_shape : tuple (height, width) or (channels, height, width), or None, default=None
-        Of a row, for convolutional networks.
-    n_draws : int, default=1
-        Posterior draws per row and step.
-    draw_reduction : {"mean", "max", "iwae"}, default="mean"
-        How draws are reduced: all alike, the best one only, or by softmax weights of the bound.
-    transform_algorithm : {"mean", "max_elbo", "solver"}, default="mean"
-        Posterior mean (dense); the best of `n_draws` draws made from noise that is the same for every row; or the most
-        probable codes under a Laplace prior by the solver, ``alpha = kl_weight / prior_scale``, started at the mean.
-    solver : FISTA, ISTA or None, default=None
-        For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.
-    optimizer : {"adam", "sgd"}, default="adam"
-    learning_rate : float, default=1e-3
-        Of all parts.
-    adam_betas : tuple of two floats, default=(0.9, 0.999)
-    weight_decay, encoder_weight_decay : float, default=0.0
-        Of the decoder and the encoder; added to the gradient.
-    learning_rate_decay : tuple (factor, n_epochs) or None, default=None
-        Multiply the rate by `factor` every `n_epochs` epochs.
-    batch_size : int, default=128
-        Rows per batch at most.
-    max_iter : int, default=50
-        Epochs.
-    early_stopping : bool, default=True
-        Hold out `validation_fraction` of the rows and stop after `n_iter_no_change` epochs without a relative
-        improvement of `tol` in the validation energy. The best epoch is kept whenever there is validation data.
-    validation_fraction : float, default=0.1
-        No rows are held out where this is fewer than 20.
-    n_iter_no_change : int, default=10
-    tol : float, default=1e-4
-    warm_start : bool, default=False
-        Continue the previous `fit` instead of starting anew.
-    device : "auto", str or torch.device, default="auto"
-        For arrays; a tensor is worked on where it is.
-    random_state : int, RandomState or None, default=None
-    verbose : int, default=0
-        1 prints a line per epoch.
-
-    Attributes
-    ----------
-    components_ : ndarray of shape (n_components, n_features)
-        Atoms, as rows.
-    params_ : dict of ndarray
-        All weights.
-    history_ : dict of list
-        One entry per epoch: "energy" and its terms "reconstruction" and "kl" per row, mean L1 and sparsity of the
-        draws, dead components, seconds; on validation rows, R^2 of the posterior mean and the number of components
-        whose mean divergence is below 0.01 nat.
-    n_iter_, best_epoch_, n_steps_ : int
-        Epochs run, epoch of the kept state, optimiser steps.
-    resumed_epoch_ : int
-        Epoch of the checkpoint that the fit went on from; 0 where it did not.
-    n_dead_ : int
-        Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.
-    noise_seed_ : int
-        Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.
-    decoder_, encoder_ : Module
-        Rebuilt from `params_` on access.
-    n_features_in_, feature_names_in_
-        As in scikit-learn.
-
     References
     ----------
     Jiang & de la Iglesia, Improved training of sparse coding variational autoencoder via weight normalization, 2021.
@@ -452,84 +393,39 @@ class SparseVAE(_VariationalCoder):
     --------
     >>> from sklearn.datasets import load_digits
     >>> from skvardict import SparseVAE
+    >>> from skvardict.networks import MLP
     >>> from skvardict.preprocessing import GlobalStandardizer
     >>> X = GlobalStandardizer().fit_transform(load_digits().data)
-    >>> coder = SparseVAE(n_components=32, encoder_hidden_layer_sizes=(64,), max_iter=5, random_state=0).fit(X)
+    >>> coder = SparseVAE(n_components=32, encoder=MLP((64,)), max_iter=5, random_state=0).fit(X)
     >>> coder.transform(X[:10]).shape
     (10, 32)
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **_VariationalCoder._parameter_constraints,
-        "prior": [StrOptions({"laplace", "gaussian", "cauchy"})],
-        "prior_scale": [Interval(Real, 0, None, closed="neither")],
-        "transform_algorithm": [StrOptions({"mean", "max_elbo", "solver"})],
-    }
-
-    def __init__(
-        self,
-        n_components=256,
-        *,
-        prior="laplace",
-        prior_scale=0.1,
-        kl_weight=1e-4,
-        atom_norm=1.0,
-        encoder="mlp",
-        encoder_hidden_layer_sizes=(512, 512),
-        decoder="linear",
-        hidden_layer_sizes=(1024,),
-        image_shape=None,
-        n_draws=1,
-        draw_reduction="mean",
-        transform_algorithm="mean",
-        solver=None,
-        optimizer="adam",
-        learning_rate=1e-3,
-        adam_betas=(0.9, 0.999),
-        weight_decay=0.0,
-        encoder_weight_decay=0.0,
-        learning_rate_decay=None,
-        batch_size=128,
-        max_iter=50,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
-        self.n_components = n_components
-        self.prior = prior
-        self.prior_scale = prior_scale
-        self.kl_weight = kl_weight
-        self.atom_norm = atom_norm
-        self.encoder = encoder
-        self.encoder_hidden_layer_sizes = encoder_hidden_layer_sizes
-        self.decoder = decoder
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.image_shape = image_shape
-        self.n_draws = n_draws
-        self.draw_reduction = draw_reduction
-        self.transform_algorithm = transform_algorithm
-        self.solver = solver
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.adam_betas = adam_betas
-        self.weight_decay = weight_decay
-        self.encoder_weight_decay = encoder_weight_decay
-        self.learning_rate_decay = learning_rate_decay
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
+    prior: str = parameter(
+        default="laplace",
+        accepts=[StrOptions({"laplace", "gaussian", "cauchy"})],
+        kind='{"laplace", "gaussian", "cauchy"}',
+        text="Law of the codes. The divergence from a Cauchy prior is estimated at the draws.",
+    )
+    prior_scale: float = parameter(
+        default=0.1,
+        accepts=[Interval(Real, 0, None, closed="neither")],
+        kind="float",
+        text="Mean absolute value (Laplace), standard deviation (Gaussian) or half-width (Cauchy) of a code.",
+    )
+    kl_weight: float = 1e-4
+    atom_norm: float | None = 1.0
+    transform_algorithm: str = parameter(
+        default="mean",
+        accepts=[StrOptions({"mean", "max_elbo", "solver"})],
+        kind='{"mean", "max_elbo", "solver"}',
+        text="Posterior mean (dense); the best of `n_draws` draws made from noise that is the same for every row; or "
+        "the most probable codes under a Laplace prior by the solver, ``alpha = kl_weight / prior_scale``, started at "
+        "the mean.",
+        group=PARTS,
+    )
+    batch_size: int = 128
+    max_iter: int = 50
 
     def _latent(self) -> DenseLatent:
         return DenseLatent(self.prior, self.prior_scale)
@@ -546,20 +442,58 @@ class SparseVAE(_VariationalCoder):
         return self.kl_weight / self.prior_scale
 
 
+@with_parameters
 class _SparseVariationalCoder(_VariationalCoder):
     """What the models with exact zeros share: the paper's optimiser, warm-up, and first atoms."""
 
-    _centered = True
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **_VariationalCoder._parameter_constraints,
-        "activation_probability": [Interval(Real, 0, 1, closed="neither")],
-        "transform_algorithm": [StrOptions({"auto", "mean", "median", "top_k", "max_elbo", "solver"})],
-        "dictionary_learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "learning_rate_schedule": [StrOptions({"cosine", "constant"})],
-        "learning_rate_warmup": [Interval(Real, 0, 1, closed="left")],
-        "warmup": [StrOptions({"auto"}), tuple, None],
+    _ENCODERS: ClassVar[Mapping[str, Part]] = {
+        "mlp": MLP((512, 1024, 512, 256)),
+        "resnet": ResNet((512, 1024, 512, 256)),
     }
+    _DECODERS: ClassVar[Mapping[str, Part]] = {**DECODERS, "linear": Linear(offset=True)}
+    _AUTO_OPTIMIZER: ClassVar[Adam | SGD] = SGD(
+        1e-2,
+        dictionary_learning_rate=0.5,
+        weight_decay=1.6e-6,
+        schedule=CosineRate(0.05),
+        dictionary_schedule=StepDecay(0.99, 1),
+    )
+    _ATTRIBUTES: ClassVar[Mapping[str, str]] = {
+        "mean_ : ndarray of shape (n_features,)": "Mean of the rows of the first `fit` (of `fit_stream`: of its first "
+        "chunk), a constant of the linear decoder; not there with other decoders.",
+    }
+
+    activation_probability: float = parameter(
+        default=0.1,
+        accepts=[Interval(Real, 0, 1, closed="neither")],
+        kind="float",
+        text="Share of components that are on under the prior.",
+    )
+    n_draws: int = 20
+    draw_reduction: str = "max"
+    transform_algorithm: str = parameter(
+        default="auto",
+        accepts=[StrOptions({"auto", "mean", "median", "top_k", "max_elbo", "solver"})],
+        kind='{"auto", "solver", "top_k", "max_elbo", "mean", "median"}',
+        text='"solver": the most probable codes of a linear dictionary under a Laplace prior of the same mean absolute '
+        'value, by FISTA, started at the posterior mean. "top_k": the components with the largest ``|E z|``, as many '
+        'as are on under the prior, at their mean. "max_elbo": the best of `n_draws` draws made from noise that is the '
+        'same for every row. "mean": posterior mean of the code, dense. "median": posterior median, zero wherever a '
+        'component is on with probability below 1/2. "auto": "solver" for a linear decoder, else "top_k".',
+        group=PARTS,
+    )
+    warmup: Schedule | str | None = parameter(
+        default="auto",
+        accepts=[StrOptions({"auto"}), callable, None],
+        kind='"auto", Ramp or None',
+        text="Factor of the drawn noise, e.g. ``Ramp(0.1, 1500, 6000)`` in steps; hardly any code passes a threshold "
+        'until the noise is back. "auto": 0.1 until 3.75 %, and 1 from 15 % of `max_iter` epochs on; for a Gaussian '
+        "base none.",
+        group=TRAINING,
+    )
+    batch_size: int = 100
+    max_iter: int = 300
+    early_stopping: bool | EarlyStopping = False
 
     def _initialize(self, model, rows: RowReader | Subset, generator: torch.Generator) -> None:
         if isinstance(model.decoder, AffineDecoder):
@@ -580,25 +514,13 @@ class _SparseVariationalCoder(_VariationalCoder):
         return self.params_["decoder.offset"]
 
     def _schedules(self) -> dict[str, Any]:
-        schedules: dict[str, Any] = {"noise_warmup": self._noise_warmup()}
-        if self.learning_rate_schedule == "cosine":
-            schedules["rate"] = CosineRate(self.max_iter, self.learning_rate_warmup)
-        if self.optimizer == "sgd":
-            schedules["dictionary_learning_rate"] = self.dictionary_learning_rate
-        return schedules
+        return {"noise_warmup": self._noise_warmup()}
 
-    def _noise_warmup(self):
-        if self.warmup is None:
-            return None
-        if self.warmup == "auto":
-            return Ramp(*_WARMUP, self.max_iter)
-        check_numbers(
-            "warmup",
-            self.warmup,
-            "(start, begin, end) with start in [0, 1] and steps 0 <= begin <= end",
-            lambda start, begin, end: 0 <= start <= 1 and 0 <= begin <= end,
-        )
-        return Ramp(*self.warmup)
+    def _noise_warmup(self) -> Schedule | None:
+        warmup = _WARMUP if isinstance(self.warmup, str) else self.warmup
+        if isinstance(warmup, Part):
+            warmup.check()
+        return warmup
 
     def _solver_alpha(self) -> float:
         scale = self._prior_scale()
@@ -606,6 +528,7 @@ class _SparseVariationalCoder(_VariationalCoder):
         return self.kl_weight / mean_absolute
 
 
+@with_parameters
 class ThresholdedVSC(_SparseVariationalCoder):
     """Variational sparse coding with thresholded draws: exact zeros, at a share that the prior sets.
 
@@ -621,124 +544,6 @@ class ThresholdedVSC(_SparseVariationalCoder):
     in the means and probabilities rather than in the support of one draw. `transform_algorithm` chooses what to make of
     it; see the user guide.
 
-    Parameters
-    ----------
-    n_components : int, default=256
-        Length l of a code.
-    base : {"laplace", "gaussian"}, default="laplace"
-    threshold : float or None, default=None
-        Distance from the mean within which a code is zero; None: from `activation_probability`. 0 gives dense codes,
-        the plain Laplace or Gaussian model.
-    activation_probability : float, default=0.1
-        Share of components that are on under the prior, turned into the threshold analytically.
-    threshold_prior : {"gamma"} or None, default=None
-        "gamma": the encoder also gives a Gamma posterior of the threshold per component; its prior has shape 3 and mean
-        `threshold`, or such a mean that the share on is `activation_probability`.
-    threshold_kl_weight : float, default=0.001
-        Weight of the divergence of the threshold.
-    gradient : {"straight_through", "subgradient"}, default="straight_through"
-        Whether gradients skip the threshold function, or are its own.
-    kl_weight : float, default=0.01
-        Weight of the divergence, summed over components, beside the mean over features of the squared error: it
-        stands for a likelihood of variance ``n_features * kl_weight / 2``.
-    prior_scale : float or None, default=None
-        Scale of the base variable under the prior; None: 0.1 (Laplace), sqrt(0.1) (Gaussian, a standard deviation).
-    n_draws : int, default=20
-        Draws per row and step.
-    draw_reduction : {"max", "mean", "iwae"}, default="max"
-        How draws are reduced: the best one only, all alike, or by softmax weights of the bound.
-    atom_norm : float or None, default=None
-        Norm of every atom; None: free.
-    encoder : {"mlp", "resnet", "conv", "fmnist", "celeba"} or callable, default="mlp"
-        A callable ``(n_features, n_outputs) -> Module`` may build any network that works row by row; its ``n_outputs``
-        numbers per row are `n_components` each of the mean, the log scale (Gaussian: log variance) and, with a random
-        threshold, its log shape and log rate; all but the mean relative to the prior's, where training so begins.
-    encoder_hidden_layer_sizes : sequence of int, default=(512, 1024, 512, 256)
-        Of "mlp" and "resnet".
-    decoder : {"linear", "mlp", "conv", "fmnist", "celeba"} or callable, default="linear"
-        A callable ``(n_features, n_components) -> Module`` may build any decoder that works row by row.
-    hidden_layer_sizes : sequence of int, default=(1024,)
-        Of ``decoder="mlp"``, from the code outwards.
-    image_shape : tuple (height, width) or (channels, height, width), or None, default=None
-        Of a row, for convolutional networks.
-    transform_algorithm : {"auto", "solver", "top_k", "max_elbo", "mean", "median"}, default="auto"
-        "solver": the most probable codes of a linear dictionary under a Laplace prior of the same mean absolute value,
-        by FISTA, started at the posterior mean. "top_k": the components with the largest ``|E z|``, as many as are on
-        under the prior, at their mean. "max_elbo": the best of `n_draws` draws made from noise that is the same for
-        every row. "mean": posterior mean of the code, dense. "median": posterior median, zero wherever a component is
-        on with probability below 1/2. "auto": "solver" for a linear decoder, else "top_k".
-    solver : FISTA, ISTA or None, default=None
-        For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.
-    optimizer : {"sgd", "adam"}, default="sgd"
-        "sgd": Nesterov momentum 0.9 on the networks, their gradient limited to a norm of 1, and plain gradient steps on
-        a linear dictionary. "adam": one rate for all parts.
-    learning_rate : float, default=1e-2
-        Of the networks.
-    dictionary_learning_rate : float, default=0.5
-        Step eta of a linear dictionary, ``A += eta mean(r z^T)`` with residuals r; for ``optimizer="sgd"``. A batch
-        whose codes would make the step diverge gets a smaller one.
-    learning_rate_schedule : {"cosine", "constant"}, default="cosine"
-        Of the networks, over `max_iter` epochs; later epochs begin a new cycle.
-    learning_rate_warmup : float, default=0.05
-        Share of a cycle in which the rate rises from zero; for "cosine".
-    learning_rate_decay : tuple (factor, n_epochs) or None, default=(0.99, 1)
-        Multiply rates that have no other schedule, the dictionary's among them, by `factor` every `n_epochs` epochs.
-    warmup : "auto", tuple (start, begin, end) or None, default="auto"
-        Factor of the drawn noise: `start` until step `begin`, then linear to 1 at step `end`; hardly any code passes
-        the threshold until the noise is back. "auto": for a Laplace base 0.1 until 3.75 %, and 1 from 15 % of
-        `max_iter` epochs on; for a Gaussian base none.
-    adam_betas : tuple of two floats, default=(0.9, 0.999)
-    weight_decay : float, default=1.6e-6
-        Of the decoder, added to the gradient; with a linear dictionary and 256 features the penalty ``1e-4 |A|^2``
-        beside ``1/2 |x - z A|^2`` is ``4e-4 / 256``.
-    encoder_weight_decay : float, default=0.0
-    batch_size : int, default=100
-        Rows per batch at most.
-    max_iter : int, default=300
-        Epochs.
-    early_stopping : bool, default=False
-        Hold out `validation_fraction` of the rows and stop after `n_iter_no_change` epochs without a relative
-        improvement of `tol` in the validation energy. The best epoch is kept whenever there is validation data.
-    validation_fraction : float, default=0.1
-        No rows are held out where this is fewer than 20.
-    n_iter_no_change : int, default=10
-    tol : float, default=1e-4
-    warm_start : bool, default=False
-        Continue the previous `fit` instead of starting anew.
-    device : "auto", str or torch.device, default="auto"
-        For arrays; a tensor is worked on where it is.
-    random_state : int, RandomState or None, default=None
-    verbose : int, default=0
-        1 prints a line per epoch.
-
-    Attributes
-    ----------
-    components_ : ndarray of shape (n_components, n_features)
-        Atoms, as rows.
-    mean_ : ndarray of shape (n_features,)
-        Mean of the rows of the first `fit` (of `fit_stream`: of its first chunk), a constant of the linear decoder; not
-        there with other decoders.
-    params_ : dict of ndarray
-        All weights.
-    threshold_ : float
-        Threshold, or the prior mean of a random one.
-    history_ : dict of list
-        One entry per epoch: "energy" and its terms "reconstruction", "kl" and "threshold_kl" per row, mean L1 and
-        sparsity of the draws, dead components, seconds; on validation rows, R^2 of the posterior mean and the number of
-        components whose mean divergence is below 0.01 nat.
-    n_iter_, best_epoch_, n_steps_ : int
-        Epochs run, epoch of the kept state, optimiser steps.
-    resumed_epoch_ : int
-        Epoch of the checkpoint that the fit went on from; 0 where it did not.
-    n_dead_ : int
-        Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.
-    noise_seed_ : int
-        Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.
-    decoder_, encoder_ : Module
-        Rebuilt from `params_` on access.
-    n_features_in_, feature_names_in_
-        As in scikit-learn.
-
     References
     ----------
     Fallah & Rozell, Variational sparse coding with learned thresholding, ICML 2022, eq. 2-9 and appendices B to E.
@@ -747,109 +552,66 @@ class ThresholdedVSC(_SparseVariationalCoder):
     --------
     >>> from sklearn.datasets import load_digits
     >>> from skvardict import ThresholdedVSC
+    >>> from skvardict.networks import MLP
     >>> from skvardict.preprocessing import GlobalStandardizer
     >>> X = GlobalStandardizer().fit_transform(load_digits().data)
-    >>> coder = ThresholdedVSC(n_components=40, encoder_hidden_layer_sizes=(64,), max_iter=5, random_state=0).fit(X)
+    >>> coder = ThresholdedVSC(n_components=40, encoder=MLP((64,)), max_iter=5, random_state=0).fit(X)
     >>> bool(0 < (coder.transform(X) != 0).mean() < 0.2)
     True
     """
 
     _DIVERGENCE_ADVICE = (
-        "Lower learning_rate (and dictionary_learning_rate), or raise kl_weight: with a Laplace base 2 * prior_scale "
+        "Lower the learning rates of optimizer=, or raise kl_weight: with a Laplace base 2 * prior_scale "
         "* sqrt(v) / n_features holds means back, where v is the variance of X along its leading direction."
     )
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **_SparseVariationalCoder._parameter_constraints,
-        "base": [StrOptions({"laplace", "gaussian"})],
-        "threshold": [Interval(Real, 0, None, closed="left"), None],
-        "threshold_prior": [StrOptions({"gamma"}), None],
-        "threshold_kl_weight": [Interval(Real, 0, None, closed="left")],
-        "gradient": [StrOptions({"straight_through", "subgradient"})],
-    }
+    _ATTRIBUTES: ClassVar[Mapping[str, str]] = {"threshold_ : float": "Threshold, or the prior mean of a random one."}
 
-    def __init__(
-        self,
-        n_components=256,
-        *,
-        base="laplace",
-        threshold=None,
-        activation_probability=0.1,
-        threshold_prior=None,
-        threshold_kl_weight=0.001,
-        gradient="straight_through",
-        kl_weight=0.01,
-        prior_scale=None,
-        n_draws=20,
-        draw_reduction="max",
-        atom_norm=None,
-        encoder="mlp",
-        encoder_hidden_layer_sizes=(512, 1024, 512, 256),
-        decoder="linear",
-        hidden_layer_sizes=(1024,),
-        image_shape=None,
-        transform_algorithm="auto",
-        solver=None,
-        optimizer="sgd",
-        learning_rate=1e-2,
-        dictionary_learning_rate=0.5,
-        learning_rate_schedule="cosine",
-        learning_rate_warmup=0.05,
-        learning_rate_decay=(0.99, 1),
-        warmup="auto",
-        adam_betas=(0.9, 0.999),
-        weight_decay=1.6e-6,
-        encoder_weight_decay=0.0,
-        batch_size=100,
-        max_iter=300,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
-        self.n_components = n_components
-        self.base = base
-        self.threshold = threshold
-        self.activation_probability = activation_probability
-        self.threshold_prior = threshold_prior
-        self.threshold_kl_weight = threshold_kl_weight
-        self.gradient = gradient
-        self.kl_weight = kl_weight
-        self.prior_scale = prior_scale
-        self.n_draws = n_draws
-        self.draw_reduction = draw_reduction
-        self.atom_norm = atom_norm
-        self.encoder = encoder
-        self.encoder_hidden_layer_sizes = encoder_hidden_layer_sizes
-        self.decoder = decoder
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.image_shape = image_shape
-        self.transform_algorithm = transform_algorithm
-        self.solver = solver
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.dictionary_learning_rate = dictionary_learning_rate
-        self.learning_rate_schedule = learning_rate_schedule
-        self.learning_rate_warmup = learning_rate_warmup
-        self.learning_rate_decay = learning_rate_decay
-        self.warmup = warmup
-        self.adam_betas = adam_betas
-        self.weight_decay = weight_decay
-        self.encoder_weight_decay = encoder_weight_decay
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
+    base: str = parameter(
+        default="laplace",
+        accepts=[StrOptions({"laplace", "gaussian"})],
+        kind='{"laplace", "gaussian"}',
+        text="Law of the variable that is thresholded.",
+    )
+    threshold: float | None = parameter(
+        default=None,
+        accepts=[Interval(Real, 0, None, closed="left"), None],
+        kind="float or None",
+        text="Distance from the mean within which a code is zero; None: from `activation_probability`. 0 gives dense "
+        "codes, the plain Laplace or Gaussian model.",
+    )
+    activation_probability: float = parameter(
+        default=0.1,
+        accepts=[Interval(Real, 0, 1, closed="neither")],
+        kind="float",
+        text="Share of components that are on under the prior, turned into the threshold analytically.",
+    )
+    threshold_prior: str | None = parameter(
+        default=None,
+        accepts=[StrOptions({"gamma"}), None],
+        kind='{"gamma"} or None',
+        text='"gamma": the encoder also gives a Gamma posterior of the threshold per component; its prior has shape 3 '
+        "and mean `threshold`, or such a mean that the share on is `activation_probability`.",
+    )
+    threshold_kl_weight: float = parameter(
+        default=0.001,
+        accepts=[Interval(Real, 0, None, closed="left")],
+        kind="float",
+        text="Weight of the divergence of the threshold.",
+    )
+    gradient: str = parameter(
+        default="straight_through",
+        accepts=[StrOptions({"straight_through", "subgradient"})],
+        kind='{"straight_through", "subgradient"}',
+        text="Whether gradients skip the threshold function, or are its own.",
+    )
+    prior_scale: float | None = parameter(
+        default=None,
+        accepts=[Interval(Real, 0, None, closed="neither"), None],
+        kind="float or None",
+        text="Scale of the base variable under the prior; None: 0.1 (Laplace), sqrt(0.1) (Gaussian, a standard "
+        "deviation).",
+    )
 
     @property
     def threshold_(self) -> float:
@@ -883,6 +645,7 @@ class ThresholdedVSC(_SparseVariationalCoder):
         return None if self.warmup == "auto" and self.base == "gaussian" else super()._noise_warmup()
 
 
+@with_parameters
 class SpikeAndSlabVSC(_SparseVariationalCoder):
     """Variational sparse coding with a spike-and-slab posterior, whose gates are binary concrete variables.
 
@@ -893,106 +656,6 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
     at the best of `n_draws` draws per row, where the divergence is that of the gate plus P(on) times that of the slab.
     Gates are 0 or 1, with the gradient of a sigmoid of falling `temperature`.
 
-    Parameters
-    ----------
-    n_components : int, default=256
-        Length l of a code.
-    activation_probability : float, default=0.1
-        Share of components that are on under the prior.
-    temperature : tuple (start, end), default=(1.0, 0.5)
-        Of the gates' gradient; lower has less bias and more variance.
-    temperature_decay : float, default=0.9995
-        Factor of the temperature per step, from start down to end.
-    kl_weight : float, default=0.01
-        Weight of the divergence, summed over components, beside the mean over features of the squared error: it
-        stands for a likelihood of variance ``n_features * kl_weight / 2``.
-    prior_scale : float or None, default=None
-        Standard deviation of the slab under the prior; None: sqrt(0.1).
-    n_draws : int, default=20
-        Draws per row and step.
-    draw_reduction : {"max", "mean", "iwae"}, default="max"
-        How draws are reduced: the best one only, all alike, or by softmax weights of the bound.
-    atom_norm : float or None, default=None
-        Norm of every atom; None: free.
-    encoder : {"mlp", "resnet", "conv", "fmnist", "celeba"} or callable, default="mlp"
-        A callable ``(n_features, n_outputs) -> Module`` may build any network that works row by row; its ``n_outputs =
-        3 * n_components`` numbers per row are mean and log variance of the slab and log-odds of the gate.
-    encoder_hidden_layer_sizes : sequence of int, default=(512, 1024, 512, 256)
-        Of "mlp" and "resnet".
-    decoder : {"linear", "mlp", "conv", "fmnist", "celeba"} or callable, default="linear"
-        A callable ``(n_features, n_components) -> Module`` may build any decoder that works row by row.
-    hidden_layer_sizes : sequence of int, default=(1024,)
-        Of ``decoder="mlp"``, from the code outwards.
-    image_shape : tuple (height, width) or (channels, height, width), or None, default=None
-        Of a row, for convolutional networks.
-    transform_algorithm : {"auto", "solver", "top_k", "max_elbo", "mean", "median"}, default="auto"
-        As in :class:`ThresholdedVSC`.
-    solver : FISTA, ISTA or None, default=None
-        For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.
-    optimizer : {"sgd", "adam"}, default="sgd"
-        "sgd": Nesterov momentum 0.9 on the networks, their gradient limited to a norm of 1, and plain gradient steps on
-        a linear dictionary. "adam": one rate for all parts.
-    learning_rate : float, default=1e-2
-        Of the networks.
-    dictionary_learning_rate : float, default=0.5
-        Step eta of a linear dictionary, ``A += eta mean(r z^T)`` with residuals r; for ``optimizer="sgd"``. A batch
-        whose codes would make the step diverge gets a smaller one.
-    learning_rate_schedule : {"cosine", "constant"}, default="cosine"
-        Of the networks, over `max_iter` epochs; later epochs begin a new cycle.
-    learning_rate_warmup : float, default=0.05
-        Share of a cycle in which the rate rises from zero; for "cosine".
-    learning_rate_decay : tuple (factor, n_epochs) or None, default=(0.99, 1)
-        Multiply rates that have no other schedule, the dictionary's among them, by `factor` every `n_epochs` epochs.
-    warmup : "auto", tuple (start, begin, end) or None, default="auto"
-        Factor omega: `start` until step `begin`, then linear to 1 at step `end`; the slab is ``omega mean + (omega
-        scale + sqrt(1 - omega)) noise``. "auto": 0.1 until 3.75 %, and 1 from 15 % of `max_iter` epochs on.
-    adam_betas : tuple of two floats, default=(0.9, 0.999)
-    weight_decay : float, default=1.6e-6
-        Of the decoder, added to the gradient.
-    encoder_weight_decay : float, default=0.0
-    batch_size : int, default=100
-        Rows per batch at most.
-    max_iter : int, default=300
-        Epochs.
-    early_stopping : bool, default=False
-        Hold out `validation_fraction` of the rows and stop after `n_iter_no_change` epochs without a relative
-        improvement of `tol` in the validation energy. The best epoch is kept whenever there is validation data.
-    validation_fraction : float, default=0.1
-        No rows are held out where this is fewer than 20.
-    n_iter_no_change : int, default=10
-    tol : float, default=1e-4
-    warm_start : bool, default=False
-        Continue the previous `fit` instead of starting anew.
-    device : "auto", str or torch.device, default="auto"
-        For arrays; a tensor is worked on where it is.
-    random_state : int, RandomState or None, default=None
-    verbose : int, default=0
-        1 prints a line per epoch.
-
-    Attributes
-    ----------
-    components_ : ndarray of shape (n_components, n_features)
-        Atoms, as rows.
-    mean_ : ndarray of shape (n_features,)
-        Mean of the rows of the first `fit` (of `fit_stream`: of its first chunk), a constant of the linear decoder; not
-        there with other decoders.
-    params_ : dict of ndarray
-        All weights.
-    history_ : dict of list
-        As in :class:`ThresholdedVSC`.
-    n_iter_, best_epoch_, n_steps_ : int
-        Epochs run, epoch of the kept state, optimiser steps.
-    resumed_epoch_ : int
-        Epoch of the checkpoint that the fit went on from; 0 where it did not.
-    n_dead_ : int
-        Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.
-    noise_seed_ : int
-        Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.
-    decoder_, encoder_ : Module
-        Rebuilt from `params_` on access.
-    n_features_in_, feature_names_in_
-        As in scikit-learn.
-
     References
     ----------
     Tonolini, Jensen & Murray-Smith, Variational sparse coding, UAI 2020. Fallah & Rozell, ICML 2022, appendix D.
@@ -1001,95 +664,27 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
     --------
     >>> from sklearn.datasets import load_digits
     >>> from skvardict import SpikeAndSlabVSC
+    >>> from skvardict.networks import MLP
     >>> from skvardict.preprocessing import GlobalStandardizer
     >>> X = GlobalStandardizer().fit_transform(load_digits().data)
-    >>> coder = SpikeAndSlabVSC(n_components=40, encoder_hidden_layer_sizes=(64,), max_iter=5, random_state=0).fit(X)
+    >>> coder = SpikeAndSlabVSC(n_components=40, encoder=MLP((64,)), max_iter=5, random_state=0).fit(X)
     >>> coder.sample_codes(X[:10], n_draws=3, random_state=0).shape
     (3, 10, 40)
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **_SparseVariationalCoder._parameter_constraints,
-        "temperature": [tuple],
-        "temperature_decay": [Interval(Real, 0, 1, closed="right")],
-    }
-
-    def __init__(
-        self,
-        n_components=256,
-        *,
-        activation_probability=0.1,
-        temperature=(1.0, 0.5),
-        temperature_decay=0.9995,
-        kl_weight=0.01,
-        prior_scale=None,
-        n_draws=20,
-        draw_reduction="max",
-        atom_norm=None,
-        encoder="mlp",
-        encoder_hidden_layer_sizes=(512, 1024, 512, 256),
-        decoder="linear",
-        hidden_layer_sizes=(1024,),
-        image_shape=None,
-        transform_algorithm="auto",
-        solver=None,
-        optimizer="sgd",
-        learning_rate=1e-2,
-        dictionary_learning_rate=0.5,
-        learning_rate_schedule="cosine",
-        learning_rate_warmup=0.05,
-        learning_rate_decay=(0.99, 1),
-        warmup="auto",
-        adam_betas=(0.9, 0.999),
-        weight_decay=1.6e-6,
-        encoder_weight_decay=0.0,
-        batch_size=100,
-        max_iter=300,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
-        self.n_components = n_components
-        self.activation_probability = activation_probability
-        self.temperature = temperature
-        self.temperature_decay = temperature_decay
-        self.kl_weight = kl_weight
-        self.prior_scale = prior_scale
-        self.n_draws = n_draws
-        self.draw_reduction = draw_reduction
-        self.atom_norm = atom_norm
-        self.encoder = encoder
-        self.encoder_hidden_layer_sizes = encoder_hidden_layer_sizes
-        self.decoder = decoder
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.image_shape = image_shape
-        self.transform_algorithm = transform_algorithm
-        self.solver = solver
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.dictionary_learning_rate = dictionary_learning_rate
-        self.learning_rate_schedule = learning_rate_schedule
-        self.learning_rate_warmup = learning_rate_warmup
-        self.learning_rate_decay = learning_rate_decay
-        self.warmup = warmup
-        self.adam_betas = adam_betas
-        self.weight_decay = weight_decay
-        self.encoder_weight_decay = encoder_weight_decay
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
+    temperature: Schedule | str = parameter(
+        default="auto",
+        accepts=[StrOptions({"auto"}), callable],
+        kind='"auto" or Decay',
+        text='Of the gates\' gradient; lower has less bias and more variance. "auto" is ``Decay(1.0, 0.5, 0.9995)``.',
+        group=TRAINING,
+    )
+    prior_scale: float | None = parameter(
+        default=None,
+        accepts=[Interval(Real, 0, None, closed="neither"), None],
+        kind="float or None",
+        text="Standard deviation of the slab under the prior; None: sqrt(0.1).",
+    )
 
     def _prior_scale(self) -> float:
         return sqrt(0.1) if self.prior_scale is None else self.prior_scale
@@ -1098,9 +693,10 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
         return SpikeAndSlabLatent(self._prior_scale(), self.activation_probability)
 
     def _schedules(self) -> dict[str, Any]:
-        check_numbers("temperature", self.temperature, "(start, end), both positive", lambda a, b: min(a, b) > 0)
-        start, end = self.temperature
-        return super()._schedules() | {"temperature": Decay(start, end, self.temperature_decay)}
+        temperature = Decay() if isinstance(self.temperature, str) else self.temperature
+        if isinstance(temperature, Part):
+            temperature.check()
+        return super()._schedules() | {"temperature": temperature}
 
 
 def _check_count(name: str, value) -> None:

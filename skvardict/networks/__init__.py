@@ -1,22 +1,42 @@
 """Decoders and encoders. Modules are rebuilt from arrays on demand; estimators never hold one."""
 
-from skvardict.networks.builders import build_decoder, build_encoder, build_posterior_encoder
+from skvardict.networks.builders import (
+    CODE_ENCODERS,
+    DECODERS,
+    POSTERIOR_ENCODERS,
+    build_code_encoder,
+    build_decoder,
+    build_posterior_encoder,
+)
 from skvardict.networks.constraints import normalize_atoms_
-from skvardict.networks.convolutional import ConvDecoder, ConvEncoder
+from skvardict.networks.convolutional import Conv, ConvDecoder, ConvEncoder
 from skvardict.networks.decoders import AffineDecoder, LinearDecoder, MLPDecoder
-from skvardict.networks.encoders import LISTAEncoder, MLPEncoder, ResidualEncoder
+from skvardict.networks.encoder_parts import EncoderPart
+from skvardict.networks.linear import Linear
+from skvardict.networks.lista import LISTA, LISTAEncoder
+from skvardict.networks.mlp import MLP, MLPEncoder
+from skvardict.networks.resnet import ResidualEncoder, ResNet
 
 __all__ = [
+    "CODE_ENCODERS",
+    "DECODERS",
+    "LISTA",
+    "MLP",
+    "POSTERIOR_ENCODERS",
     "AffineDecoder",
+    "Conv",
     "ConvDecoder",
     "ConvEncoder",
+    "EncoderPart",
     "LISTAEncoder",
+    "Linear",
     "LinearDecoder",
     "MLPDecoder",
     "MLPEncoder",
+    "ResNet",
     "ResidualEncoder",
+    "build_code_encoder",
     "build_decoder",
-    "build_encoder",
     "build_posterior_encoder",
     "normalize_atoms_",
 ]

@@ -1,92 +1,93 @@
-"""From the names that estimators take, or a user's builder, to modules."""
+"""From what estimators take as `decoder` and `encoder` (a name, a part, a builder) to modules."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
+from skvardict._utils.parameters import Part
 from skvardict._utils.random import private_global_generator
-from skvardict.networks.convolutional import CONV_NETWORKS, ConvDecoder, ConvEncoder, check_image_shape
-from skvardict.networks.decoders import AffineDecoder, LinearDecoder, MLPDecoder
-from skvardict.networks.encoders import LISTAEncoder, MLPEncoder, ResidualEncoder
+from skvardict.networks.linear import Linear
+from skvardict.networks.lista import LISTA
+from skvardict.networks.mlp import MLP
+from skvardict.networks.resnet import ResNet
+
+Builder = Callable[[int, int], nn.Module]
+
+# What names stand for, where an estimator does not say otherwise.
+DECODERS: dict[str, Part] = {"linear": Linear(), "mlp": MLP()}
+CODE_ENCODERS: dict[str, Part] = {"lista": LISTA(), "mlp": MLP(), "resnet": ResNet()}
+POSTERIOR_ENCODERS: dict[str, Part] = {"mlp": MLP((512, 512)), "resnet": ResNet()}
 
 
 def build_decoder(
-    decoder,
+    decoder: Any,
     n_features: int,
     n_components: int,
     *,
-    hidden_layer_sizes: Sequence[int],
     generator: torch.Generator,
-    image_shape: Sequence[int] | None = None,
-    centered: bool = False,
+    names: Mapping[str, Part] = DECODERS,
 ) -> nn.Module:
-    """Return a decoder module for the name "linear", "mlp", "conv", "fmnist" or "celeba", or for a builder.
-
-    With `centered` the linear one has a constant offset.
-    """
-    if decoder == "linear":
-        return (AffineDecoder if centered else LinearDecoder)(n_components, n_features, generator)
-    if decoder == "mlp":
-        _check_sizes("hidden_layer_sizes", hidden_layer_sizes)
-        return MLPDecoder(n_components, n_features, hidden_layer_sizes, generator)
-    if isinstance(decoder, str) and decoder in CONV_NETWORKS:
-        shape = check_image_shape(image_shape, n_features, decoder)
-        with private_global_generator(generator):
-            return ConvDecoder(decoder, n_components, shape)
-    return _call_builder("decoder", decoder, n_features, n_components, generator)
+    """Return a decoder module for a name, a part with ``build_decoder``, or a builder."""
+    part = _named(decoder, names)
+    if isinstance(part, Part):
+        return _method(part, "build_decoder", "decoder", "decodes")(n_features, n_components, generator)
+    return _call_builder("decoder", part, n_features, n_components, generator)
 
 
-def build_encoder(
-    encoder,
+def build_code_encoder(
+    encoder: Any,
     n_features: int,
     n_components: int,
     *,
-    n_iter: int,
     positive: bool,
     generator: torch.Generator,
+    names: Mapping[str, Part] = CODE_ENCODERS,
 ) -> nn.Module | None:
-    """Return an encoder module for the name "lista" or for a builder; None for None."""
-    if encoder is None:
+    """Return an encoder of codes for a name, a part with ``build_code_encoder``, or a builder; None for None."""
+    part = _named(encoder, names)
+    if part is None:
         return None
-    if encoder == "lista":
-        return LISTAEncoder(n_features, n_components, n_iter=n_iter, positive=positive, generator=generator)
-    return _call_builder("encoder", encoder, n_features, n_components, generator)
+    if isinstance(part, Part):
+        build = _method(part, "build_code_encoder", "encoder", "predicts codes")
+        return build(n_features, n_components, positive=positive, generator=generator)
+    return _call_builder("encoder", part, n_features, n_components, generator)
 
 
 def build_posterior_encoder(
-    encoder,
+    encoder: Any,
     n_features: int,
     n_outputs: int,
     *,
-    hidden_layer_sizes: Sequence[int],
-    image_shape: Sequence[int] | None,
     generator: torch.Generator,
+    names: Mapping[str, Part] = POSTERIOR_ENCODERS,
 ) -> nn.Module:
-    """Return an encoder of `n_outputs` numbers per row, for "mlp", "resnet", "conv", "fmnist", "celeba" or a builder.
-
-    A builder is called with `n_features` and `n_outputs`.
-    """
-    if isinstance(encoder, str) and encoder in CONV_NETWORKS:
-        shape = check_image_shape(image_shape, n_features, encoder)
-        with private_global_generator(generator):
-            return ConvEncoder(encoder, shape, n_outputs)
-    if encoder in ("mlp", "resnet"):
-        _check_sizes("encoder_hidden_layer_sizes", hidden_layer_sizes)
-        kind = MLPEncoder if encoder == "mlp" else ResidualEncoder
-        with private_global_generator(generator):
-            return kind(n_features, n_outputs, hidden_layer_sizes)
-    return _call_builder("encoder", encoder, n_features, n_outputs, generator)
+    """Return an encoder of `n_outputs` numbers per row for a name, a part with ``build_encoder``, or a builder."""
+    part = _named(encoder, names)
+    if isinstance(part, Part):
+        build = _method(part, "build_encoder", "encoder", "gives the parameters of a posterior")
+        return build(n_features, n_outputs, generator)
+    return _call_builder("encoder", part, n_features, n_outputs, generator)
 
 
-def _check_sizes(name: str, sizes: Sequence[int]) -> None:
-    if not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):
-        raise ValueError(f"{name} must be whole numbers of units, each at least 1, but is {sizes!r}.")
+def _named(value: Any, names: Mapping[str, Part]) -> Any:
+    return names.get(value, value) if isinstance(value, str) else value
 
 
-def _call_builder(role: str, builder, n_features: int, n_components: int, generator: torch.Generator) -> nn.Module:
+def _method(part: Part, name: str, role: str, does: str) -> Callable[..., nn.Module]:
+    method = getattr(part, name, None)
+    if method is None:
+        raise ValueError(
+            f"{role}={part!r} is no part that {does}. Use another one of skvardict.networks, or a builder of your own."
+        )
+    return method
+
+
+def _call_builder(
+    role: str, builder: Builder, n_features: int, n_components: int, generator: torch.Generator
+) -> nn.Module:
     # A user's module draws its weights from torch's global generator: lend it a seeded one and put the old back.
     with private_global_generator(generator):
         module = builder(n_features, n_components)

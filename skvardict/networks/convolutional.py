@@ -9,26 +9,27 @@ from collections.abc import Sequence
 from math import prod
 
 import numpy as np
+import torch
 from torch import Tensor, nn
+
+from skvardict._sklearn import StrOptions
+from skvardict._utils.parameters import parameter, required, with_parameters
+from skvardict._utils.random import private_global_generator
+from skvardict.networks.encoder_parts import EncoderPart
 
 CONV_NETWORKS = ("conv", "fmnist", "celeba")
 _FIXED_SHAPES = {"fmnist": (1, 28, 28), "celeba": (3, 64, 64)}
 _SIDE_FACTOR = 4  # of "conv": two strides of two
 
 
-def check_image_shape(image_shape: Sequence[int] | None, n_features: int, network: str) -> tuple[int, int, int]:
+def check_image_shape(image_shape: Sequence[int], n_features: int, network: str) -> tuple[int, int, int]:
     """Return `image_shape` as (channels, height, width) after checking that the network can work with it.
 
     Raises
     ------
     ValueError
-        If it is missing, is no shape, does not match `n_features`, or does not fit the network.
+        If it is no shape, does not match `n_features`, or does not fit the network.
     """
-    if image_shape is None:
-        raise ValueError(
-            f"the {network!r} network needs image_shape, but it is None. Pass image_shape=(height, width) or "
-            "(channels, height, width)."
-        )
     sizes = tuple(image_shape)
     shape = (1, *sizes) if len(sizes) == 2 else sizes
     if len(shape) != 3 or not all(isinstance(size, int | np.integer) and size > 0 for size in shape):
@@ -51,6 +52,47 @@ def check_image_shape(image_shape: Sequence[int] | None, n_features: int, networ
             "Pad the images, or pass a builder."
         )
     return shape
+
+
+@with_parameters
+class Conv(EncoderPart):
+    """Strided convolutions: as a decoder :class:`ConvDecoder`, as an encoder :class:`ConvEncoder`.
+
+    Examples
+    --------
+    >>> from skvardict.networks import Conv
+    >>> Conv((28, 28))
+    Conv(image_shape=(28, 28))
+    """
+
+    image_shape: Sequence[int] = required(
+        accepts=["array-like"],
+        kind="tuple (height, width) or (channels, height, width)",
+        text="Of a row of X, channels first.",
+    )
+    network: str = parameter(
+        default="conv",
+        accepts=[StrOptions(set(CONV_NETWORKS))],
+        kind='{"conv", "fmnist", "celeba"}',
+        text='"conv" fits images whose sides are multiples of four; "fmnist" and "celeba" are those of Fallah & '
+        "Rozell (2022), Tables 5 and 4.",
+    )
+
+    def build_decoder(self, n_features: int, n_components: int, generator: torch.Generator) -> nn.Module:
+        """Return a fresh decoder."""
+        shape = self._shape(n_features)
+        with private_global_generator(generator):
+            return ConvDecoder(self.network, n_components, shape)
+
+    def build_encoder(self, n_features: int, n_outputs: int, generator: torch.Generator) -> nn.Module:
+        """Return a fresh encoder."""
+        shape = self._shape(n_features)
+        with private_global_generator(generator):
+            return ConvEncoder(self.network, shape, n_outputs)
+
+    def _shape(self, n_features: int) -> tuple[int, int, int]:
+        self.check()
+        return check_image_shape(self.image_shape, n_features, self.network)
 
 
 class ConvEncoder(nn.Module):

@@ -18,8 +18,9 @@ from skvardict.energies import linear_reconstruction_loss, reconstruction, varia
 from skvardict.functional import mean_and_std
 from skvardict.models import DictionaryModel
 from skvardict.networks import LinearDecoder, normalize_atoms_
+from skvardict.objectives.groups import decoder_group, encoder_group
 from skvardict.solvers import SolverResult
-from skvardict.training.protocol import Position
+from skvardict.training.protocol import ParameterGroup, Position
 
 Sums = dict[str, Tensor]
 
@@ -35,36 +36,23 @@ class DictionaryObjective:
         Rows in a training batch, on average: the hinge belongs to a batch, and this many share it in energies per row.
     atom_norm : float or None
         Norm that the rows of every decoder matrix are set to after each step.
-    learning_rate, encoder_learning_rate : float
-        A schedule of the rate acts on the decoder's only.
     weight_decay : float
-        Of the decoder's weights.
-    bias_decay, encoder_bias_decay : float
-        Weight decay of the biases of the decoder and the encoder.
-    optimizer : {"adam", "sgd"}
+        Of the decoder's weights, beside that of the optimiser.
     """
 
     model: DictionaryModel
     batch_rows: float
     atom_norm: float | None
-    learning_rate: float
-    encoder_learning_rate: float
     weight_decay: float = 0.0
-    bias_decay: float = 0.0
-    encoder_bias_decay: float = 0.0
-    optimizer: str = "adam"
 
     def modules(self) -> dict[str, nn.Module]:
         """Return the parts that are trained and saved, by name."""
         return self.model.modules()
 
-    def parameter_groups(self) -> list[dict]:
-        """Return the optimiser's groups: decoder weights and biases, encoder weights and biases."""
-        groups = _split_biases(self.model.decoder, self.learning_rate, self.weight_decay, self.bias_decay)
-        if self.model.encoder is not None:
-            encoder = _split_biases(self.model.encoder, self.encoder_learning_rate, 0.0, self.encoder_bias_decay)
-            groups += [{**group, "decays": False} for group in encoder]
-        return groups
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Return the trained tensors of decoder and encoder."""
+        groups = [decoder_group(self.model.decoder, self.weight_decay)]
+        return groups if self.model.encoder is None else [*groups, encoder_group(self.model.encoder)]
 
     def advance_to(self, position: Position) -> None:
         """Nothing is warmed up."""
@@ -163,11 +151,3 @@ def _r2(sums: Sums, n_rows: float) -> float:
     """Return R^2 over all features together, from sums; a validation set without variance has none (nan)."""
     scatter = float((sums["square_sum"] - sums["row_sum"].square() / n_rows).mean())
     return 1 - float(sums["reconstruction"]) / scatter if scatter > 0 else float("nan")
-
-
-def _split_biases(module: nn.Module, lr: float, weight_decay: float, bias_decay: float) -> list[dict]:
-    named = list(module.named_parameters())
-    biases = [parameter for name, parameter in named if "bias" in name]
-    weights = [parameter for name, parameter in named if "bias" not in name]
-    groups = [{"params": weights, "lr": lr, "weight_decay": weight_decay}]
-    return [*groups, {"params": biases, "lr": lr, "weight_decay": bias_decay}] if biases else groups

@@ -25,7 +25,8 @@ from skvardict.functional import schatten_bound
 from skvardict.models import VariationalModel
 from skvardict.models.latents import Anneal, Noise
 from skvardict.networks import LinearDecoder, normalize_atoms_
-from skvardict.training.protocol import Position
+from skvardict.objectives.groups import decoder_group, encoder_group
+from skvardict.training.protocol import ParameterGroup, Position
 
 Sums = dict[str, Tensor]
 
@@ -54,55 +55,29 @@ class VariationalObjective:
     n_draws : int
     draw_reduction : {"max", "mean", "iwae"}
     atom_norm : float or None
-    learning_rate : float
     dictionary_learning_rate : float or None
         Step eta of a linear dictionary, ``A += eta mean(r z^T)``, limited to the inverse of the largest eigenvalue of
-        ``mean(z z^T)`` over the batch, beyond which it may diverge; None: `learning_rate` is the dictionary's too.
-    weight_decay, encoder_weight_decay : float
-    settings : dict
-        Of the optimiser's groups (momentum, betas), but for a dictionary with a rate of its own.
-    rate : callable or None
-        Schedule of `learning_rate`.
+        ``mean(z z^T)`` over the batch, beyond which it may diverge; None: steps are not limited.
     noise_warmup, temperature : callable or None
         Schedules of the warm-ups.
-    optimizer : {"adam", "sgd"}
     """
 
     model: VariationalModel
     n_draws: int
     draw_reduction: str
     atom_norm: float | None
-    learning_rate: float
     dictionary_learning_rate: float | None = None
-    weight_decay: float = 0.0
-    encoder_weight_decay: float = 0.0
-    settings: dict[str, Any] = field(default_factory=dict)
-    rate: Callable[[Position], float] | None = None
     noise_warmup: Callable[[Position], float] | None = None
     temperature: Callable[[Position], float] | None = None
-    optimizer: str = "adam"
     anneal: Anneal = field(default_factory=Anneal)
 
     def modules(self) -> dict[str, nn.Module]:
         """Return the parts that are trained and saved, by name."""
         return self.model.modules()
 
-    def parameter_groups(self) -> list[dict]:
-        """Return the optimiser's groups: encoder, then decoder."""
-        shared = {"lr": self.learning_rate, "decays": self.rate is None, **self.settings}
-        if self.rate is not None:
-            shared["schedule"] = self.rate
-        encoder = {**shared, "params": list(self.model.encoder.parameters()), "weight_decay": self.encoder_weight_decay}
-        decoder = {**shared, "params": list(self.model.decoder.parameters()), "weight_decay": self.weight_decay}
-        if self.dictionary_learning_rate is not None and isinstance(self.model.decoder, LinearDecoder):
-            # The gradient of the mean squared error is 2/d times mean(r z^T).
-            factor = self.model.decoder.components.shape[-1] / 2
-            decoder = {
-                "params": [self.model.decoder.components],
-                "lr": self.dictionary_learning_rate * factor,
-                "weight_decay": self.weight_decay,
-            }
-        return [encoder, decoder]
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Return the trained tensors of encoder and decoder."""
+        return [encoder_group(self.model.encoder), decoder_group(self.model.decoder)]
 
     def advance_to(self, position: Position) -> None:
         """Set the warm-ups of noise and temperature."""

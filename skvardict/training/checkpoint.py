@@ -17,7 +17,7 @@ from torch import Tensor
 
 from skvardict.storage.files import DamagedFileError, read_file, write_file
 from skvardict.storage.packing import Arrays, pack, unpack
-from skvardict.training.history import EarlyStopping, History, is_column, is_table
+from skvardict.training.history import History, Patience, is_column, is_table
 
 if TYPE_CHECKING:
     from skvardict.training.loop import Outcome
@@ -80,7 +80,7 @@ class Checkpoint:
         self.last_epoch = self.resumed_epoch = 0 if self._saved is None else self._saved["n_epochs"]
         self._has_warned = False
 
-    def restore(self, session: "TrainingSession", patience: EarlyStopping, outcome: "Outcome") -> bool:
+    def restore(self, session: "TrainingSession", patience: Patience, outcome: "Outcome") -> bool:
         """Set everything to the state of the file, if there is one; return whether there was."""
         if self._saved is None:
             return False
@@ -104,7 +104,7 @@ class Checkpoint:
         """Return whether the run is to be saved now."""
         return outcome.is_finished or outcome.n_new_epochs % self.every == 0
 
-    def save(self, arrays: Arrays, history: History, patience: EarlyStopping, outcome: "Outcome") -> None:
+    def save(self, arrays: Arrays, history: History, patience: Patience, outcome: "Outcome") -> None:
         """Write the state at the end of an epoch; if that fails, warn (once) and leave the last file as it is."""
         n_epochs = int(arrays["counters"][0])
         state = {

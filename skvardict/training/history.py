@@ -35,7 +35,7 @@ def describe_epoch(history: History, wanted: tuple[str, ...]) -> str:
 
 
 @dataclass
-class EarlyStopping:
+class Patience:
     """Counts epochs without a relative improvement of more than `tol`.
 
     ``improved`` compares with the best energy so far, whatever `tol`: the best state is the best state.

@@ -17,7 +17,8 @@ from skvardict._utils.random import private_global_generator
 from skvardict.rows.batches import RowReader, Subset
 from skvardict.rows.streams import StreamReader
 from skvardict.training.checkpoint import Checkpoint
-from skvardict.training.history import EarlyStopping, append_epoch
+from skvardict.training.early_stopping import EarlyStopping
+from skvardict.training.history import Patience, append_epoch
 from skvardict.training.session import TrainingPlan, TrainingSession
 
 Rows = RowReader | Subset
@@ -92,7 +93,8 @@ def train(
     -------
     Outcome
     """
-    patience = EarlyStopping(plan.n_iter_no_change, plan.tol)
+    stopping = plan.early_stopping or EarlyStopping()
+    patience = Patience(stopping.n_iter_no_change, stopping.tol)
     outcome = Outcome(session.snapshot(), session.n_epochs)
     resumed = checkpoint is not None and checkpoint.restore(session, patience, outcome)
     if validation is not None and session.n_epochs > 0 and not resumed:
@@ -112,7 +114,7 @@ def train(
                 outcome.params, outcome.best_epoch = session.snapshot(), session.n_epochs
             stops = on_epoch(session)
             outcome.stopped_early = (
-                not stops and validation is not None and plan.early_stopping and patience.is_exhausted
+                not stops and validation is not None and plan.early_stopping is not None and patience.is_exhausted
             )
             outcome.is_finished = stops or outcome.stopped_early or outcome.n_new_epochs >= plan.max_epochs
             if checkpoint is not None and checkpoint.is_due(outcome):
@@ -152,11 +154,10 @@ def _run_epoch(
 ) -> str | None:
     """Train one epoch and record it; return what became non-finite or exploded, or None."""
     begin = perf_counter()
-    session.set_learning_rates(plan)
     sums: dict[str, Tensor] = {}
     n_rows, n_expected = 0, _rows_per_epoch(session, rows)
     for index, batch in enumerate(rows.shuffled(plan.batch_size, session.generator)):
-        session.advance(min(n_rows / n_expected, 1.0) if n_expected else 0.5)
+        session.advance(min(n_rows / n_expected, 1.0) if n_expected else 0.5, plan.max_epochs)
         losses = _step(session, batch, sums)
         n_rows += len(batch)
         # On a GPU asking would wait for every batch; the sums of the epoch carry a NaN just as well.
@@ -196,10 +197,7 @@ def _rows_per_epoch(session: TrainingSession, rows: TrainingRows) -> float:
 def _step(session: TrainingSession, batch: Tensor, sums: dict[str, Tensor]) -> dict[str, Tensor]:
     with private_global_generator(session.generator) if session.draws_globally else nullcontext():
         losses, monitored = session.objective.step(batch, session.generator)
-        torch.stack(list(losses.values())).sum().backward()
-    session.clip_gradients()
-    session.optimizer.step()
-    session.optimizer.zero_grad(set_to_none=True)
+        session.steps.step(losses)
     session.objective.constrain_()
     session.n_steps += 1
     _add(sums, monitored)

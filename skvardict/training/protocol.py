@@ -1,5 +1,6 @@
 """What the loop asks of an objective."""
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -15,10 +16,34 @@ class Position(NamedTuple):
         Steps made, over the whole session.
     epoch : float
         Epochs made, with the fraction of the present one.
+    n_epochs : int
+        Epochs planned.
     """
 
     step: int
     epoch: float
+    n_epochs: int
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """The trained tensors of one part of a model.
+
+    Attributes
+    ----------
+    part : {"decoder", "encoder"}
+    parameters : dict of Tensor
+        By name; biases have "bias" in theirs.
+    weight_decay : float
+        What the model itself adds to the decay of the part's weights.
+    is_dictionary : bool
+        Whether the part is one matrix of atoms.
+    """
+
+    part: str
+    parameters: dict[str, Tensor]
+    weight_decay: float = 0.0
+    is_dictionary: bool = False
 
 
 class Objective(Protocol):
@@ -28,22 +53,15 @@ class Objective(Protocol):
     ----------
     model : object
         The trained parts, and what they make of rows; the loop does not look into it.
-    optimizer : {"adam", "sgd"}
-        What steps the groups; a group may carry further settings of it (``momentum``, ``nesterov``, ``betas``).
     """
 
     model: Any
-    optimizer: str
 
     def modules(self) -> dict[str, nn.Module]:
         """Return the trained parts by name; their tensors are what is saved."""
 
-    def parameter_groups(self) -> list[dict]:
-        """Return optimiser groups: ``params``, ``lr``, ``weight_decay``.
-
-        ``decays=False`` exempts from the decay per epoch; ``schedule``, a function of :class:`Position`, is a factor
-        of the rate that is set before every step; ``max_grad_norm`` bounds the gradient of the group.
-        """
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Return the trained tensors, part by part."""
 
     def advance_to(self, position: Position) -> None:
         """Set what the objective warms up by itself; called before every step."""

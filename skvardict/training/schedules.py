@@ -1,53 +1,129 @@
-"""Schedules: from the position in training to a factor. The objective declares them, the loop tells the position."""
+"""Schedules: from the position in training to a factor or a value. The loop tells the position before every step."""
 
-from dataclasses import dataclass
 from math import cos, pi
+from numbers import Integral, Real
 
+from skvardict._sklearn import Interval, StrOptions
+from skvardict._utils.parameters import Part, parameter, with_parameters
 from skvardict.training.protocol import Position
 
 
-@dataclass(frozen=True)
-class CosineRate:
-    """Linear rise over the first share `warmup` of `n_epochs` epochs, then half a cosine down to zero.
+class Schedule(Part):
+    """Base of all schedules: a function of the position in training."""
 
-    Later epochs begin a new cycle, so that a continued model goes on learning.
+    def __call__(self, position: Position) -> float:
+        """Return the factor or value at `position`."""
+        raise NotImplementedError(f"{type(self).__name__} does not say its value.")  # pragma: no cover
 
-    Parameters
-    ----------
-    n_epochs : int
-    warmup : float in [0, 1]
+
+@with_parameters
+class StepDecay(Schedule):
+    """``factor^(epoch // n_epochs)``: a rate that falls in steps.
+
+    Examples
+    --------
+    >>> from skvardict.training import Position, StepDecay
+    >>> StepDecay(0.5, 30)(Position(step=0, epoch=61.5, n_epochs=100))
+    0.25
     """
 
-    n_epochs: int
-    warmup: float
+    factor: float = parameter(
+        default=0.5,
+        accepts=[Interval(Real, 0, None, closed="neither")],
+        kind="float",
+        text="Factor of every fall.",
+        kw_only=False,
+    )
+    n_epochs: int = parameter(
+        default=1,
+        accepts=[Interval(Integral, 1, None, closed="left")],
+        kind="int",
+        text="Epochs from one fall to the next.",
+        kw_only=False,
+    )
 
     def __call__(self, position: Position) -> float:
         """Return the factor of the learning rate."""
-        phase = (position.epoch % self.n_epochs) / self.n_epochs
+        return self.factor ** (int(position.epoch) // self.n_epochs)
+
+
+@with_parameters
+class CosineRate(Schedule):
+    """Linear rise over a share of training, then half a cosine down to zero over the rest.
+
+    Epochs beyond those planned begin a new cycle, so that a continued model goes on learning.
+
+    Examples
+    --------
+    >>> from skvardict.training import CosineRate, Position
+    >>> CosineRate(warmup=0.1)(Position(step=0, epoch=5.0, n_epochs=100))
+    0.5
+    """
+
+    warmup: float = parameter(
+        default=0.05,
+        accepts=[Interval(Real, 0, 1, closed="left")],
+        kind="float",
+        text="Share of training in which the rate rises from zero.",
+        kw_only=False,
+    )
+
+    def __call__(self, position: Position) -> float:
+        """Return the factor of the learning rate."""
+        phase = (position.epoch % position.n_epochs) / position.n_epochs
         if phase < self.warmup:
             return max(phase / self.warmup, 1e-3)  # a rate of exactly zero would waste the first step
         return 0.5 * (1 + cos(pi * (phase - self.warmup) / (1 - self.warmup)))
 
 
-@dataclass(frozen=True)
-class Ramp:
-    """`start` until `begin`, then linear to one at `end`, in steps or, given `n_epochs`, in shares of them.
+@with_parameters
+class Ramp(Schedule):
+    """`start` until `begin`, then linear to one at `end`.
 
-    Parameters
-    ----------
-    start : float
-    begin, end : float
-    n_epochs : int or None
+    Examples
+    --------
+    >>> from skvardict.training import Position, Ramp
+    >>> Ramp(0.2, 0, 100)(Position(step=50, epoch=0.0, n_epochs=1))
+    0.6
     """
 
-    start: float
-    begin: float
-    end: float
-    n_epochs: int | None = None
+    start: float = parameter(
+        default=0.1,
+        accepts=[Interval(Real, 0, 1, closed="both")],
+        kind="float",
+        text="First value.",
+        kw_only=False,
+    )
+    begin: float = parameter(
+        default=0.0375,
+        accepts=[Interval(Real, 0, None, closed="left")],
+        kind="float",
+        text="Where the rise begins, in `unit`.",
+        kw_only=False,
+    )
+    end: float = parameter(
+        default=0.15,
+        accepts=[Interval(Real, 0, None, closed="left")],
+        kind="float",
+        text="Where the value is one, in `unit`; at least `begin`.",
+        kw_only=False,
+    )
+    unit: str = parameter(
+        default="step",
+        accepts=[StrOptions({"step", "fraction"})],
+        kind='{"step", "fraction"}',
+        text="Optimiser steps, or fractions of the planned epochs.",
+    )
+
+    def check(self) -> None:
+        """Raise a ValueError that names the setting that is out of range."""
+        super().check()
+        if self.begin > self.end:
+            raise ValueError(f"Ramp: begin={self.begin!r} lies behind end={self.end!r}. Use begin <= end.")
 
     def __call__(self, position: Position) -> float:
         """Return the factor."""
-        at = position.step if self.n_epochs is None else position.epoch / self.n_epochs
+        at = position.step if self.unit == "step" else position.epoch / position.n_epochs
         if at >= self.end:
             return 1.0
         if at <= self.begin:
@@ -55,18 +131,38 @@ class Ramp:
         return self.start + (1 - self.start) * ((at - self.begin) / (self.end - self.begin))
 
 
-@dataclass(frozen=True)
-class Decay:
+@with_parameters
+class Decay(Schedule):
     """``max(end, start * factor^step)``.
 
-    Parameters
-    ----------
-    start, end, factor : float
+    Examples
+    --------
+    >>> from skvardict.training import Decay, Position
+    >>> Decay(1.0, 0.5, 0.9)(Position(step=1, epoch=0.0, n_epochs=1))
+    0.9
     """
 
-    start: float
-    end: float
-    factor: float
+    start: float = parameter(
+        default=1.0,
+        accepts=[Interval(Real, 0, None, closed="neither")],
+        kind="float",
+        text="First value.",
+        kw_only=False,
+    )
+    end: float = parameter(
+        default=0.5,
+        accepts=[Interval(Real, 0, None, closed="neither")],
+        kind="float",
+        text="Lowest value.",
+        kw_only=False,
+    )
+    factor: float = parameter(
+        default=0.9995,
+        accepts=[Interval(Real, 0, 1, closed="right")],
+        kind="float",
+        text="Factor per step.",
+        kw_only=False,
+    )
 
     def __call__(self, position: Position) -> float:
         """Return the value."""

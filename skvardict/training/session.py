@@ -11,13 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skvardict.training.early_stopping import EarlyStopping
 from skvardict.training.history import History
 from skvardict.training.protocol import Objective, Position
 
 Arrays = dict[str, np.ndarray]
-
-_OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
-_OPTIMIZER_STATE = {"adam": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
 
 
 @dataclass(frozen=True)
@@ -29,18 +27,13 @@ class TrainingPlan:
     batch_size : int
         Rows per batch at most; batches of an epoch differ by at most one row.
     max_epochs : int
-    early_stopping : bool
-        Whether `n_iter_no_change` epochs without a relative improvement of `tol` end the run.
-    learning_rate_decay : tuple (factor, every) or None
-        Multiply the learning rates of the groups marked ``decays`` by `factor` after every `every` epochs.
+    early_stopping : EarlyStopping or None
+        When epochs without an improvement end the run.
     """
 
     batch_size: int
     max_epochs: int
-    early_stopping: bool = True
-    n_iter_no_change: int = 10
-    tol: float = 1e-4
-    learning_rate_decay: tuple[float, int] | None = None
+    early_stopping: EarlyStopping | None = None
 
 
 @dataclass
@@ -50,6 +43,7 @@ class TrainingSession:
     Parameters
     ----------
     objective : Objective
+    optimizer : Adam, SGD or another part with ``start``
     generator : torch.Generator
         Source of all randomness of the run; on the CPU, so that a run does not depend on the device.
     kept : tuple (parameters as arrays, epoch) or None
@@ -60,6 +54,7 @@ class TrainingSession:
     """
 
     objective: Objective
+    optimizer: Any
     generator: torch.Generator
     n_epochs: int = 0
     n_steps: int = 0
@@ -68,32 +63,13 @@ class TrainingSession:
     draws_globally: bool = False
 
     def __post_init__(self):
-        self.optimizer = _OPTIMIZERS[self.objective.optimizer](self.objective.parameter_groups(), fused=True)
-        for group in self.optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
+        self.steps = self.optimizer.start(self.objective.parameter_groups())
 
-    def set_learning_rates(self, plan: TrainingPlan) -> None:
-        """Set the learning rates of the epoch that is about to begin."""
-        if plan.learning_rate_decay is None:
-            return
-        factor, every = plan.learning_rate_decay
-        for group in self.optimizer.param_groups:
-            if group.get("decays", True):
-                group["lr"] = group["initial_lr"] * factor ** (self.n_epochs // every)
-
-    def advance(self, fraction: float) -> None:
+    def advance(self, fraction: float, n_epochs: int) -> None:
         """Set schedules and warm-ups of the step that is about to begin, `fraction` of the epoch being done."""
-        position = Position(self.n_steps, self.n_epochs + fraction)
+        position = Position(self.n_steps, self.n_epochs + fraction, n_epochs)
         self.objective.advance_to(position)
-        for group in self.optimizer.param_groups:
-            if "schedule" in group:
-                group["lr"] = group["initial_lr"] * group["schedule"](position)
-
-    def clip_gradients(self) -> None:
-        """Scale the gradient of every group with a ``max_grad_norm`` down to that norm where it is longer."""
-        for group in self.optimizer.param_groups:
-            if group.get("max_grad_norm") is not None:
-                torch.nn.utils.clip_grad_norm_(group["params"], group["max_grad_norm"])
+        self.steps.advance(position)
 
     def decoder_norm(self) -> float:
         """Return the norm of all weights of the decoder together."""
@@ -125,10 +101,7 @@ class TrainingSession:
     def to_arrays(self) -> Arrays:
         """Return parameters, optimiser moments and generator as arrays."""
         arrays = {f"params.{name}": array for name, array in to_numpy(self.snapshot()).items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            for name, value in state.items():
-                if value is not None:  # the momentum of SGD without momentum
-                    arrays[f"optimizer.{index}.{name}"] = value.detach().cpu().numpy().copy()
+        arrays |= {f"optimizer.{name}": array for name, array in self.steps.to_arrays().items()}
         arrays["generator"] = self.generator.get_state().numpy().copy()
         arrays["counters"] = np.array([self.n_epochs, self.n_steps])
         return arrays
@@ -148,12 +121,9 @@ class TrainingSession:
             if name.startswith("params.")
         }
         self.load_snapshot(params)
-        state: dict[int, dict[str, Any]] = {}
-        for name, array in arrays.items():
-            if name.startswith("optimizer."):
-                _, index, key = name.split(".", 2)
-                state.setdefault(int(index), {})[key] = torch.from_numpy(np.array(array))
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        prefix = "optimizer."
+        moments = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        self.steps.load_arrays(moments)
         self.generator.set_state(torch.from_numpy(np.array(arrays["generator"])))
         self.n_epochs, self.n_steps = (int(value) for value in arrays["counters"])
 
@@ -161,12 +131,10 @@ class TrainingSession:
         required = {f"params.{name}": tuple(tensor.shape) for name, tensor in self._named_tensors()}
         required |= {"generator": tuple(self.generator.get_state().shape), "counters": (2,)}
         optional: dict[str, tuple[int, ...]] = {}
-        stepped = [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
-        for index, tensor in enumerate(stepped):
-            moments = {f"optimizer.{index}.{key}" for key in _OPTIMIZER_STATE[self.objective.optimizer]}
-            shapes = {name: () if name.endswith(".step") else tuple(tensor.shape) for name in moments}
+        for state in self.steps.state_shapes():
+            shapes = {f"optimizer.{name}": shape for name, shape in state.items()}
             # The first step makes all of them.
-            (required if moments & arrays.keys() else optional).update(shapes)
+            (required if shapes.keys() & arrays.keys() else optional).update(shapes)
         missing = required.keys() - arrays.keys()
         if missing:
             raise ValueError(f"The training state lacks {sorted(missing)}; it belongs to another model. Fit anew.")

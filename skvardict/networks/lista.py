@@ -1,13 +1,41 @@
-"""Encoders: rows (..., n, d) to predicted codes (..., n, l), or to parameters of a posterior (..., n, heads x l)."""
+"""LISTA, an encoder that imitates a few iterations of a solver."""
 
-import itertools
-from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
 
+from skvardict._sklearn import Interval
+from skvardict._utils.parameters import Part, parameter, with_parameters
 from skvardict.functional import affine, soft_threshold
 from skvardict.networks._init import uniform_fan_in
+
+
+@with_parameters
+class LISTA(Part):
+    """The part for :class:`LISTAEncoder`; predicts codes, so it is an encoder of dictionary models only.
+
+    Examples
+    --------
+    >>> from skvardict.networks import LISTA
+    >>> LISTA(5)
+    LISTA(n_iter=5)
+    """
+
+    n_iter: int = parameter(
+        default=3,
+        accepts=[Interval(Integral, 0, None, closed="left")],
+        kind="int",
+        text="Recurrent steps.",
+        kw_only=False,
+    )
+
+    def build_code_encoder(
+        self, n_features: int, n_components: int, *, positive: bool, generator: torch.Generator
+    ) -> nn.Module:
+        """Return a fresh encoder, with weights drawn from `generator`."""
+        self.check()
+        return LISTAEncoder(n_features, n_components, n_iter=self.n_iter, positive=positive, generator=generator)
 
 
 class LISTAEncoder(nn.Module):
@@ -62,49 +90,3 @@ class LISTAEncoder(nn.Module):
         if self.raw_threshold is None:
             return codes.relu()
         return soft_threshold(codes, nn.functional.softplus(self.raw_threshold))
-
-
-class MLPEncoder(nn.Sequential):
-    """Linear layers with ReLU between them; the last one gives all parameters of the posterior side by side.
-
-    Parameters
-    ----------
-    n_features, n_outputs : int
-    hidden_layer_sizes : sequence of int
-        Units of the hidden layers, from the data inwards; (512, 1024, 512, 256) in Fallah & Rozell (2022), Table 3.
-    """
-
-    def __init__(self, n_features: int, n_outputs: int, hidden_layer_sizes: Sequence[int]):
-        sizes = [n_features, *hidden_layer_sizes]
-        layers: list[nn.Module] = []
-        for n_in, n_out in itertools.pairwise(sizes):
-            layers += [nn.Linear(n_in, n_out), nn.ReLU(inplace=True)]
-        super().__init__(*layers, nn.Linear(sizes[-1], n_outputs))
-
-
-class ResidualEncoder(nn.Module):
-    """Residual layers ``h + relu(W h + b)``, then a linear one; where the width changes, h is projected.
-
-    Parameters
-    ----------
-    n_features, n_outputs : int
-    hidden_layer_sizes : sequence of int
-        Widths of the residual layers, from the data inwards.
-    """
-
-    def __init__(self, n_features: int, n_outputs: int, hidden_layer_sizes: Sequence[int]):
-        super().__init__()
-        sizes = [n_features, *hidden_layer_sizes]
-        pairs = list(itertools.pairwise(sizes))
-        self.layers = nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in pairs)
-        self.skips = nn.ModuleList(
-            nn.Identity() if n_in == n_out else nn.Linear(n_in, n_out, bias=False) for n_in, n_out in pairs
-        )
-        self.output = nn.Linear(sizes[-1], n_outputs)
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Return the parameters of the posterior, side by side."""
-        hidden = X
-        for layer, skip in zip(self.layers, self.skips):
-            hidden = skip(hidden) + layer(hidden).relu()
-        return self.output(hidden)

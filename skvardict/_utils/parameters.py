@@ -1,0 +1,122 @@
+"""Parameters as fields: default, check and text of each stand in one place, and the constructor is made from them.
+
+A class lists its parameters with :func:`parameter` and takes the decorator :func:`with_parameters`, which is
+:func:`dataclasses.dataclass` without comparison and representation (those are scikit-learn's). Parameters are
+inherited; a subclass that redeclares one with a plain value changes its default only, and one that declares it as a
+``ClassVar`` leaves it out of its constructor.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Sequence
+from textwrap import fill
+from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+from sklearn.base import BaseEstimator
+
+Class = TypeVar("Class", bound=type)
+
+_SECTIONS = ("Attributes", "Methods", "See Also", "Notes", "References", "Examples")
+MODEL, PARTS, TRAINING, RUN = range(4)  # in this order parameters are documented
+
+
+def parameter(
+    *, default: Any, accepts: Sequence[Any], kind: str, text: str, kw_only: bool = True, group: int = MODEL
+) -> Any:
+    """Return a field of a class with :func:`with_parameters`.
+
+    Parameters
+    ----------
+    default : object
+        Shared by all instances, so immutable.
+    accepts : sequence
+        Constraints of scikit-learn's parameter validation; the value has to meet one of them.
+    kind : str
+        Type and shape, as they stand in the documentation.
+    text : str
+        What the parameter is, and what a larger or other value does.
+    kw_only : bool, default=True
+    group : int
+        Place in the documentation.
+    """
+    documentation = {"accepts": list(accepts), "kind": kind, "text": text, "group": group}
+    return dataclasses.field(default=default, kw_only=kw_only, metadata=documentation)
+
+
+def required(*, accepts: Sequence[Any], kind: str, text: str) -> Any:
+    """Return a field without a default, which may be given by position."""
+    documentation = {"accepts": list(accepts), "kind": kind, "text": text, "group": MODEL}
+    return dataclasses.field(kw_only=False, metadata=documentation)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(parameter, required))
+def with_parameters(cls: Class) -> Class:
+    """Make the constructor, the checks and the "Parameters" and "Attributes" of the documentation of `cls`."""
+    inherited = {field.name: field for field in getattr(cls, "__dataclass_fields__", {}).values()}
+    for name in inspect.get_annotations(cls):
+        value = cls.__dict__.get(name, dataclasses.MISSING)
+        if name in inherited and inherited[name].metadata and _is_plain(cls, name, value):
+            # A new default for a parameter that is described above.
+            old = inherited[name]
+            setattr(cls, name, dataclasses.field(default=value, kw_only=old.kw_only, metadata=old.metadata))
+    made: Any = dataclasses.dataclass(eq=False, repr=False, match_args=False, kw_only=True)(cls)
+    made._parameter_constraints = {field.name: field.metadata["accepts"] for field in _fields(made)}
+    made.__doc__ = _document(made)
+    return made
+
+
+def _is_plain(cls: type, name: str, value: Any) -> bool:
+    annotation = inspect.get_annotations(cls)[name]
+    is_class_variable = "ClassVar" in str(annotation)
+    return not is_class_variable and value is not dataclasses.MISSING and not isinstance(value, dataclasses.Field)
+
+
+def _fields(cls: Any) -> list[dataclasses.Field]:
+    return [field for field in dataclasses.fields(cls) if field.metadata]
+
+
+def _document(cls: Any) -> str | None:
+    if cls.__doc__ is None or "\n" not in cls.__doc__:  # python -OO, or a class that no user meets
+        return cls.__doc__
+    text = inspect.cleandoc(cls.__doc__)
+    starts = [text.index(f"\n{name}\n---") for name in _SECTIONS if f"\n{name}\n---" in text]
+    at = min(starts, default=len(text))
+    sections = [text[:at].rstrip(), _parameters_section(cls), _attributes_section(cls), text[at:].strip()]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _parameters_section(cls: Any) -> str:
+    fields = sorted(_fields(cls), key=lambda field: field.metadata["group"])
+    entries = []
+    for field in fields:
+        default = "" if field.default is dataclasses.MISSING else f", default={field.default!r}"
+        entries.append(f"{field.name} : {field.metadata['kind']}{default}\n{_wrap(field.metadata['text'])}")
+    return _section("Parameters", entries)
+
+
+def _attributes_section(cls: Any) -> str:
+    texts: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        texts |= vars(base).get("_ATTRIBUTES", {})
+    return _section("Attributes", [f"{name}\n{_wrap(text)}" for name, text in texts.items() if text])
+
+
+def _wrap(text: str) -> str:
+    return fill(text, 110, initial_indent="    ", subsequent_indent="    ")
+
+
+def _section(title: str, entries: list[str]) -> str:
+    return "\n".join([title, "-" * len(title), *entries]) if entries else ""
+
+
+class Part(BaseEstimator):
+    """What an estimator is assembled from: settings only, that clone, print, are searched over and saved.
+
+    A part checks its settings where it is used, with :meth:`check`.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {}
+
+    def check(self) -> None:
+        """Raise a ValueError that names the setting that is out of range."""
+        self._validate_params()

@@ -1,0 +1,52 @@
+"""What the parts that build encoders share."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from skvardict._utils.parameters import Part, parameter
+
+
+def hidden_layers(*, default: tuple[int, ...]) -> Any:
+    """Return the parameter that every part with hidden layers has."""
+    return parameter(
+        default=default,
+        accepts=["array-like", Integral],
+        kind="int or sequence of int",
+        text="Units of the hidden layers: of a decoder from the code outwards, of an encoder from the data inwards.",
+        kw_only=False,
+    )
+
+
+class EncoderPart(Part):
+    """A part that builds networks from rows to numbers, for posteriors and, rectified, for codes."""
+
+    hidden_layer_sizes: Sequence[int] | int
+
+    @abstractmethod
+    def build_encoder(self, n_features: int, n_outputs: int, generator: torch.Generator) -> nn.Module:
+        """Return a fresh network of `n_outputs` numbers per row, with weights drawn from `generator`."""
+
+    def build_code_encoder(
+        self, n_features: int, n_components: int, *, positive: bool, generator: torch.Generator
+    ) -> nn.Module:
+        """Return a fresh encoder of codes; non-negative ones end in a ReLU."""
+        encoder = self.build_encoder(n_features, n_components, generator)
+        return nn.Sequential(encoder, nn.ReLU()) if positive else encoder
+
+    def sizes(self) -> tuple[int, ...]:
+        """Return the checked sizes of the hidden layers."""
+        self.check()
+        given: Any = self.hidden_layer_sizes
+        sizes = (given,) if isinstance(given, Integral) else tuple(given)
+        if not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):
+            raise ValueError(
+                f"{type(self).__name__}: hidden_layer_sizes must be whole numbers of units, each at least 1, but is "
+                f"{given!r}."
+            )
+        return tuple(int(size) for size in sizes)

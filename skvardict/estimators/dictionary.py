@@ -156,9 +156,7 @@ class _DictionaryCoder(CoderParameters, SparseCoder):
             ),
             n_components=self.n_components,
             solver=FISTA() if self.solver is None else self.solver,
-            penalties=Penalties(
-                self.alpha, self.positive_code, self._beta(), getattr(self, "std_threshold", 0.5), self._gamma()
-            ),
+            penalties=Penalties(self.alpha, self.positive_code, *self._hinge(), self._gamma()),
         )
 
     def _build_objective(self, model: DictionaryModel, batch_rows: float) -> DictionaryObjective:

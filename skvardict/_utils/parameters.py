@@ -21,14 +21,20 @@ MODEL, PARTS, TRAINING, RUN = range(4)  # in this order parameters are documente
 
 
 def parameter(
-    *, default: Any, accepts: Sequence[Any], kind: str, text: str, kw_only: bool = True, group: int = MODEL
+    *,
+    default: Any = dataclasses.MISSING,
+    accepts: Sequence[Any],
+    kind: str,
+    text: str,
+    kw_only: bool = True,
+    group: int = MODEL,
 ) -> Any:
     """Return a field of a class with :func:`with_parameters`.
 
     Parameters
     ----------
-    default : object
-        Shared by all instances, so immutable.
+    default : object, optional
+        Shared by all instances, so immutable; without one the parameter has to be given.
     accepts : sequence
         Constraints of scikit-learn's parameter validation; the value has to meet one of them.
     kind : str
@@ -43,13 +49,7 @@ def parameter(
     return dataclasses.field(default=default, kw_only=kw_only, metadata=documentation)
 
 
-def required(*, accepts: Sequence[Any], kind: str, text: str) -> Any:
-    """Return a field without a default, which may be given by position."""
-    documentation = {"accepts": list(accepts), "kind": kind, "text": text, "group": MODEL}
-    return dataclasses.field(kw_only=False, metadata=documentation)
-
-
-@dataclass_transform(kw_only_default=True, field_specifiers=(parameter, required))
+@dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
 def with_parameters(cls: Class) -> Class:
     """Make the constructor, the checks and the "Parameters" and "Attributes" of the documentation of `cls`."""
     inherited = {field.name: field for field in getattr(cls, "__dataclass_fields__", {}).values()}

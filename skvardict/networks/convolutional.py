@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from skvardict._sklearn import StrOptions
-from skvardict._utils.parameters import parameter, required, with_parameters
+from skvardict._utils.parameters import parameter, with_parameters
 from skvardict._utils.random import private_global_generator
 from skvardict.networks.encoder_parts import EncoderPart
 
@@ -65,10 +65,11 @@ class Conv(EncoderPart):
     Conv(image_shape=(28, 28))
     """
 
-    image_shape: Sequence[int] = required(
+    image_shape: Sequence[int] = parameter(
         accepts=["array-like"],
         kind="tuple (height, width) or (channels, height, width)",
         text="Of a row of X, channels first.",
+        kw_only=False,
     )
     network: str = parameter(
         default="conv",

@@ -83,8 +83,8 @@ class Ramp(Schedule):
     Examples
     --------
     >>> from skvardict.training import Position, Ramp
-    >>> Ramp(0.2, 0, 100)(Position(step=50, epoch=0.0, n_epochs=1))
-    0.6
+    >>> Ramp(0.5, 0, 100)(Position(step=50, epoch=0.0, n_epochs=1))
+    0.75
     """
 
     start: float = parameter(

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from skvardict._sklearn import HasMethods, Interval, StrOptions
-from skvardict.energies import Penalties
+from skvardict.energies import L1, VarianceHinge
 from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder
 from skvardict.models import DictionaryModel
 from skvardict.networks import LinearDecoder, build_decoder, build_encoder
@@ -135,14 +135,13 @@ class _DictionaryCoder(SparseCoder):
         X = check_rows(self, X, reset=False)
         codes = torch.as_tensor(self._encode(X).codes)
         model = self._model(codes.device, codes.dtype)
-        sums = {"reconstruction": 0.0, "l1": 0.0, "coupling": 0.0}
+        sums = dict.fromkeys(("reconstruction", model.penalty.name, "coupling"), 0.0)
         with torch.no_grad():
             for start, rows in RowReader(X, codes.device, codes.dtype).slices(ROWS_PER_CHUNK):
                 for name, values in model.energy_terms(rows, codes[start : start + len(rows)]).items():
                     sums[name] += float(values.sum())
         means = {name: value / len(codes) for name, value in sums.items()}
-        total = means["reconstruction"] + self.alpha * means["l1"] + self._gamma() * means["coupling"]
-        return {**means, "total": total}
+        return {**means, "total": model.energy(means)}
 
     def _gamma(self) -> float:
         return self.gamma
@@ -178,7 +177,9 @@ class _DictionaryCoder(SparseCoder):
             ),
             n_components=self.n_components,
             solver=FISTA() if self.solver is None else self.solver,
-            penalties=Penalties(self.alpha, self.positive_code, self.beta, self.std_threshold, self._gamma()),
+            penalty=L1(self.alpha, self.positive_code),
+            hinge=VarianceHinge(self.beta, self.std_threshold),
+            gamma=self._gamma(),
         )
 
     def _build_objective(self, model: DictionaryModel, batch_rows: float) -> DictionaryObjective:

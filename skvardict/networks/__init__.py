@@ -3,7 +3,7 @@
 from skvardict.networks.builders import build_decoder, build_encoder, build_posterior_encoder
 from skvardict.networks.constraints import normalize_atoms_
 from skvardict.networks.convolutional import ConvDecoder, ConvEncoder
-from skvardict.networks.decoders import AffineDecoder, LinearDecoder, MLPDecoder
+from skvardict.networks.decoders import AffineDecoder, LinearDecoder, MLPDecoder, coding_problem, reconstruction_loss
 from skvardict.networks.encoders import LISTAEncoder, MLPEncoder, ResidualEncoder
 
 __all__ = [
@@ -18,5 +18,7 @@ __all__ = [
     "build_decoder",
     "build_encoder",
     "build_posterior_encoder",
+    "coding_problem",
     "normalize_atoms_",
+    "reconstruction_loss",
 ]

@@ -19,10 +19,8 @@ from threadpoolctl import threadpool_limits
 from benchmarks._autograd_fista import autograd_fista
 from skvardict import VarianceDictionaryLearning, sparse_encode
 from skvardict.datasets import fetch_mnist
-from skvardict.energies import LinearProblem, Penalties, to_sklearn_alpha
+from skvardict.energies import L1, Coupling, LinearProblem, VarianceHinge, to_sklearn_alpha
 from skvardict.solvers import FISTA
-
-VDL = Penalties(0.02, True, beta=10.0, std_threshold=0.5, gamma=5.0)
 
 
 def median_seconds(function, repeats):
@@ -63,7 +61,8 @@ def training_table(X, repeats):
             return autograd_fista(batch, decoder, prediction, prediction, **arguments)
 
         def closed_form(model=model, batch=batch, prediction=prediction):
-            problem = LinearProblem(batch, torch.from_numpy(model.components_), VDL, prediction)
+            atoms, coupling = torch.from_numpy(model.components_), Coupling(5.0, prediction)
+            problem = LinearProblem(batch, atoms, L1(0.02), coupling, VarianceHinge(10.0, 0.5))
             return FISTA(step_size=0.5, max_iter=43, tol=0.0).solve(problem, prediction)
 
         # The inference alone: the plain epoch's training step (about 3 % of it) is left out in its favour.

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array
 from torch import Tensor
 
-from skvardict.energies import LinearProblem, Penalties
+from skvardict.energies import L1, LinearProblem
 from skvardict.rows.batches import RowReader
 from skvardict.rows.checks import torch_dtype
 from skvardict.solvers import FISTA, ActiveSetADMM
@@ -81,7 +81,7 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
     codes = torch.empty(X.shape[0], atoms.shape[0], dtype=torch_dtype(X), device=device)
     n_unconverged = 0
     for start, rows in RowReader(_shared(X), device, torch.float64).slices(_ROWS_PER_CHUNK):
-        problem = LinearProblem(rows, atoms, Penalties(alpha, positive))
+        problem = LinearProblem(rows, atoms, L1(alpha, positive))
         result = solver.solve(problem, rows.new_zeros(len(rows), atoms.shape[0]))
         codes[start : start + len(rows)] = result.codes
         n_unconverged += int((~result.converged).sum())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skvardict._sklearn import HasMethods, Interval, StrOptions
 from skvardict._utils.parameters import PARTS, TRAINING, parameter, with_parameters
-from skvardict.energies import Penalties
+from skvardict.energies import L1, VarianceHinge
 from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder
 from skvardict.estimators._fields import SOLVERS, CoderParameters, Encoder, Solver
 from skvardict.models import DictionaryModel
@@ -108,14 +108,13 @@ class _DictionaryCoder(CoderParameters, SparseCoder):
         X = check_rows(self, X, reset=False)
         codes = torch.as_tensor(self._encode(X).codes)
         model = self._model(codes.device, codes.dtype)
-        sums = {"reconstruction": 0.0, "l1": 0.0, "coupling": 0.0}
+        sums = dict.fromkeys(("reconstruction", model.penalty.name, "coupling"), 0.0)
         with torch.no_grad():
             for start, rows in RowReader(X, codes.device, codes.dtype).slices(ROWS_PER_CHUNK):
                 for name, values in model.energy_terms(rows, codes[start : start + len(rows)]).items():
                     sums[name] += float(values.sum())
         means = {name: value / len(codes) for name, value in sums.items()}
-        total = means["reconstruction"] + self.alpha * means["l1"] + self._gamma() * means["coupling"]
-        return {**means, "total": total}
+        return {**means, "total": model.energy(means)}
 
     # Models without a term have no such parameter.
 
@@ -156,7 +155,9 @@ class _DictionaryCoder(CoderParameters, SparseCoder):
             ),
             n_components=self.n_components,
             solver=FISTA() if self.solver is None else self.solver,
-            penalties=Penalties(self.alpha, self.positive_code, *self._hinge(), self._gamma()),
+            penalty=L1(self.alpha, self.positive_code),
+            hinge=VarianceHinge(*self._hinge()),
+            gamma=self._gamma(),
         )
 
     def _build_objective(self, model: DictionaryModel, batch_rows: float) -> DictionaryObjective:

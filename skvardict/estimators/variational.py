@@ -14,7 +14,7 @@ from skvardict._sklearn import HasMethods, Interval, StrOptions
 from skvardict._utils.parameters import PARTS, TRAINING, Part, parameter, with_parameters
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict.distributions import gamma_threshold_for, threshold_for
-from skvardict.energies import LinearProblem, Penalties
+from skvardict.energies import L1
 from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder
 from skvardict.estimators._fields import SOLVERS, CoderParameters, Encoder, Solver
 from skvardict.models import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalModel
@@ -345,10 +345,7 @@ class _VariationalCoder(CoderParameters, SparseCoder):
             return summary["code_mean"], None, None
         if algorithm == "top_k":
             return self._top_k(latent, summary), None, None
-        penalties = Penalties(self._solver_alpha(), positive=False)
-        decoder = model.decoder
-        residual_of_zero = X - decoder(X.new_zeros(1, self.n_components))
-        problem = LinearProblem(residual_of_zero, decoder.components, penalties)
+        problem = model.decoder.coding_problem(X, L1(self._solver_alpha(), positive=False))
         solver = FISTA(max_iter=1000, restart=True) if self.solver is None else self.solver
         result = solver.solve(problem, summary["code_mean"])
         return result.codes, result.n_iter, result.converged

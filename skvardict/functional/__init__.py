@@ -8,28 +8,32 @@ from skvardict.functional.linalg import (
     spectral_norm_squared,
 )
 from skvardict.functional.moments import (
-    HingeScale,
+    HingeConstants,
     Moments,
     batch_moments,
+    hinge_constants,
+    hinge_of_std,
     hinge_pull,
-    hinge_scale,
-    hinge_value,
     mean_and_std,
+    pooled_r2,
+    std_of,
 )
 from skvardict.functional.prox import soft_threshold
 
 __all__ = [
-    "HingeScale",
+    "HingeConstants",
     "Moments",
     "affine",
     "batch_moments",
     "gram",
+    "hinge_constants",
+    "hinge_of_std",
     "hinge_pull",
-    "hinge_scale",
-    "hinge_value",
     "mean_and_std",
+    "pooled_r2",
     "power_iteration",
     "schatten_bound",
     "soft_threshold",
     "spectral_norm_squared",
+    "std_of",
 ]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def affine(offset: Tensor, points: Tensor, matrix: Tensor, out: Tensor | None = None) -> Tensor:
+def affine(offset: Tensor, points: Tensor, matrix: Tensor) -> Tensor:
     """Return ``offset + points @ matrix``, fused into one product where torch has one.
 
     Parameters
@@ -16,8 +16,8 @@ def affine(offset: Tensor, points: Tensor, matrix: Tensor, out: Tensor | None = 
     matrix : Tensor of shape (..., k, m)
     """
     if points.dim() == 2 and matrix.dim() == 2:
-        return torch.addmm(offset, points, matrix, out=out)
-    return torch.add(points @ matrix, offset, out=out)
+        return torch.addmm(offset, points, matrix)
+    return points @ matrix + offset
 
 
 def gram(rows: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ _ROUNDING = 16  # a scatter below this many epsilons of the sum of squares is ro
 
 
 class Moments(NamedTuple):
-    """Count, sum and sum of squares of rows, each measured from a fixed reference point."""
+    """Count, sum and sum of squares of rows, each measured from a fixed origin."""
 
     n_rows: int
     total: Tensor  # (..., 1, l)
@@ -34,13 +34,12 @@ class Moments(NamedTuple):
         return Moments(self.n_rows + other.n_rows, self.total + other.total, self.total_sq + other.total_sq)
 
 
-def batch_moments(codes: Tensor, reference: Tensor, out: Tensor | None = None) -> Moments:
-    """Return the moments of `codes` (..., n, l) measured from `reference` (..., 1, l).
+def batch_moments(codes: Tensor, origin: Tensor) -> Moments:
+    """Return the moments of `codes` (..., n, l) measured from `origin` (..., 1, l).
 
-    A reference near the mean avoids the cancellation of ``E z^2 - (E z)^2`` in single precision. `out` is
-    scratch space of the shape of `codes`.
+    An origin near the mean avoids the cancellation of ``E z^2 - (E z)^2`` in single precision.
     """
-    centred = torch.sub(codes, reference, out=out)
+    centred = codes - origin
     total = centred.sum(-2, keepdim=True)
     return Moments(codes.shape[-2], total, centred.mul_(centred).sum(-2, keepdim=True))
 
@@ -50,17 +49,39 @@ def mean_and_std(codes: Tensor) -> tuple[Tensor, Tensor]:
 
     Where the standard deviation is at the level of rounding, and for a single row, it is exactly zero.
     """
-    reference = codes.mean(-2, keepdim=True)
-    moments = batch_moments(codes, reference)
-    return reference + moments.total / moments.n_rows, _std(moments)
+    origin = codes.mean(-2, keepdim=True)
+    moments = batch_moments(codes, origin)
+    return origin + moments.total / moments.n_rows, std_of(moments)
 
 
-def hinge_value(moments: Moments, std_threshold: float) -> Tensor:
-    """Return ``sum_j [(T - s_j)_+]^2``, shape (...)."""
-    return (std_threshold - _std(moments)).clamp_min(0).square().sum((-2, -1))
+def std_of(moments: Moments) -> Tensor:
+    """Return the unbiased standard deviation per component, shape (..., 1, l)."""
+    rounding = _ROUNDING * torch.finfo(moments.total.dtype).eps
+    scatter, is_constant = _scatter(moments, rounding)
+    return (scatter.masked_fill(is_constant, 0) / max(moments.n_rows - 1, 1)).sqrt()
 
 
-class HingeScale(NamedTuple):
+def hinge_of_std(std: Tensor, std_threshold: float) -> Tensor:
+    """Return ``sum_j [(T - s_j)_+]^2`` of standard deviations (..., 1, l), shape (...)."""
+    return (std_threshold - std).clamp_min(0).square().sum((-2, -1))
+
+
+def pooled_r2(square_error: float, square_sum: Tensor, row_sum: Tensor, n_rows: float) -> float:
+    """Return R^2 over all features together, from sums over rows; rows without variance have none (nan).
+
+    Parameters
+    ----------
+    square_error : float
+        Sum over rows of the mean over features of the squared error.
+    square_sum, row_sum : Tensor of shape (d,)
+        Sums over rows of the squares and of the entries of each feature.
+    n_rows : float
+    """
+    scatter = float((square_sum - row_sum.square() / n_rows).mean())
+    return 1 - square_error / scatter if scatter > 0 else float("nan")
+
+
+class HingeConstants(NamedTuple):
     """Constants of the hinge's pull, as tensors of shape () or (..., 1, 1)."""
 
     slope: Tensor
@@ -68,31 +89,25 @@ class HingeScale(NamedTuple):
     rounding: Tensor
 
 
-def hinge_scale(count: int, std_threshold: float, weight: float | Tensor, like: Tensor) -> HingeScale:
+def hinge_constants(count: int, std_threshold: float, weight: float | Tensor, like: Tensor) -> HingeConstants:
     """Return the constants with which :func:`hinge_pull` returns ``weight * r_j`` for `count` rows."""
     weight = torch.as_tensor(weight, dtype=like.dtype, device=like.device)
     degrees = max(count - 1, 1)
     rounding = torch.full((), _ROUNDING * torch.finfo(like.dtype).eps, dtype=like.dtype, device=like.device)
-    return HingeScale(weight * (2 * std_threshold / sqrt(degrees)), weight * (-2 / degrees), rounding)
+    return HingeConstants(weight * (2 * std_threshold / sqrt(degrees)), weight * (-2 / degrees), rounding)
 
 
-def hinge_pull(moments: Moments, reference: Tensor, scale: HingeScale) -> tuple[Tensor, Tensor]:
+def hinge_pull(moments: Moments, origin: Tensor, constants: HingeConstants) -> tuple[Tensor, Tensor]:
     """Return ``weight * r_j`` and ``mean_j`` of the hinge's gradient ``-r_j (z_ij - mean_j)``, shapes (..., 1, l).
 
     Constant components have no pull: the hinge cannot revive them. A standard deviation at the level of
     rounding counts as constant, so that rounding noise is not amplified.
     """
-    scatter, is_constant = _scatter(moments, scale.rounding)
+    scatter, is_constant = _scatter(moments, constants.rounding)
     # 2 (T - s) / ((n - 1) s) with s = sqrt(scatter / (n - 1)) is affine in scatter^(-1/2).
-    pull = torch.addcmul(scale.offset, scatter.rsqrt_(), scale.slope)
+    pull = torch.addcmul(constants.offset, scatter.rsqrt_(), constants.slope)
     pull.clamp_min_(0).masked_fill_(is_constant, 0)
-    return pull, torch.add(reference, moments.total, alpha=1 / moments.n_rows)
-
-
-def _std(moments: Moments) -> Tensor:
-    rounding = _ROUNDING * torch.finfo(moments.total.dtype).eps
-    scatter, is_constant = _scatter(moments, rounding)
-    return (scatter.masked_fill(is_constant, 0) / max(moments.n_rows - 1, 1)).sqrt()
+    return pull, torch.add(origin, moments.total, alpha=1 / moments.n_rows)
 
 
 def _scatter(moments: Moments, rounding: float | Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from skvardict.networks.builders import (
 )
 from skvardict.networks.constraints import normalize_atoms_
 from skvardict.networks.convolutional import Conv, ConvDecoder, ConvEncoder
-from skvardict.networks.decoders import AffineDecoder, LinearDecoder, MLPDecoder
+from skvardict.networks.decoders import AffineDecoder, LinearDecoder, MLPDecoder, coding_problem, reconstruction_loss
 from skvardict.networks.encoder_parts import EncoderPart
 from skvardict.networks.linear import Linear
 from skvardict.networks.lista import LISTA, LISTAEncoder
@@ -38,5 +38,7 @@ __all__ = [
     "build_code_encoder",
     "build_decoder",
     "build_posterior_encoder",
+    "coding_problem",
     "normalize_atoms_",
+    "reconstruction_loss",
 ]

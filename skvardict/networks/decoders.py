@@ -1,4 +1,10 @@
-"""Decoders: codes (..., n, l) to reconstructions (..., n, d)."""
+"""Decoders: codes (..., n, l) to reconstructions (..., n, d).
+
+A decoder may say how its inference problem looks, by ``coding_problem(X, penalty, coupling, hinge, in_training=)``, and
+give a closed form of its training loss, by ``reconstruction_loss(codes, X)``. For any other module the functions
+:func:`coding_problem` and :func:`reconstruction_loss` of this file fall back on autograd. A subclass that changes
+`forward` changes both, too.
+"""
 
 import itertools
 from collections.abc import Sequence
@@ -6,10 +12,53 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from skvardict.functional import affine, power_iteration, spectral_norm_squared
+from skvardict.energies import (
+    Coupling,
+    DecoderProblem,
+    EnergyProblem,
+    LinearProblem,
+    Penalty,
+    VarianceHinge,
+    linear_reconstruction_loss,
+)
+from skvardict.functional import affine, gram, power_iteration, spectral_norm_squared
 from skvardict.networks._init import uniform_fan_in
 
 _POWER_ITERATIONS = 2  # per call: the vector is kept, and the weights change little between two calls
+_TRACKING_MARGIN = 1.1  # on the curvature estimated in training
+
+
+def coding_problem(
+    decoder: nn.Module,
+    X: Tensor,
+    penalty: Penalty,
+    coupling: Coupling | None = None,
+    hinge: VarianceHinge | None = None,
+    *,
+    in_training: bool = False,
+) -> EnergyProblem:
+    """Return the inference problem of the rows `X`: the decoder's own, or one that differentiates it by autograd.
+
+    Parameters
+    ----------
+    decoder : Module
+    X : Tensor of shape (n, d)
+    penalty : Penalty
+    coupling : Coupling or None
+    hinge : VarianceHinge or None
+    in_training : bool
+        Whether the problem is one of many with slowly changing weights, for which an estimate of the curvature will do.
+    """
+    own = getattr(decoder, "coding_problem", None)
+    if own is None:
+        return DecoderProblem(X, decoder, penalty, coupling, hinge)
+    return own(X, penalty, coupling, hinge, in_training=in_training)
+
+
+def reconstruction_loss(decoder: nn.Module, codes: Tensor, X: Tensor) -> Tensor:
+    """Return ``mean |X - D(Z)|^2`` over rows and features, differentiable in the decoder's parameters only."""
+    own = getattr(decoder, "reconstruction_loss", None)
+    return nn.functional.mse_loss(decoder(codes), X) if own is None else own(codes, X)
 
 
 class LinearDecoder(nn.Module):
@@ -35,6 +84,26 @@ class LinearDecoder(nn.Module):
         """Return ``codes @ components``."""
         return codes @ self.components
 
+    def coding_problem(
+        self,
+        X: Tensor,
+        penalty: Penalty,
+        coupling: Coupling | None = None,
+        hinge: VarianceHinge | None = None,
+        *,
+        in_training: bool = False,
+    ) -> LinearProblem:
+        """Return the problem that works with the Gram matrix of the atoms."""
+        return LinearProblem(self._centered(X), self.components.detach(), penalty, coupling, hinge)
+
+    def reconstruction_loss(self, codes: Tensor, X: Tensor) -> Tensor:
+        """Return ``mean |X - D(Z)|^2`` with its closed-form gradient in the atoms."""
+        return linear_reconstruction_loss(self.components, codes, self._centered(X))
+
+    def _centered(self, X: Tensor) -> Tensor:
+        """Return what the atoms have to reconstruct."""
+        return X
+
     def atoms(self) -> Tensor:
         """Return the atoms, shape (n_components, n_features)."""
         return self.components
@@ -56,6 +125,9 @@ class AffineDecoder(LinearDecoder):
     def forward(self, codes: Tensor) -> Tensor:
         """Return ``offset + codes @ components``."""
         return affine(self.offset, codes, self.components)
+
+    def _centered(self, X: Tensor) -> Tensor:
+        return X - self.offset
 
 
 class MLPDecoder(nn.Module):
@@ -95,6 +167,28 @@ class MLPDecoder(nn.Module):
         for weight, bias in zip(self.weights, self.biases):
             hidden = affine(bias, hidden, weight).relu()
         return hidden @ self.weights[-1]
+
+    @torch.no_grad()
+    def coding_problem(
+        self,
+        X: Tensor,
+        penalty: Penalty,
+        coupling: Coupling | None = None,
+        hinge: VarianceHinge | None = None,
+        *,
+        in_training: bool = False,
+    ) -> DecoderProblem:
+        """Return the problem with a bound of the curvature, in training with estimates of curvature and Hessian.
+
+        The bound would cost as much as the solver for every batch, and is three times the curvature.
+        """
+        per_feature = 2 / X.shape[-1]
+        norm_sq = self.tracked_norm_squared() * _TRACKING_MARGIN if in_training else self.lipschitz_squared()
+        problem = DecoderProblem(X, self, penalty, coupling, hinge, reconstruction_curvature=norm_sq * per_feature)
+        if in_training and not problem.couples_rows:
+            # The Hessian of the reconstruction where all units are active.
+            problem.reconstruction_metric = gram(self.atoms()) * per_feature
+        return problem
 
     def atoms(self) -> Tensor:
         """Return the response to unit codes with biases and ReLUs left out, the product of all matrices."""

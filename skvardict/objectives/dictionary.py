@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from skvardict._utils.modules import evaluating
-from skvardict.energies import linear_reconstruction_loss, reconstruction, variance_hinge
-from skvardict.functional import mean_and_std
+from skvardict.energies import reconstruction
+from skvardict.functional import mean_and_std, pooled_r2
 from skvardict.models import DictionaryModel
-from skvardict.networks import LinearDecoder, normalize_atoms_
+from skvardict.networks import normalize_atoms_, reconstruction_loss
 from skvardict.objectives.groups import decoder_group, encoder_group
 from skvardict.solvers import SolverResult
 from skvardict.training.protocol import ParameterGroup, Position
@@ -65,9 +65,9 @@ class DictionaryObjective:
     def step(self, X: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], Sums]:
         """Return the losses of a batch, ready for one backward pass, and sums for the history."""
         prediction = None if self.model.encoder is None else self.model.encoder(X)
-        result = self.model.solve(X, None if prediction is None else prediction.detach(), coupled_rows=True)
+        result = self.model.solve(X, None if prediction is None else prediction.detach(), in_training=True)
         codes = result.codes
-        losses = {"decoder": self._decoder_loss(X, codes)}
+        losses = {"decoder": reconstruction_loss(self.model.decoder, codes, X)}
         if prediction is not None:
             losses["encoder"] = nn.functional.mse_loss(prediction, codes)
         return losses, self._sums(result, losses)
@@ -78,40 +78,38 @@ class DictionaryObjective:
         with evaluating(self.model.decoder, self.model.encoder):
             codes = self.model.infer(X).codes if self.model.encoder is None else self.model.encoder(X)
             error = reconstruction(X, self.model.decoder(codes))
-        hinge = variance_hinge(codes, self.model.penalties.std_threshold)
         return {
             "n_rows": X.new_tensor(len(X)),
             "n_batches": X.new_ones(()),
-            "hinge": hinge,
+            "hinge": self.model.hinge.measure(codes),
             "reconstruction": error.sum(),
             "log10_error": error.log10().sum(),
             "square_sum": X.square().sum(0),
             "row_sum": X.sum(0),
             "l1": codes.abs().sum(),
+            "penalty": self.model.penalty.total(codes),
             "n_nonzero": torch.count_nonzero(codes),
         }
 
     def summarize(self, sums: Sums, *, validation: bool) -> dict[str, float]:
         """Return the history entries of an epoch: per row, in the units of the package."""
-        n_rows, n_batches, penalties = float(sums["n_rows"]), float(sums["n_batches"]), self.model.penalties
+        n_rows, n_batches = float(sums["n_rows"]), float(sums["n_batches"])
+        hinge, penalty = float(sums["hinge"]) / n_batches, float(sums["penalty"]) / n_rows
+        terms = {self.model.penalty.name: penalty, "hinge": hinge}
         if validation:
-            error, l1 = float(sums["reconstruction"]) / n_rows, float(sums["l1"]) / n_rows
-            hinge = float(sums["hinge"]) / n_batches
+            error = float(sums["reconstruction"])
             return {
-                "validation_energy": error + penalties.alpha * l1 + penalties.beta * hinge / self.batch_rows,
-                "validation_reconstruction": error,
-                "validation_r2": _r2(sums, n_rows),
+                "validation_energy": self.model.energy({"reconstruction": error / n_rows, **terms}, self.batch_rows),
+                "validation_reconstruction": error / n_rows,
+                "validation_r2": pooled_r2(error, sums["square_sum"], sums["row_sum"], n_rows),
                 "validation_psnr": -10 * float(sums["log10_error"]) / n_rows,
                 "validation_sparsity": 1 - float(sums["n_nonzero"]) / (n_rows * self.model.n_components),
-                "validation_l1": l1,
+                "validation_l1": float(sums["l1"]) / n_rows,
             }
-        n_active, hinge = sums["n_active"], float(sums["hinge"]) / n_batches
+        n_active = sums["n_active"]
         per_row = {name: float(sums[name]) / n_rows for name in ("reconstruction", "coupling", "l1", "n_iter")}
         return {
-            "energy": per_row["reconstruction"]
-            + penalties.gamma * per_row["coupling"]
-            + penalties.alpha * per_row["l1"]
-            + penalties.beta * hinge / self.batch_rows,
+            "energy": self.model.energy(per_row | terms, self.batch_rows),
             "reconstruction": per_row["reconstruction"],
             "l1": per_row["l1"],
             "hinge": hinge,
@@ -122,11 +120,6 @@ class DictionaryObjective:
             "solver_n_iter": per_row["n_iter"],
             "solver_n_unconverged": int(sums["n_unconverged"]),
         }
-
-    def _decoder_loss(self, X: Tensor, codes: Tensor) -> Tensor:
-        if isinstance(self.model.decoder, LinearDecoder):
-            return linear_reconstruction_loss(self.model.decoder.components, codes, X)
-        return nn.functional.mse_loss(self.model.decoder(codes), X)
 
     @torch.no_grad()
     def _sums(self, result: SolverResult, losses: dict[str, Tensor]) -> Sums:
@@ -139,15 +132,10 @@ class DictionaryObjective:
             "reconstruction": losses["decoder"].detach() * n_rows,
             "coupling": losses["encoder"].detach() * n_rows if "encoder" in losses else codes.new_zeros(()),
             "l1": codes.abs().sum(),
-            "hinge": (self.model.penalties.std_threshold - std).clamp_min(0).square().sum(),
+            "penalty": self.model.penalty.total(codes),
+            "hinge": self.model.hinge.measure_of_std(std),
             "std": std.mean(),
             "n_active": torch.count_nonzero(codes, dim=0),
             "n_iter": result.n_iter.sum(),
             "n_unconverged": torch.count_nonzero(~result.converged),
         }
-
-
-def _r2(sums: Sums, n_rows: float) -> float:
-    """Return R^2 over all features together, from sums; a validation set without variance has none (nan)."""
-    scatter = float((sums["square_sum"] - sums["row_sum"].square() / n_rows).mean())
-    return 1 - float(sums["reconstruction"]) / scatter if scatter > 0 else float("nan")

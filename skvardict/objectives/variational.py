@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from skvardict._utils.random import generator_for, make_generator
 from skvardict.energies import reconstruction
-from skvardict.functional import schatten_bound
+from skvardict.functional import pooled_r2, schatten_bound
 from skvardict.models import VariationalModel
 from skvardict.models.latents import Anneal, Noise
 from skvardict.networks import LinearDecoder, normalize_atoms_
@@ -138,13 +138,12 @@ class VariationalObjective:
                 "n_dead": int((n_active == 0).sum()) if self.anneal.noise == 1 else 0,
                 "noise_warmup": self.anneal.noise,
             }
-        scatter = float((sums["square_sum"] - sums["row_sum"].square() / n_rows).mean())
         mean_error = float(sums["mean_reconstruction"])
         return {
             "validation_energy": energy,
             **{f"validation_{name}": value for name, value in means.items()},
             "validation_mean_reconstruction": mean_error / n_rows,
-            "validation_r2": 1 - mean_error / scatter if scatter > 0 else float("nan"),
+            "validation_r2": pooled_r2(mean_error, sums["square_sum"], sums["row_sum"], n_rows),
             "validation_sparsity": sparsity,
             "validation_n_collapsed": int((sums["kl_by_component"] / n_rows <= _COLLAPSED_KL).sum()),
         }

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from torch import Tensor
+
+from skvardict.solvers.protocol import CodingProblem
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class SolverResult:
     codes: Tensor
     n_iter: Tensor
     converged: Tensor
-    problem: Any
+    problem: CodingProblem
 
     @cached_property
     def energy(self) -> Tensor:

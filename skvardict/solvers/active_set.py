@@ -10,6 +10,7 @@ from torch import Tensor
 from skvardict._sklearn import Interval
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers.fista import FISTA
+from skvardict.solvers.protocol import CodingProblem, Lasso
 
 _RELAXATION = 1.9
 _FIRST_ITERATIONS = 18  # of ADMM before the first look at the supports
@@ -51,9 +52,9 @@ class ActiveSetADMM(BaseEstimator):
     Examples
     --------
     >>> import torch
-    >>> from skvardict.energies import LinearProblem, Penalties
+    >>> from skvardict.energies import L1, LinearProblem
     >>> from skvardict.solvers import ActiveSetADMM
-    >>> problem = LinearProblem(torch.tensor([[3.0, 0.5, 0.0]]), torch.eye(3), Penalties(alpha=2 / 3))
+    >>> problem = LinearProblem(torch.tensor([[3.0, 0.5, 0.0]]), torch.eye(3), L1(alpha=2 / 3))
     >>> ActiveSetADMM(tol=1e-6).solve(problem, torch.zeros(1, 3)).codes.round(decimals=3).tolist()
     [[2.0, 0.0, 0.0]]
     """
@@ -68,13 +69,14 @@ class ActiveSetADMM(BaseEstimator):
         self.tol = tol
 
     @torch.no_grad()
-    def solve(self, problem: Any, start: Tensor) -> SolverResult:
+    def solve(self, problem: CodingProblem, start: Tensor) -> SolverResult:
         """Minimise the energy of `problem`, from `start`.
 
         Parameters
         ----------
-        problem : LinearProblem
-            Without leading batch axes, with ``alpha > 0`` and ``beta = 0``.
+        problem : CodingProblem
+            One that is a lasso: :class:`~skvardict.energies.LinearProblem` without leading batch axes, with an L1 term
+            (of an elastic net, too), ``alpha > 0`` and ``beta = 0``.
         start : Tensor of shape (n, l)
             First codes; not modified.
 
@@ -88,21 +90,22 @@ class ActiveSetADMM(BaseEstimator):
             If a setting is invalid, or the problem another one.
         """
         self._validate_params()
-        _check_problem(problem)
-        scaled = _ScaledLasso(problem)
+        problem = problem.start_at(start)
+        lasso = _lasso(problem)
+        scaled = _ScaledLasso(lasso)
         codes, whole = start.clone(), problem
         n_iter = torch.full(start.shape[:1], self.max_iter, device=start.device)
         converged = torch.zeros(start.shape[:1], dtype=torch.bool, device=start.device)
         rows = torch.arange(start.shape[0], device=start.device)
         w, best = (start / scaled.scale).float(), torch.ones_like(start[:, 0])
-        linear = problem.linear
+        linear = lasso.linear
         iteration = 0
         while len(rows) and iteration < min(self.max_iter, _MOST_ITERATIONS):
             block = min(_ITERATIONS if iteration else _FIRST_ITERATIONS, self.max_iter - iteration)
             w = scaled.admm(w, linear, block)
             iteration += block
             solved = scaled.solve_on_support(w, linear)
-            gradient = torch.addmm(linear, solved, problem.hessian, beta=-1)
+            gradient = torch.addmm(linear, solved, lasso.hessian, beta=-1)
             gap, objective = problem.relative_gap(solved, gradient)
             met = gap <= self.tol * objective
             ended, keep = met.nonzero().squeeze(1), (~met).nonzero().squeeze(1)
@@ -127,33 +130,34 @@ class ActiveSetADMM(BaseEstimator):
         return SolverResult(codes, n_iter, converged, whole)
 
 
-def _check_problem(problem: Any) -> None:
-    penalties = problem.penalties
-    if not hasattr(problem, "hessian") or not penalties.alpha > 0 or penalties.beta > 0:
+def _lasso(problem: CodingProblem) -> Lasso:
+    lasso = problem.lasso()
+    if lasso is None or not lasso.alpha > 0:
         raise ValueError(
-            f"ActiveSetADMM solves problems of a linear dictionary with alpha > 0 and beta = 0, but got a "
-            f"{type(problem).__name__} with alpha={penalties.alpha} and beta={penalties.beta}. Use FISTA()."
+            f"ActiveSetADMM solves problems of a linear dictionary with an L1 term, alpha > 0 and beta = 0, but got a "
+            f"{problem!r}. Use FISTA()."
         )
+    return lasso
 
 
 class _ScaledLasso:
     """Matrices of a problem with atoms scaled to a Hessian of unit diagonal; codes go in and out unscaled."""
 
-    def __init__(self, problem: Any):
-        diagonal = problem.hessian.diagonal()
+    def __init__(self, lasso: Lasso):
+        diagonal = lasso.hessian.diagonal()
         self.scale = torch.where(diagonal > 0, diagonal, 1).rsqrt()
-        self.positive = problem.penalties.positive
-        self.tau = (problem.penalties.alpha * self.scale).float()
-        self.alpha = problem.penalties.alpha
-        hessian = self.scale[:, None] * problem.hessian * self.scale
+        self.positive = lasso.positive
+        self.tau = (lasso.alpha * self.scale).float()
+        self.alpha = lasso.alpha
+        hessian = self.scale[:, None] * lasso.hessian * self.scale
         eye = torch.eye(len(hessian), dtype=hessian.dtype, device=hessian.device)
         inverse = torch.linalg.inv(hessian + eye)
         self.offset_matrix = (self.scale[:, None] * inverse * _RELAXATION).float()
         self.matrix = (_RELAXATION * inverse - _RELAXATION / 2 * eye).float()
         # A row and a column of zeros at the end: where rows of unequal support point to in a common block.
-        self.padded_hessian = torch.nn.functional.pad(problem.hessian, (0, 1, 0, 1)).flatten()
+        self.padded_hessian = torch.nn.functional.pad(lasso.hessian, (0, 1, 0, 1)).flatten()
         # More atoms than this on a support: no unique solution, and nothing gained by one.
-        self.rank = len(hessian) if problem.penalties.gamma > 0 else min(problem.components.shape)
+        self.rank = lasso.rank
         self.jitter = _JITTER * torch.finfo(hessian.dtype).eps * diagonal.max()
 
     def dual_sum(self, codes: Tensor, gradient: Tensor) -> Tensor:

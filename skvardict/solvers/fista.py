@@ -1,9 +1,25 @@
-"""FISTA, the accelerated proximal gradient method."""
+"""FISTA, the accelerated proximal gradient method.
 
-from skvardict.solvers._proximal_gradient import ProximalGradientSolver
+Notation: ``z`` codes, ``x`` the point at which the gradient is taken, ``t`` the momentum parameter:
+
+    z+ = prox(x - step * grad(x));  t+ = (1 + sqrt(1 + 4 t^2)) / 2;  x+ = z+ + (t - 1) / t+ (z+ - z)
+"""
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from skvardict._sklearn import Interval, StrOptions
+from skvardict.solvers._result import SolverResult
+from skvardict.solvers._rows import Iterate, StepRule, follow_rows
+from skvardict.solvers.protocol import CodingProblem
+from skvardict.solvers.step_rules import BacktrackingStep, choose_step, next_momentum
 
 
-class FISTA(ProximalGradientSolver):
+class FISTA(BaseEstimator):
     """Fast iterative shrinkage-thresholding.
 
     Iterates ``z+ = prox(x - step * grad(x))`` at the momentum point
@@ -42,13 +58,109 @@ class FISTA(ProximalGradientSolver):
     Examples
     --------
     >>> import torch
-    >>> from skvardict.energies import LinearProblem, Penalties
+    >>> from skvardict.energies import L1, LinearProblem
     >>> from skvardict.solvers import FISTA
     >>> atoms = torch.eye(3)
     >>> X = torch.tensor([[3.0, 0.5, 0.0]])
-    >>> problem = LinearProblem(X, atoms, Penalties(alpha=2 / 3))  # 2/3 in package units: 1 in scikit-learn's
+    >>> problem = LinearProblem(X, atoms, L1(alpha=2 / 3))  # 2/3 in package units: 1 in scikit-learn's
     >>> FISTA(tol=1e-6).solve(problem, torch.zeros(1, 3)).codes.round(decimals=3).tolist()
     [[2.0, 0.0, 0.0]]
     """
 
-    _accelerated = True
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "step_size": [StrOptions({"auto", "backtracking"}), Interval(Real, 0, None, closed="neither")],
+        "restart": ["boolean"],
+        "criterion": [StrOptions({"change", "gap"})],
+        "check_every": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    _use_metric = True  # where the problem has a matrix for the Hessians of its rows
+
+    def __init__(
+        self,
+        max_iter=200,
+        tol=1e-3,
+        step_size="auto",
+        restart=False,
+        criterion="change",
+        check_every=None,
+    ):
+        self.max_iter = max_iter
+        self.tol = tol
+        self.step_size = step_size
+        self.restart = restart
+        self.criterion = criterion
+        self.check_every = check_every
+
+    @torch.no_grad()
+    def solve(self, problem: CodingProblem, start: Tensor) -> SolverResult:
+        """Minimise the energy of `problem`, from `start`.
+
+        Parameters
+        ----------
+        problem : CodingProblem
+        start : Tensor of shape (..., n, l)
+            First codes; not modified.
+
+        Returns
+        -------
+        SolverResult
+
+        Raises
+        ------
+        ValueError
+            If a setting is invalid, or the problem has no duality gap and ``criterion="gap"``.
+        """
+        self._validate_params()
+        whole = problem = problem.start_at(start)
+        problem, rule = choose_step(problem, start, self.step_size, use_metric=self._use_metric)
+        at = Iterate(start, start, self._first_t(problem, rule, start))
+        rows = follow_rows(start, self.max_iter)
+        check_every = self.check_every or problem.check_every
+        for iteration in range(1, self.max_iter + 1):
+            z, accepted = rule.advance(problem, at.x, rows.ended)
+            x, t = (z, at.t) if rule.has_momentum else self._extrapolate(problem, at, z)
+            before, at = at, Iterate(z, x, t)
+            if accepted is not None:
+                at = at.where(accepted, before)
+            if iteration % check_every == 0 or iteration == self.max_iter:
+                met = self._meets_criterion(problem, at.z, before.z)
+                met = met if accepted is None else met & accepted.squeeze(-1)
+                problem, at = rows.end(met, iteration, problem, rule, at)
+                if rows.all_ended():
+                    break
+        return rows.result(whole, at.z)
+
+    def _extrapolate(self, problem: CodingProblem, at: Iterate, z: Tensor) -> tuple[Tensor, float | Tensor]:
+        """Return the next momentum point and parameter after the step from `at` to `z`."""
+        change, t = z - at.z, at.t
+        if self.restart:
+            t = torch.where(_points_uphill(problem, at.x, z, change), 1.0, t)
+        momentum, t = next_momentum(t)
+        if isinstance(momentum, float):
+            return torch.add(z, change, alpha=momentum), t
+        return torch.addcmul(z, momentum, change), t
+
+    def _first_t(self, problem: CodingProblem, rule: StepRule, start: Tensor) -> float | Tensor:
+        """Return 1: one for each row where rows restart, or their steps are accepted, on their own."""
+        if not (self.restart or isinstance(rule, BacktrackingStep)):
+            return 1.0
+        return torch.ones_like(start[..., :1])
+
+    def _meets_criterion(self, problem: CodingProblem, z: Tensor, before: Tensor) -> Tensor:
+        """Return which rows have converged, shape (..., n)."""
+        if self.criterion == "gap":
+            gap, objective = problem.relative_gap(z)
+            return gap <= self.tol * objective
+        # Without a division, two zero codes count as converged, and a code that has just left zero does not.
+        return (z - before).square().sum(-1) <= self.tol**2 * before.square().sum(-1)
+
+
+def _points_uphill(problem: CodingProblem, point: Tensor, z: Tensor, change: Tensor) -> Tensor:
+    """Return where the step goes against the momentum, the gradient test of O'Donoghue & Candes (2015)."""
+    against = ((point - z) * change).sum(-1, keepdim=True)
+    if problem.couples_rows:
+        against = against.sum(-2, keepdim=True)
+    return against.expand(*z.shape[:-1], 1) > 0

@@ -1,41 +1,40 @@
 """How far a proximal gradient step goes: a constant, a bound of the curvature, backtracking, or a matrix."""
 
 from math import sqrt
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from skvardict.functional import affine, schatten_bound
+from skvardict.solvers._rows import StepRule
+from skvardict.solvers.protocol import CodingProblem
 
+_FIRST_BACKTRACKING_STEP = 1.0
 _MODEL_ITERATIONS = 20  # of FISTA on a quadratic model; each costs a hundredth of a gradient through hidden layers
 _TURNED_BACK = 0.8  # a step that undoes this part of the step before
 
 
 class ConstantStep:
-    """The same step in every iteration, for all rows."""
+    """The step that the problem was given, in every iteration, for all rows."""
 
-    has_momentum = False  # whether the momentum is a part of the step, and not left to the solver
+    has_momentum = False
 
-    def __init__(self, step):
-        self.step = step
-
-    def advance(self, problem: Any, point: Tensor, frozen: Tensor | None, out: Tensor | None):
-        """Return the new codes (in `out` where it is given; of `frozen` rows the old ones), and None: all may move."""
-        moved = problem.prox(problem.forward_step(point, self.step, out), self.step)
-        return (moved if frozen is None else torch.where(frozen, point, moved)), None
+    def advance(self, problem: CodingProblem, point: Tensor, ended: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the new codes (of `ended` rows the old ones), and None: all may move."""
+        moved = problem.proximal_step(point)
+        return (moved if ended is None else torch.where(ended, point, moved)), None
 
     def keep_rows(self, keep: Tensor) -> None:
         """Nothing belongs to a row."""
 
 
 class MetricStep:
-    """Minimise a quadratic model with one matrix ``H`` for all rows, scaled row by row, in place of a scalar step.
+    """Minimise a quadratic model, with one matrix ``H`` for all rows and a factor ``s`` for each of them.
 
-    From ``x`` with gradient ``g`` the new code minimises ``g (u - x) + s/2 (u - x) H (u - x) + alpha |u|_1``, by a few
-    iterations of FISTA from ``x``: products with a matrix of shape (l, l), cheap beside a gradient through hidden
-    layers, and as many of them as there are directions of little curvature to move along. A minimum of the energy
-    stays where it is, however few iterations.
+    From ``x`` with gradient ``g`` the new code minimises ``g (u - x) + s/2 (u - x) H (u - x)`` plus the penalty of
+    ``u``, by a few iterations of FISTA from ``x``: products with a matrix of shape (l, l), cheap beside a gradient
+    through hidden layers, and as many of them as there are directions of little curvature to move along. A minimum of
+    the energy stays where it is, however few iterations.
 
     Where ``s H`` is at least half the curvature of a convex energy, no step is longer than the step before, measured by
     ``|z+ - z|_H``. A row whose step is longer, or undoes most of the step before, has met more curvature than that (or
@@ -58,36 +57,35 @@ class MetricStep:
         self.metric = metric
         self.step = 1 / schatten_bound(metric).clamp_min(torch.finfo(metric.dtype).eps)
         self.matrix = torch.eye(len(metric), dtype=metric.dtype, device=metric.device) - self.step * metric
-        self.scale = torch.ones_like(start[..., :1])
+        self.factor = torch.ones_like(start[..., :1])  # s
         self.last = torch.zeros_like(start)  # step, and its squared size
-        self.size_sq = torch.full_like(self.scale, torch.inf)
+        self.size_sq = torch.full_like(self.factor, torch.inf)
 
-    def advance(self, problem: Any, point: Tensor, frozen: Tensor | None, out: Tensor | None):
-        """Return the new codes (of `frozen` rows the old ones), and None: all may move."""
-        step = self.step / self.scale
-        shift = problem.penalties.alpha if problem.penalties.positive else 0.0
-        offset = self.step * (point @ self.metric) - step * (problem.gradient(point) + shift)
+    def advance(self, problem: CodingProblem, point: Tensor, ended: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the new codes (of `ended` rows the old ones), and None: all may move."""
+        step = self.step / self.factor
+        offset = self.step * (point @ self.metric) - step * (problem.gradient(point) + problem.slope)
         codes, at, t = point, point, 1.0
         for _ in range(_MODEL_ITERATIONS):
-            moved = problem.prox(affine(offset, at, self.matrix), step)
+            moved = problem.prox_of_rest(affine(offset, at, self.matrix), step)
             momentum, t = next_momentum(t)
             at = torch.add(moved, moved - codes, alpha=momentum)
             codes = moved
-        if frozen is not None:
-            codes = torch.where(frozen, point, codes)
+        if ended is not None:
+            codes = torch.where(ended, point, codes)
         change = codes - point
         pulled = change @ self.metric
         size_sq = (pulled * change).sum(-1, keepdim=True)
         overshot = (size_sq > self.size_sq) | (
             (pulled * self.last).sum(-1, keepdim=True) < -_TURNED_BACK * self.size_sq
         )
-        self.scale = torch.where(overshot, 2 * self.scale, self.scale)
+        self.factor = torch.where(overshot, 2 * self.factor, self.factor)
         self.last, self.size_sq = change, size_sq
         return codes, None
 
     def keep_rows(self, keep: Tensor) -> None:
-        """Keep the scales and the last steps of the given rows."""
-        self.scale = self.scale.index_select(-2, keep)
+        """Keep the factors and the last steps of the given rows."""
+        self.factor = self.factor.index_select(-2, keep)
         self.last = self.last.index_select(-2, keep)
         self.size_sq = self.size_sq.index_select(-2, keep)
 
@@ -109,18 +107,17 @@ class BacktrackingStep:
 
     has_momentum = False
 
-    def __init__(self, problem: Any, start: Tensor, step):
+    def __init__(self, problem: CodingProblem, start: Tensor, step):
         shape = (*start.shape[:-2], 1 if problem.couples_rows else start.shape[-2], 1)
         self.step = torch.ones(shape, dtype=start.dtype, device=start.device) * step
 
-    def advance(self, problem: Any, point: Tensor, frozen: Tensor | None, out: Tensor | None):
+    def advance(self, problem: CodingProblem, point: Tensor, ended: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the new codes and which rows may move, a mask of shape (..., n, 1)."""
-        gradient = problem.smooth_gradient(point)
+        gradient = problem.gradient(point)
         value = problem.smooth_value(point)
-        shift = problem.penalties.alpha if problem.penalties.positive else 0.0
-        moved = problem.prox(point - self.step * (gradient + shift), self.step)
-        if frozen is not None:
-            moved = torch.where(frozen, point, moved)
+        moved = problem.prox(point - self.step * gradient, self.step)
+        if ended is not None:
+            moved = torch.where(ended, point, moved)
         change = moved - point
         slack = (gradient * change).sum(-1) + change.square().sum(-1) / (2 * self.step.squeeze(-1))
         excess = problem.smooth_value(moved) - value - slack
@@ -143,3 +140,23 @@ def next_momentum(t):
     root = sqrt(1 + 4 * t * t) if isinstance(t, float) else torch.sqrt(1 + 4 * t * t)
     t_next = (1 + root) / 2
     return (t - 1) / t_next, t_next
+
+
+def choose_step(
+    problem: CodingProblem, start: Tensor, step_size: str | float, *, use_metric: bool
+) -> tuple[CodingProblem, StepRule]:
+    """Return the rule for ``"auto"``, ``"backtracking"`` or a number, and the problem, made ready for it."""
+    if not isinstance(step_size, str):
+        return problem.with_step(step_size), ConstantStep()
+    metric = problem.metric() if use_metric and step_size == "auto" else None
+    if metric is not None:
+        return problem, MetricStep(start, metric)
+    curvature = problem.curvature() if step_size == "auto" else None
+    if curvature is None:
+        return problem, BacktrackingStep(problem, start, _FIRST_BACKTRACKING_STEP)
+    # An all-zero dictionary has no curvature: any step will do.
+    step = 1 / curvature.clamp_min(torch.finfo(curvature.dtype).eps)
+    if step.dim() > 0:
+        return problem.with_step(step[..., None, None]), ConstantStep()
+    # A number costs nothing on the CPU; on a GPU reading it would wait for the device.
+    return problem.with_step(step if step.is_cuda else float(step)), ConstantStep()

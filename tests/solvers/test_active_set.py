@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from skvardict.energies import LinearProblem, Penalties
+from skvardict.energies import L1, Coupling, ElasticNet, GroupLasso, LinearProblem, VarianceHinge
 from skvardict.solvers import FISTA, ActiveSetADMM
 
 ATOMS = {
@@ -21,8 +21,8 @@ def lasso(kind, positive=True, fraction=0.1, gamma=0.0, seed=0):
     atoms = ATOMS[kind](W)
     correlation = X @ atoms.mT * (2 / 32)
     alpha = fraction * float((correlation if positive else correlation.abs()).max())
-    prediction = torch.rand(40, len(atoms), generator=generator, dtype=torch.float64) if gamma else None
-    return LinearProblem(X, atoms, Penalties(alpha, positive, gamma=gamma), prediction)
+    prediction = torch.rand(40, len(atoms), generator=generator, dtype=torch.float64)
+    return LinearProblem(X, atoms, L1(alpha, positive), Coupling(gamma, prediction))
 
 
 def zeros(problem):
@@ -44,6 +44,16 @@ def test_energies_equal_those_of_fista(kind, positive, gamma):
 
 
 @pytest.mark.parametrize("positive", [True, False])
+def test_the_elastic_net_is_solved_as_a_lasso(positive):
+    whole = lasso("overcomplete", positive)
+    problem = LinearProblem(whole.X, whole.components, ElasticNet(3 * whole.penalty.alpha, 0.3, positive))
+    result = ActiveSetADMM(max_iter=100_000, tol=1e-9).solve(problem, zeros(problem))
+    reference = FISTA(max_iter=100_000, tol=1e-9, restart=True, criterion="gap").solve(problem, zeros(problem))
+    assert result.converged.all()
+    torch.testing.assert_close(result.energy, reference.energy, rtol=2e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("positive", [True, False])
 def test_rows_whose_support_is_not_unique_are_left_to_fista(positive):
     problem = lasso("overcomplete", positive, fraction=1e-4)
     result = ActiveSetADMM(max_iter=100_000, tol=1e-6).solve(problem, zeros(problem))
@@ -61,7 +71,7 @@ def test_rows_do_not_depend_on_each_other():
     whole = lasso("overcomplete")
     codes = ActiveSetADMM(tol=1e-9).solve(whole, zeros(whole)).codes
     order = torch.randperm(40, generator=torch.Generator().manual_seed(0))[:11]
-    part = LinearProblem(whole.X[order], whole.components, whole.penalties)
+    part = LinearProblem(whole.X[order], whole.components, whole.penalty)
     torch.testing.assert_close(ActiveSetADMM(tol=1e-9).solve(part, zeros(part)).codes, codes[order])
 
 
@@ -92,10 +102,12 @@ def test_gap_from_the_gradient_equals_the_gap_from_the_data(positive, gamma):
         torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("changes", [{"alpha": 0.0}, {"beta": 1.0, "std_threshold": 0.5}])
-def test_other_problems_are_refused(changes):
-    problem = LinearProblem(torch.ones(2, 3), torch.eye(3), Penalties(**{"alpha": 0.1, **changes}))
-    with pytest.raises(ValueError, match=r"alpha > 0 and beta = 0, but got a LinearProblem .* Use FISTA"):
+@pytest.mark.parametrize(
+    ("penalty", "hinge"), [(L1(0.0), None), (L1(0.1), VarianceHinge(1.0)), (GroupLasso(0.1, 3), None)], ids=str
+)
+def test_other_problems_are_refused(penalty, hinge):
+    problem = LinearProblem(torch.ones(2, 3), torch.eye(3), penalty, hinge=hinge)
+    with pytest.raises(ValueError, match=r"alpha > 0 and beta = 0, but got a LinearProblem with .* Use FISTA"):
         ActiveSetADMM().solve(problem, torch.zeros(2, 3))
 
 

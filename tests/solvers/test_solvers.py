@@ -8,9 +8,10 @@ import torch
 from sklearn.linear_model import Lasso
 
 from benchmarks._autograd_fista import autograd_fista
-from skvardict.energies import DecoderProblem, LinearProblem, Penalties, to_sklearn_alpha
+from skvardict.energies import L1, Coupling, DecoderProblem, GroupLasso, LinearProblem, VarianceHinge, to_sklearn_alpha
 from skvardict.networks import MLPDecoder
 from skvardict.solvers import FISTA, ISTA
+from skvardict.solvers._rows import MaskedRows
 
 
 def _rand(*shape, seed=0, dtype=torch.float64):
@@ -20,13 +21,16 @@ def _rand(*shape, seed=0, dtype=torch.float64):
 X, W = _rand(40, 16), 0.3 * _rand(48, 16, seed=1)
 ZEROS = torch.zeros(40, 48, dtype=torch.float64)
 E = _rand(40, 48, seed=2).clamp_min(0)
-VDL = Penalties(0.02, True, beta=10.0, std_threshold=0.5, gamma=5.0)
+
+
+def vdl(X=X, atoms=W, prediction=E):
+    return LinearProblem(X, atoms, L1(0.02), Coupling(5.0, prediction), VarianceHinge(10.0, 0.5))
 
 
 @pytest.mark.parametrize("positive", [True, False])
 def test_codes_equal_those_of_lasso_and_meet_its_optimality_conditions(positive):
     alpha = 0.02
-    problem = LinearProblem(X, W, Penalties(alpha, positive))
+    problem = LinearProblem(X, W, L1(alpha, positive))
     result = FISTA(max_iter=50_000, tol=1e-13, criterion="gap", restart=True).solve(problem, ZEROS)
     assert result.converged.all()
     lam = to_sklearn_alpha(alpha, 16)
@@ -49,20 +53,27 @@ def test_vdl_inference_equals_plain_autograd(step_size):
     expected, _ = autograd_fista(
         X, lambda z: z @ W, E, E, alpha=0.02, beta=10.0, gamma=5.0, step_size=step_size, check_every=4
     )
-    result = FISTA(step_size=step_size).solve(LinearProblem(X, W, VDL, E), E)
+    result = FISTA(step_size=step_size).solve(vdl(), E)
     assert len(result.n_iter.unique()) > 1  # rows did stop at different times
     torch.testing.assert_close(result.codes, expected, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("penalties", [VDL, Penalties(0.02), Penalties(0.02, positive=False)])
+PROBLEMS = {
+    "vdl": vdl(),
+    "positive": LinearProblem(X, W, L1(0.02)),
+    "signed": LinearProblem(X, W, L1(0.02, positive=False)),
+    "group lasso": LinearProblem(X, W, GroupLasso(0.02, 4)),
+}
+
+
+@pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
 @pytest.mark.parametrize("step_size", [0.1, "auto", "backtracking"])
 @pytest.mark.parametrize("restart", [False, True])
-def test_dropping_converged_rows_equals_masking_them(penalties, step_size, restart):
+def test_rows_that_leave_equal_rows_that_are_masked(problem, step_size, restart, monkeypatch):
     solver = FISTA(max_iter=500, step_size=step_size, restart=restart)
-    prediction = E if penalties.gamma else None
-    with torch.no_grad():
-        dropped = solver._solve_dropping(LinearProblem(X, W, penalties, prediction), E)
-        masked = solver._solve_masked(LinearProblem(X, W, penalties, prediction), E)
+    dropped = solver.solve(problem, E)
+    monkeypatch.setattr("skvardict.solvers.fista.follow_rows", MaskedRows)
+    masked = solver.solve(problem, E)
     assert dropped.n_iter.max() > dropped.n_iter.min()
     torch.testing.assert_close(dropped.codes, masked.codes, rtol=0, atol=1e-8)
     torch.testing.assert_close(dropped.n_iter, masked.n_iter)
@@ -73,9 +84,9 @@ def test_leading_axes_equal_a_loop():
     atoms = torch.stack([W, 0.5 * W])
     data = torch.stack([X, 2 * X])
     start = torch.stack([E, E])
-    stacked = FISTA().solve(LinearProblem(data, atoms, VDL, start), start)
+    stacked = FISTA().solve(vdl(data, atoms, start), start)
     for index in range(2):
-        alone = FISTA().solve(LinearProblem(data[index], atoms[index], VDL, E), E)
+        alone = FISTA().solve(vdl(data[index], atoms[index]), E)
         torch.testing.assert_close(stacked.codes[index], alone.codes, rtol=0, atol=1e-8)
 
 
@@ -87,7 +98,7 @@ def test_rows_do_not_depend_on_their_neighbours_without_the_hinge(dtype, restart
     solver = FISTA(max_iter=300, tol=0.0, restart=restart)
 
     def codes(block):
-        return solver.solve(LinearProblem(block, atoms, Penalties(0.02)), block.new_zeros(len(block), 48)).codes
+        return solver.solve(LinearProblem(block, atoms, L1(0.02)), block.new_zeros(len(block), 48)).codes
 
     whole, order = codes(rows), torch.randperm(40, generator=torch.Generator().manual_seed(0))
     # Relative to the row's own size: products of other heights round differently, 300 times over.
@@ -104,24 +115,23 @@ def test_rows_do_not_depend_on_their_neighbours_without_the_hinge(dtype, restart
 def test_a_zero_row_converges_at_the_first_test():
     rows = X.clone()
     rows[3] = 0
-    result = FISTA().solve(LinearProblem(rows, W, Penalties(0.02)), ZEROS)
+    result = FISTA().solve(LinearProblem(rows, W, L1(0.02)), ZEROS)
     assert result.n_iter[3] == 4
     assert not result.codes[3].any()
 
 
 def test_no_tolerance_runs_all_iterations_and_the_start_is_left_alone():
     start = E.clone()
-    result = FISTA(max_iter=7, tol=0.0).solve(LinearProblem(X, W, VDL, E), start)
+    result = FISTA(max_iter=7, tol=0.0).solve(vdl(), start)
     assert (result.n_iter == 7).all()
     assert not result.converged.any()
     torch.testing.assert_close(start, E, rtol=0, atol=0)
 
 
 def test_the_energy_of_ista_never_rises():
-    problem = LinearProblem(X, W, Penalties(0.02))
+    problem = LinearProblem(X, W, L1(0.02))
     energies = [
-        float(ISTA(max_iter=k, tol=0.0).solve(LinearProblem(X, W, Penalties(0.02)), E).energy.sum())
-        for k in range(1, 40, 3)
+        float(ISTA(max_iter=k, tol=0.0).solve(LinearProblem(X, W, L1(0.02)), E).energy.sum()) for k in range(1, 40, 3)
     ]
     assert all(later <= earlier + 1e-12 for earlier, later in itertools.pairwise(energies))
     assert energies[-1] < float(problem.energy(E).sum())
@@ -129,7 +139,9 @@ def test_the_energy_of_ista_never_rises():
 
 def _decoder_problem():
     decoder = MLPDecoder(48, 16, (20,), torch.Generator().manual_seed(0)).double()
-    return decoder, DecoderProblem(X, decoder, VDL, E, decoder.lipschitz_squared() * 2 / 16)
+    curvature = decoder.lipschitz_squared() * 2 / 16
+    terms = L1(0.02), Coupling(5.0, E), VarianceHinge(10.0, 0.5)
+    return decoder, DecoderProblem(X, decoder, *terms, reconstruction_curvature=curvature)
 
 
 def test_vdl_inference_with_hidden_layers_equals_plain_autograd():
@@ -149,7 +161,7 @@ def test_step_rules_for_hidden_layers_reach_the_energy_of_a_small_constant_step(
 
 def test_the_gap_is_refused_for_coupled_rows():
     with pytest.raises(ValueError, match="criterion='gap' needs a convex problem"):
-        FISTA(criterion="gap").solve(LinearProblem(X, W, VDL, E), E)
+        FISTA(criterion="gap").solve(vdl(), E)
 
 
 @pytest.mark.parametrize("solver", [FISTA, ISTA])
@@ -170,6 +182,6 @@ def test_the_gap_is_refused_for_coupled_rows():
 )
 def test_settings_are_checked_by_name(solver, setting):
     (name,) = setting
-    problem = LinearProblem(torch.ones(2, 3), torch.eye(3), Penalties(0.1))
+    problem = LinearProblem(torch.ones(2, 3), torch.eye(3), L1(0.1))
     with pytest.raises(ValueError, match=f"The '{name}' parameter of {solver.__name__} must be"):
         solver(**setting).solve(problem, torch.zeros(2, 3))

@@ -1,7 +1,12 @@
-"""Training losses with closed-form gradients."""
+"""The reconstruction error, and its closed form in the atoms of a linear dictionary."""
 
 import torch
 from torch import Tensor
+
+
+def reconstruction(X: Tensor, X_reconstructed: Tensor) -> Tensor:
+    """Return ``1/d |x - D(z)|^2`` per row: the mean over features, without 1/2."""
+    return (X_reconstructed - X).square().mean(-1)
 
 
 class _LinearReconstruction(torch.autograd.Function):

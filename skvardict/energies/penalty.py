@@ -1,0 +1,70 @@
+"""What a penalty is: the term of the energy that a solver meets through its proximal operator."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+
+class Penalty(ABC):
+    """A convex function of each code on its own, ``alpha * measure(z)``; infinite off its domain.
+
+    A new penalty is one file with a subclass, and one line in the list `PENALTIES`, over which its tests run. It gives
+    :meth:`measure`, :meth:`prox` and :meth:`dual_norm`, and :attr:`curvature` where it has a quadratic part:
+    ``value(z) = gauge(z) + curvature / 2 |z|^2``, where the gauge grows in proportion, ``gauge(2 z) = 2 gauge(z)``.
+
+    Attributes
+    ----------
+    alpha : float
+        Weight; larger gives sparser codes.
+    name : str
+        Of the entry of :meth:`measure` in dictionaries of energies.
+    slope : float
+        The penalty is ``slope * sum(z)`` plus a rest with the operator :meth:`prox_of_rest`. Solvers that take the same
+        step again and again add the slope to their constants once. Zero, and the rest is everything, by default.
+    """
+
+    alpha: float
+    name: str
+    slope: float = 0.0
+
+    @property
+    def curvature(self) -> float:
+        """Weight c of the quadratic part ``c / 2 |z|^2``."""
+        return 0.0
+
+    @property
+    def l1(self) -> "Penalty | None":
+        """The L1 penalty that is left without the quadratic part; None where something else is left."""
+        return None
+
+    @abstractmethod
+    def measure(self, codes: Tensor) -> Tensor:
+        """Return the penalty of each code without its weight, shape (..., n)."""
+
+    @abstractmethod
+    def prox(self, point: Tensor, step: float | Tensor) -> Tensor:
+        """Return the code that minimises ``step * value(z) + 1/2 |z - point|^2``, row by row."""
+
+    @abstractmethod
+    def dual_norm(self, gradient: Tensor) -> Tensor:
+        """Return the largest ``-gradient @ z`` over codes with ``gauge(z) = alpha``, per row, shape (..., n).
+
+        Zero codes are optimal where it is at most `alpha`; the duality gap scales its dual point to meet that.
+        """
+
+    def value(self, codes: Tensor) -> Tensor:
+        """Return the penalty of each code, shape (..., n)."""
+        return self.alpha * self.measure(codes)
+
+    def total(self, codes: Tensor) -> Tensor:
+        """Return the sum of :meth:`measure` over all codes, shape ()."""
+        return self.measure(codes).sum()
+
+    def prox_of_rest(self, point: Tensor, step: float | Tensor) -> Tensor:
+        """Return ``prox(point + step * slope, step)``."""
+        return self.prox(point, step)
+
+    def dual_limit(self, gradient: Tensor) -> Tensor:
+        """Return the largest factor at which `gradient` is still one of zero codes, per row, shape (..., n)."""
+        return self.alpha / self.dual_norm(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)

@@ -1,0 +1,114 @@
+"""The variance hinge: a floor on the standard deviation of every component over a batch."""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from skvardict.functional import (
+    HingeConstants,
+    Moments,
+    batch_moments,
+    hinge_constants,
+    hinge_of_std,
+    hinge_pull,
+    mean_and_std,
+    std_of,
+)
+
+
+@dataclass(frozen=True)
+class VarianceHinge:
+    """``beta sum_j [(T - s_j)_+]^2``, with ``s_j`` the unbiased standard deviation of component j over a batch.
+
+    The term belongs to the batch, and couples its rows. It is not convex.
+
+    Parameters
+    ----------
+    beta : float
+        Weight; zero outside `fit`.
+    std_threshold : float
+        The floor T.
+    """
+
+    beta: float
+    std_threshold: float = 0.5
+
+    def curvature(self, n_rows: int) -> float:
+        """Return ``2 beta / (n - 1)``, the exact maximum over codes; negative curvature does not limit a step."""
+        return 2 * self.beta / max(n_rows - 1, 1)
+
+    def measure(self, codes: Tensor) -> Tensor:
+        """Return the term of a batch without its weight, shape (...)."""
+        return self.measure_of_std(mean_and_std(codes)[1])
+
+    def measure_of_std(self, std: Tensor) -> Tensor:
+        """Return the term of a batch whose components have the standard deviations `std` (..., 1, l), unweighted."""
+        return hinge_of_std(std, self.std_threshold)
+
+    def value(self, codes: Tensor) -> Tensor:
+        """Return the term of a batch, shape (...)."""
+        return self.beta * self.measure(codes)
+
+    def gradient(self, codes: Tensor) -> Tensor:
+        """Return the gradient of :meth:`value`; zero for constant components, which the hinge cannot revive."""
+        return self.start_at(codes).gradient(codes)
+
+    def start_at(self, codes: Tensor) -> "RunningHinge":
+        """Return the hinge of a batch whose codes move away from `codes`."""
+        n_rows = codes.shape[-2]
+        return RunningHinge(
+            self, n_rows, codes.mean(-2, keepdim=True), hinge_constants(n_rows, self.std_threshold, self.beta, codes)
+        )
+
+
+@dataclass(frozen=True)
+class RunningHinge:
+    """The hinge of a batch during inference, some of whose rows have ended and left.
+
+    Rows that have left remain as sums: moments of two groups of rows add.
+
+    Parameters
+    ----------
+    hinge : VarianceHinge
+    n_rows : int
+        Of the whole batch.
+    origin : Tensor of shape (..., 1, l)
+        Point from which moments are measured.
+    constants : HingeConstants
+        Of the pull with the weight `beta`.
+    ended : Moments or None
+        Of the rows that have left.
+    """
+
+    hinge: VarianceHinge
+    n_rows: int
+    origin: Tensor
+    constants: HingeConstants
+    ended: Moments | None = None
+
+    def value(self, point: Tensor) -> Tensor:
+        """Return the term of the batch, shape (...)."""
+        return self.hinge.beta * self.hinge.measure_of_std(std_of(self.moments(point)))
+
+    def gradient(self, point: Tensor) -> Tensor:
+        """Return the gradient with respect to the rows that are left."""
+        pull, mean = hinge_pull(self.moments(point), self.origin, self.constants)
+        return -pull * (point - mean)
+
+    def pull(self, point: Tensor, constants: HingeConstants) -> tuple[Tensor, Tensor]:
+        """Return the pull with other constants, and the mean that it pulls away from, each of shape (..., 1, l)."""
+        return hinge_pull(self.moments(point), self.origin, constants)
+
+    def constants_times(self, step: float | Tensor, like: Tensor) -> HingeConstants:
+        """Return the constants of the pull times `step`."""
+        return hinge_constants(self.n_rows, self.hinge.std_threshold, step * self.hinge.beta, like)
+
+    def moments(self, point: Tensor) -> Moments:
+        """Return the moments of the whole batch."""
+        moments = batch_moments(point, self.origin)
+        return moments if self.ended is None else moments.merge(self.ended)
+
+    def leave(self, ended_codes: Tensor) -> "RunningHinge":
+        """Return the hinge after rows have left with the codes `ended_codes`."""
+        left = batch_moments(ended_codes, self.origin)
+        return replace(self, ended=left if self.ended is None else left.merge(self.ended))

@@ -1,0 +1,102 @@
+"""What a solver may ask of the problem it solves; it knows no formula beyond that.
+
+A problem is a smooth function of the codes of a batch plus a convex function of each code, the penalty, which has a
+proximal operator. Solvers never change a problem: ``start_at``, ``with_step`` and ``keep_rows`` return another one for
+what depends on the start, on the size of a step or on the rows that are left.
+"""
+
+from typing import NamedTuple, Protocol, Self
+
+from torch import Tensor
+
+
+class Gap(NamedTuple):
+    """Duality gap and objective per row, each of shape (..., n)."""
+
+    gap: Tensor
+    objective: Tensor
+
+
+class Lasso(NamedTuple):
+    """The energy of each row as ``1/2 z H z - b z + alpha |z|_1`` plus a constant, over ``z >= 0`` if `positive`.
+
+    Attributes
+    ----------
+    hessian : Tensor of shape (l, l)
+    linear : Tensor of shape (n, l)
+    alpha : float
+    positive : bool
+    rank : int
+        The rank of `hessian` is at most this.
+    """
+
+    hessian: Tensor
+    linear: Tensor
+    alpha: float
+    positive: bool
+    rank: int
+
+
+class CodingProblem(Protocol):
+    """Codes (..., n, l) of the rows of a batch, under a smooth part and a penalty.
+
+    For a first-order method :meth:`gradient`, :meth:`prox` and :meth:`curvature` are all there is to know; the loop
+
+        problem = problem.start_at(codes)
+        step = 1 / problem.curvature()
+        for _ in range(n_iter):
+            codes = problem.prox(codes - step * problem.gradient(codes), step)
+
+    is correct. A method for quadratic energies with an L1 term, such as coordinate descent, asks for :meth:`lasso`.
+    """
+
+    @property
+    def couples_rows(self) -> bool:
+        """Whether the code of one row depends on the others. A step must then be the same for all."""
+
+    @property
+    def check_every(self) -> int:
+        """Iterations between two tests for convergence, where the solver does not say."""
+
+    @property
+    def slope(self) -> float:
+        """The penalty is ``slope * sum(z)`` plus a rest, so that ``prox(p, s) = prox_of_rest(p - s * slope, s)``."""
+
+    def start_at(self, codes: Tensor) -> Self:
+        """Return the problem for iterations from `codes`. It comes first."""
+
+    def keep_rows(self, keep: Tensor, ended_codes: Tensor) -> Self:
+        """Return the problem of the rows `keep` (indices), the others having ended at `ended_codes`, in 2-D batches."""
+
+    def gradient(self, point: Tensor) -> Tensor:
+        """Return the gradient of the smooth part, summed over rows, at a point that need not be feasible."""
+
+    def smooth_value(self, point: Tensor) -> Tensor:
+        """Return the smooth part per row, shape (..., n)."""
+
+    def curvature(self) -> Tensor | None:
+        """Return a bound of the largest curvature of the smooth part, shape (...); None where unknown."""
+
+    def metric(self) -> Tensor | None:
+        """Return a matrix (l, l) that stands for the Hessians of all rows in a quadratic model; None: no such."""
+
+    def prox(self, point: Tensor, step: float | Tensor) -> Tensor:
+        """Return the proximal operator of ``step`` times the penalty."""
+
+    def prox_of_rest(self, point: Tensor, step: float | Tensor) -> Tensor:
+        """Return the proximal operator of ``step`` times the penalty without its slope, often a cheaper one."""
+
+    def with_step(self, step: float | Tensor) -> Self:
+        """Return the problem with all that one size of step makes constant; :meth:`proximal_step` then takes it."""
+
+    def proximal_step(self, point: Tensor) -> Tensor:
+        """Return ``prox(point - step * gradient(point), step)``, by fewer operations where a problem can."""
+
+    def lasso(self) -> Lasso | None:
+        """Return the energy as a lasso; None: it is none."""
+
+    def relative_gap(self, codes: Tensor, gradient: Tensor | None = None) -> Gap:
+        """Return the duality gap, from ``z H - b`` of :meth:`lasso` if given; a ValueError where there is none."""
+
+    def energy(self, codes: Tensor) -> Tensor:
+        """Return the whole energy per row, shape (..., n)."""

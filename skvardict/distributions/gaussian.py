@@ -5,6 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
+from scipy.special import gammainc
 from torch import Tensor
 
 from skvardict.distributions.gamma import Gamma
@@ -57,6 +59,15 @@ class Gaussian(Thresholdable):
         for node, weight in zip(*_half_normal_nodes()):  # one at a time: memory stays that of the parameters
             total = total + weight * torch.special.gammainc(threshold.concentration, reach * node)
         return total
+
+    def gamma_mean(self, probability: float, concentration: float) -> float:
+        """Return the mean of the threshold's law by bisection; with numpy, whatever torch's device in use."""
+        nodes, weights = _half_normal_nodes()
+
+        def excess(log_mean: float) -> float:
+            return float(weights @ gammainc(concentration, concentration / np.exp(log_mean) * nodes)) - probability
+
+        return self.scale * float(np.exp(brentq(excess, np.log(1e-6), np.log(1e6))))
 
 
 def _half_normal_nodes() -> tuple[np.ndarray, np.ndarray]:

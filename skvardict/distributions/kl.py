@@ -53,8 +53,8 @@ def kl_divergence(posterior: Any, prior: Any, sample: Tensor | None = None) -> T
     if pair in _CLOSED_FORMS:
         return _CLOSED_FORMS[pair](posterior, prior)
     if sample is None or not isinstance(posterior, LocationScale):
-        advice = "Pass sample=." if isinstance(posterior, LocationScale) else "Use laws of one kind."
-        raise TypeError(f"kl_divergence has no closed form for {pair[0].__name__} and {pair[1].__name__}. {advice}")
+        names = " and ".join(law.__name__ for law in pair)
+        raise TypeError(f"kl_divergence has no closed form for {names}. Pass sample= with a law of known entropy.")
     return -posterior.entropy() - prior.log_prob(sample)
 
 

@@ -1,12 +1,10 @@
 """What laws of the form ``loc + scale * noise`` with symmetric standard noise share."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
 from skvardict.distributions.gamma import Gamma
@@ -77,12 +75,6 @@ class Thresholdable(LocationScale):
     def gamma_tail(self, threshold: Gamma) -> Tensor:
         """Return ``P(|s - loc| > t)`` for t from a Gamma law."""
 
+    @abstractmethod
     def gamma_mean(self, probability: float, concentration: float) -> float:
-        """Return the mean of the Gamma law of t with ``P(|s - loc| > t) = probability``, by bisection."""
-        unit, like = replace(self, scale=1.0), torch.zeros((), dtype=torch.float64, device="cpu")
-
-        def excess(log_mean: float) -> float:
-            threshold = Gamma(concentration, concentration / np.exp(log_mean)).like(like)
-            return float(unit.like(like).gamma_tail(threshold)) - probability
-
-        return self.scale * float(np.exp(brentq(excess, np.log(1e-6), np.log(1e6))))
+        """Return the mean of the Gamma law of t with ``P(|s - loc| > t) = probability``, of a law of numbers."""

@@ -19,7 +19,6 @@ from skvardict.distributions import (
     Gaussian,
     LocationScale,
     SpikeAndSlab,
-    Thresholdable,
     Thresholded,
     gamma_threshold_for,
     threshold_for,
@@ -798,18 +797,16 @@ class ThresholdedVSC(_SparseVariationalCoder):
             raise AttributeError(f"{type(self).__name__} has no threshold_ before fit.")
         return self._threshold()
 
-    def _base(self) -> Thresholdable:
+    def _base_prior(self) -> Any:
         scale = 0.1 if self.base == "laplace" else sqrt(0.1)
-        law = PRIORS[self.base](scale=scale if self.prior_scale is None else self.prior_scale)
-        assert isinstance(law, Thresholdable)
-        return law
+        return PRIORS[self.base](scale=scale if self.prior_scale is None else self.prior_scale)
 
     def _threshold(self) -> float:
         if self.threshold is not None:
             return self.threshold
         if self.threshold_prior is None:
-            return threshold_for(self._base(), self.activation_probability)
-        return gamma_threshold_for(self._base(), self.activation_probability, _GAMMA_CONCENTRATION)
+            return threshold_for(self._base_prior(), self.activation_probability)
+        return gamma_threshold_for(self._base_prior(), self.activation_probability, _GAMMA_CONCENTRATION)
 
     def _latent(self) -> ThresholdedLatent:
         threshold: Any = self._threshold()
@@ -819,7 +816,7 @@ class ThresholdedVSC(_SparseVariationalCoder):
             )
         if self.threshold_prior is not None:
             threshold = Gamma(_GAMMA_CONCENTRATION, _GAMMA_CONCENTRATION / threshold)
-        return ThresholdedLatent(Thresholded(self._base(), threshold), self.gradient == "straight_through")
+        return ThresholdedLatent(Thresholded(self._base_prior(), threshold), self.gradient == "straight_through")
 
     def _kl_weights(self) -> dict[str, float]:
         weights = {"kl": self.kl_weight}

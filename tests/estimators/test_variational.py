@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from skvardict import SparseVAE, SpikeAndSlabVSC, ThresholdedVSC, sparse_encode
+from skvardict import SparseVAE, SpikeAndSlabVSC, ThresholdedVSC, load, sparse_encode
 from skvardict.datasets import make_sparse_coded_signals
 from skvardict.distributions import PRIORS, Laplace, StudentT
 from skvardict.networks import MLPEncoder
@@ -205,6 +205,17 @@ def test_a_prior_may_be_a_law_with_parameters_of_its_own(X):
     assert "prior=StudentT(loc=0.0, scale=1.0, df=1.0)" in repr(heavy)
     bound, tighter = (heavy.iwae(X, n_draws, random_state=0).mean() for n_draws in (2, 200))
     assert tighter > bound
+
+
+def test_models_of_every_law_are_loaded(X, tmp_path):
+    base = {"base": "gaussian", "threshold_prior": "gamma"}
+    for model in (SparseVAE(8, prior="student_t", **QUICK), ThresholdedVSC(8, **base, **QUICK)):
+        model.fit(X).save(tmp_path / "model")
+        np.testing.assert_array_equal(load(tmp_path / "model").transform(X), model.transform(X))
+    model = SparseVAE(8, prior=StudentT(df=2.0), **QUICK).fit(X)
+    model.save(tmp_path / "model")
+    loaded = load(tmp_path / "model", prior=StudentT(df=2.0))
+    np.testing.assert_array_equal(loaded.transform(X), model.transform(X))
 
 
 def test_a_grid_over_priors_works(X):

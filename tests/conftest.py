@@ -15,6 +15,9 @@ import torch
 with suppress(ImportError):
     import rich.style  # noqa: F401  draws from `random` when scikit-learn's progress bar imports it, before any test
 
+from skvardict.distributions import Cauchy, Gamma, Gaussian, Laplace, SpikeAndSlab, StudentT, Thresholded
+from skvardict.models import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent
+
 os.environ.setdefault("MPLBACKEND", "Agg")
 _DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 if _DATA.is_dir():
@@ -52,3 +55,21 @@ def global_torch_state_is_left_alone():
     after = _global_state()
     changed = [name for name in before if before[name] != after[name]]
     assert not changed, f"the test left torch's global state changed: {changed}"
+
+
+# Every family of codes, with its priors. A new one joins here, and the tests of models and objectives run on it.
+LATENTS = {
+    "laplace prior": DenseLatent(Laplace(scale=0.5)),
+    "gaussian prior": DenseLatent(Gaussian(scale=0.5)),
+    "cauchy prior": DenseLatent(Cauchy(scale=0.5)),
+    "student-t prior": DenseLatent(StudentT(scale=0.5)),
+    "thresholded": ThresholdedLatent(Thresholded(Laplace(scale=0.5), 0.4), straight_through=True),
+    "thresholded, subgradient": ThresholdedLatent(Thresholded(Gaussian(scale=0.5), 0.4), straight_through=False),
+    "gamma threshold": ThresholdedLatent(Thresholded(Laplace(scale=0.5), Gamma(3.0, 7.5)), straight_through=True),
+    "spike and slab": SpikeAndSlabLatent(SpikeAndSlab(Gaussian(scale=0.5), -0.85)),
+}
+
+
+@pytest.fixture(params=LATENTS.values(), ids=LATENTS.keys())
+def latent(request):
+    return request.param

@@ -15,25 +15,17 @@ class Cauchy(LocationScale):
     --------
     >>> import torch
     >>> from skvardict.distributions import Cauchy
-    >>> round(float(Cauchy.tail(torch.tensor(1.0))), 4)
-    0.5
+    >>> round(float(Cauchy().log_prob(torch.zeros(())).exp()), 4)
+    0.3183
     """
 
-    @staticmethod
-    def draw_noise(shape, generator: torch.Generator, like: Tensor) -> Tensor:
+    def draw_noise(self, shape, generator: torch.Generator, like: Tensor) -> Tensor:
         """Return standard Cauchy draws."""
         return torch.empty(shape, dtype=like.dtype, device=like.device).cauchy_(generator=generator)
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return ``-log(1 + ((value - loc) / scale)^2) - log(pi scale)``."""
+    def _log_density(self, value: Tensor) -> Tensor:
         return -torch.log1p(((value - self.loc) / self.scale).square()) - self.scale.log() - log(pi)
 
-    @staticmethod
-    def tail(distance: Tensor) -> Tensor:
-        """Return ``1 - 2 / pi arctan(distance)``."""
-        return 1 - 2 / pi * torch.atan(distance)
-
-    @staticmethod
-    def upper_quantile(probability: Tensor) -> Tensor:
-        """Return q with ``P(e > q) = probability``."""
-        return torch.tan(pi * (0.5 - probability))
+    def entropy(self) -> Tensor:
+        """Return ``log(4 pi scale)``, in nats."""
+        return self.scale.log() + log(4 * pi)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from skvardict.distributions.cauchy import Cauchy
 from skvardict.distributions.gamma import Gamma
 from skvardict.distributions.gaussian import Gaussian
 from skvardict.distributions.laplace import Laplace
+from skvardict.distributions.location_scale import LocationScale
 from skvardict.distributions.spike_and_slab import SpikeAndSlab
 
 
@@ -21,8 +21,8 @@ def kl_divergence(posterior: Any, prior: Any, sample: Tensor | None = None) -> T
     ----------
     posterior, prior : laws
         Pairs with a closed form: Laplace and Laplace, Gaussian and Gaussian, Gaussian and Laplace, Gamma and Gamma,
-        spike-and-slab and spike-and-slab. Gaussian and Cauchy have none: the entropy is exact and the prior's
-        log-density is taken at `sample`.
+        spike-and-slab and spike-and-slab. For others the entropy of the posterior is exact and the prior's log-density
+        is taken at `sample`. Their parameters are tensors (:meth:`Law.like` makes them so).
     sample : Tensor, optional
         Draws from `posterior`; their last axes are those of its parameters.
 
@@ -34,7 +34,7 @@ def kl_divergence(posterior: Any, prior: Any, sample: Tensor | None = None) -> T
     Raises
     ------
     TypeError
-        If there is no formula for the pair.
+        If the pair has no closed form and `sample` is not given, or the posterior's entropy is not known.
 
     References
     ----------
@@ -50,13 +50,17 @@ def kl_divergence(posterior: Any, prior: Any, sample: Tensor | None = None) -> T
     0.0
     """
     pair = (type(posterior), type(prior))
-    if pair == (Gaussian, Cauchy):
-        if sample is None:
-            raise TypeError("kl_divergence of a Gaussian from a Cauchy law has no closed form. Pass sample=.")
-        return -posterior.entropy() - prior.log_prob(sample)
-    if pair not in _CLOSED_FORMS:
-        raise TypeError(f"kl_divergence has no formula for {pair[0].__name__} and {pair[1].__name__}.")
-    return _CLOSED_FORMS[pair](posterior, prior)
+    if pair in _CLOSED_FORMS:
+        return _CLOSED_FORMS[pair](posterior, prior)
+    if sample is None or not isinstance(posterior, LocationScale):
+        names = " and ".join(law.__name__ for law in pair)
+        raise TypeError(f"kl_divergence has no closed form for {names}. Pass sample= with a law of known entropy.")
+    return -posterior.entropy() - prior.log_prob(sample)
+
+
+def has_closed_form(posterior: type, prior: type) -> bool:
+    """Return whether :func:`kl_divergence` needs no sample for laws of these classes."""
+    return (posterior, prior) in _CLOSED_FORMS
 
 
 def _laplace_laplace(q: Laplace, p: Laplace) -> Tensor:
@@ -78,10 +82,11 @@ def _gaussian_laplace(q: Gaussian, p: Laplace) -> Tensor:
 
 
 def _gamma_gamma(q: Gamma, p: Gamma) -> Tensor:
-    # Detached twice, since the derivatives of these two in the shape cancel: digamma - lgamma' = 0.
-    shape = q.shape.detach()
-    value = (shape - p.shape) * torch.digamma(q.shape) - torch.lgamma(shape) + torch.lgamma(p.shape)
-    return value + p.shape * (q.rate / p.rate).log() + q.shape * (p.rate / q.rate - 1)
+    # Detached twice, since the derivatives of these two in the concentration cancel: digamma - lgamma' = 0.
+    fixed = q.concentration.detach()
+    value = (fixed - p.concentration) * torch.digamma(q.concentration)
+    value = value - torch.lgamma(fixed) + torch.lgamma(p.concentration)
+    return value + p.concentration * (q.rate / p.rate).log() + q.concentration * (p.rate / q.rate - 1)
 
 
 def _spike_and_slab(q: SpikeAndSlab, p: SpikeAndSlab) -> Tensor:

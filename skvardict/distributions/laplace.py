@@ -1,44 +1,60 @@
 """The Laplace law, density ``exp(-|s - loc| / scale) / (2 scale)``."""
 
 from math import log
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from skvardict.distributions.location_scale import LocationScale
+from skvardict.distributions.gamma import Gamma
+from skvardict.distributions.location_scale import Thresholdable
 
 
-class Laplace(LocationScale):
+class Laplace(Thresholdable):
     """Laplace variables with mean `loc` and mean absolute deviation `scale`.
 
     Examples
     --------
     >>> import torch
     >>> from skvardict.distributions import Laplace
-    >>> law = Laplace(torch.zeros(()), torch.full((), 0.1))
-    >>> round(float(law.log_prob(torch.zeros(())).exp()), 4)
+    >>> round(float(Laplace(scale=0.1).log_prob(torch.zeros(())).exp()), 4)
     5.0
     """
 
-    @staticmethod
-    def draw_noise(shape, generator: torch.Generator, like: Tensor) -> Tensor:
+    scale_power: ClassVar[int] = 1
+
+    def draw_noise(self, shape, generator: torch.Generator, like: Tensor) -> Tensor:
         """Return ``-sign(u) log(1 - |u|)`` for uniform u in (-1, 1)."""
         uniform = torch.empty(shape, dtype=like.dtype, device=like.device)
         # -1 itself would be an infinite draw.
         uniform.uniform_(torch.finfo(like.dtype).eps - 1, 1, generator=generator)
         return torch.log1p(-uniform.abs()).copysign_(uniform)
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return ``-|value - loc| / scale - log(2 scale)``."""
+    def _log_density(self, value: Tensor) -> Tensor:
         return -(value - self.loc).abs() / self.scale - self.scale.log() - log(2)
 
-    @staticmethod
-    def tail(distance: Tensor) -> Tensor:
-        """Return ``exp(-distance)``."""
-        return torch.exp(-distance)
+    def entropy(self) -> Tensor:
+        """Return ``log(2 e scale)``, in nats."""
+        return self.scale.log() + (1 + log(2))
 
-    @staticmethod
-    def upper_quantile(probability: Tensor) -> Tensor:
-        """Return q with ``P(e > q) = probability``."""
+    @property
+    def mean_absolute(self):
+        """`scale`."""
+        return self.scale
+
+    def tail(self, distance: Tensor) -> Tensor:
+        """Return ``exp(-distance / scale)``."""
+        return torch.exp(-(distance / self.scale))
+
+    def upper_quantile(self, probability: Tensor) -> Tensor:
+        """Return q with ``P(s - loc > q) = probability``."""
         centred = 0.5 - probability
-        return -torch.log1p(-2 * centred.abs()) * centred.sign()
+        return self.scale * (-torch.log1p(-2 * centred.abs()) * centred.sign())
+
+    def gamma_tail(self, threshold: Gamma) -> Tensor:
+        """Return ``(1 + 1 / (rate scale))^-concentration``."""
+        return torch.exp(-threshold.concentration * torch.log1p(1 / (threshold.rate * self.scale)))
+
+    def gamma_mean(self, probability: float, concentration: float) -> float:
+        """Return ``scale concentration (probability^(-1 / concentration) - 1)``."""
+        return self.scale * concentration * (probability ** (-1 / concentration) - 1)

@@ -2,48 +2,79 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from skvardict.distributions.gamma import Gamma
+from skvardict.distributions.law import Law
+
 
 @dataclass(frozen=True)
-class LocationScale(ABC):
-    """Independent variables ``loc + scale * e``, e from a fixed symmetric law.
+class LocationScale(Law, ABC):
+    """Independent variables ``loc + scale * e``, e from a symmetric law.
+
+    A law with further parameters declares them as fields, after these two and with a default.
 
     Parameters
     ----------
-    loc, scale : Tensor
+    loc, scale : Tensor or float
         Of shapes that broadcast against each other; `scale` is positive.
     """
 
-    loc: Tensor
-    scale: Tensor
-
-    @property
-    def shape(self) -> torch.Size:
-        """Shape of the parameters."""
-        return torch.broadcast_shapes(self.loc.shape, self.scale.shape)
-
-    @staticmethod
-    @abstractmethod
-    def draw_noise(shape, generator: torch.Generator, like: Tensor) -> Tensor:
-        """Return draws of the standard law, with dtype and device of `like`."""
+    loc: Any = 0.0
+    scale: Any = 1.0
 
     @abstractmethod
+    def draw_noise(self, shape, generator: torch.Generator, like: Tensor) -> Tensor:
+        """Return draws of e, with dtype and device of `like`."""
+
+    @abstractmethod
+    def _log_density(self, value: Tensor) -> Tensor:
+        """Return :meth:`log_prob` of a law whose parameters are tensors."""
+
+    @abstractmethod
+    def entropy(self) -> Tensor:
+        """Return the entropy in nats, of a law whose parameters are tensors."""
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density of `value`, entry by entry."""
-
-    @staticmethod
-    @abstractmethod
-    def tail(distance: Tensor) -> Tensor:
-        """Return the standard law's ``P(|e| > distance)`` for non-negative distances."""
-
-    @staticmethod
-    @abstractmethod
-    def upper_quantile(probability: Tensor) -> Tensor:
-        """Return the standard law's q with ``P(e > q) = probability``."""
+        return self.like(value)._log_density(value)
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Return ``loc + scale * noise``, differentiable in both parameters."""
+        """Return ``loc + scale * noise``, differentiable in both parameters; they are tensors."""
         return torch.addcmul(self.loc, self.scale, noise)
+
+    @property
+    def median(self):
+        """`loc`, since the law is symmetric."""
+        return self.loc
+
+
+@dataclass(frozen=True)
+class Thresholdable(LocationScale):
+    """A law that knows how often its variables are farther from `loc` than a threshold, fixed or random."""
+
+    scale_power: ClassVar[int]  # the logarithm of scale ** scale_power is what encoders give
+
+    @property
+    @abstractmethod
+    def mean_absolute(self):
+        """Mean of ``|s - loc|``."""
+
+    @abstractmethod
+    def tail(self, distance: Tensor) -> Tensor:
+        """Return ``P(|s - loc| > distance)`` for non-negative distances."""
+
+    @abstractmethod
+    def upper_quantile(self, probability: Tensor) -> Tensor:
+        """Return q with ``P(s - loc > q) = probability``."""
+
+    @abstractmethod
+    def gamma_tail(self, threshold: Gamma) -> Tensor:
+        """Return ``P(|s - loc| > t)`` for t from a Gamma law."""
+
+    @abstractmethod
+    def gamma_mean(self, probability: float, concentration: float) -> float:
+        """Return the mean of the Gamma law of t with ``P(|s - loc| > t) = probability``, of a law of numbers."""

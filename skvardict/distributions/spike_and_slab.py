@@ -1,12 +1,14 @@
 """Spike and slab: zero with probability ``1 - p``, else Gaussian. The gate is a straight-through binary concrete."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from skvardict.distributions.gaussian import Gaussian
+from skvardict.distributions.law import Law
 
 
 class _StraightThroughGate(torch.autograd.Function):
@@ -26,13 +28,13 @@ class _StraightThroughGate(torch.autograd.Function):
 
 
 @dataclass(frozen=True)
-class SpikeAndSlab:
+class SpikeAndSlab(Law):
     """Variables that are zero with probability ``1 - sigmoid(logit)``, else drawn from `slab`.
 
     Parameters
     ----------
     slab : Gaussian
-    logit : Tensor
+    logit : Tensor or float
         Log-odds of being on.
 
     References
@@ -50,12 +52,7 @@ class SpikeAndSlab:
     """
 
     slab: Gaussian
-    logit: Tensor
-
-    @property
-    def shape(self) -> torch.Size:
-        """Shape of the parameters."""
-        return self.slab.shape
+    logit: Any
 
     @staticmethod
     def draw_gate_noise(shape, generator: torch.Generator, like: Tensor) -> Tensor:
@@ -85,11 +82,10 @@ class SpikeAndSlab:
     @property
     def median(self) -> Tensor:
         """Median of the variables; exactly zero wherever zero has half of the mass on either side."""
-        loc, scale = self.slab.loc, self.slab.scale
-        on = self.activation_probability
-        # For loc > 0 and a median m > 0: P(z > m) = on P(e > (m - loc) / scale) = 1/2.
+        loc, on = self.slab.loc, self.activation_probability
+        # For loc > 0 and a median m > 0: P(z > m) = on P(s - loc > m - loc) = 1/2, s from the slab.
         outer = (0.5 / on.clamp_min(0.5)).clamp_max(1 - torch.finfo(on.dtype).eps)
-        distance = loc.abs() + scale * Gaussian.upper_quantile(outer)
+        distance = loc.abs() + self.slab.upper_quantile(outer)
         return torch.where(on > 0.5, distance.clamp_min(0), torch.zeros_like(loc)) * loc.sign()
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from math import sqrt
+from dataclasses import replace
+from math import log, sqrt
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -13,19 +14,25 @@ from torch import Tensor
 from skvardict._sklearn import HasMethods, Interval, StrOptions
 from skvardict._utils.parameters import PARTS, TRAINING, Part, parameter, with_parameters
 from skvardict._utils.random import draw_seed, make_generator
-from skvardict.distributions import gamma_threshold_for, threshold_for
-from skvardict.energies import L1
+from skvardict.distributions import (
+    PRIORS,
+    Gamma,
+    Gaussian,
+    LocationScale,
+    SpikeAndSlab,
+    Thresholded,
+    gamma_threshold_for,
+    threshold_for,
+)
 from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder
 from skvardict.estimators._fields import SOLVERS, CoderParameters, Encoder, Solver
 from skvardict.models import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalModel
-from skvardict.models.latents import LAWS, Anneal
 from skvardict.networks import (
     DECODERS,
     MLP,
     POSTERIOR_ENCODERS,
     AffineDecoder,
     Linear,
-    LinearDecoder,
     ResNet,
     build_decoder,
     build_posterior_encoder,
@@ -34,10 +41,10 @@ from skvardict.objectives import VariationalObjective
 from skvardict.rows.batches import RowReader, Subset
 from skvardict.rows.checks import check_rows, torch_dtype
 from skvardict.rows.device import resolve_device
-from skvardict.solvers import FISTA
 from skvardict.training import SGD, Adam, CosineRate, Decay, EarlyStopping, Ramp, StepDecay
 from skvardict.training.optimizers import Schedule
 
+_GAMMA_CONCENTRATION = 3.0  # of the prior of a random threshold (Fallah & Rozell, appendix B)
 # The automatic warm-up of the noise.
 _WARMUP = Ramp(0.1, 0.0375, 0.15, unit="fraction")
 
@@ -130,7 +137,7 @@ class _VariationalCoder(CoderParameters, SparseCoder):
             "mean" and "scale" of the base variable (before thresholding), "code_mean" of the code, and where they
             exist "threshold" (the mean of a random one) and "activation_probability".
         """
-        blocks = self._map_blocks(lambda model, rows: model.latent.summary(model.posterior(rows)), X)
+        blocks = self._map_blocks(lambda model, rows: model.posterior_params(rows), X)
         return {name: self._collect([block[name] for block in blocks], X) for name in blocks[0]}
 
     def sample_codes(self, X, n_draws=1, random_state=None):
@@ -148,13 +155,8 @@ class _VariationalCoder(CoderParameters, SparseCoder):
         """
         _check_count("n_draws", n_draws)
         generator = self._generator(X, random_state)
-
-        def draw(model, rows: Tensor) -> Tensor:
-            posterior = model.posterior(rows)
-            noise = model.latent.draw_noise(posterior, n_draws, generator)
-            return model.latent.codes(posterior, noise, Anneal())
-
-        return self._collect(self._map_blocks(draw, X, n_draws), X, axis=1)
+        blocks = self._map_blocks(lambda model, rows: model.sample_codes(rows, n_draws, generator), X, n_draws)
+        return self._collect(blocks, X, axis=1)
 
     def sample_prior_codes(self, n_samples=1, random_state=None):
         """Return codes drawn from the prior.
@@ -170,11 +172,7 @@ class _VariationalCoder(CoderParameters, SparseCoder):
         """
         _check_count("n_samples", n_samples)
         model = self._model(torch.device("cpu"))
-        dtype = next(model.decoder.parameters()).dtype
-        like = torch.empty((), dtype=dtype)
-        generator = make_generator(draw_seed(random_state))
-        with torch.no_grad():
-            return model.latent.prior_codes((n_samples, self.n_components), generator, like).numpy()
+        return model.sample_prior_codes(n_samples, make_generator(draw_seed(random_state))).numpy()
 
     def sample(self, n_samples=1, random_state=None):
         """Return data generated from the prior: decoded draws, without noise of the likelihood.
@@ -243,11 +241,6 @@ class _VariationalCoder(CoderParameters, SparseCoder):
 
     def _bound(self, name: str, X, n_draws: int, random_state):
         _check_count("n_draws", n_draws)
-        if self.kl_weight == 0:
-            raise ValueError(
-                f"{type(self).__name__}.{name} needs kl_weight > 0: it is half the variance of the likelihood per "
-                "feature. Fit with a positive kl_weight."
-            )
         generator = self._generator(X, random_state)
         bounds = self._map_blocks(lambda model, rows: getattr(model, name)(rows, n_draws, generator), X, n_draws)
         return self._collect(bounds, X)
@@ -289,9 +282,7 @@ class _VariationalCoder(CoderParameters, SparseCoder):
             names=self._DECODERS,
         )
         self._check_atom_norm(decoder)
-        if self.transform_algorithm == "solver":
-            self._check_solver_parts(decoder)
-        return VariationalModel(
+        model = VariationalModel(
             decoder=decoder,
             encoder=build_posterior_encoder(
                 self.encoder,
@@ -304,7 +295,10 @@ class _VariationalCoder(CoderParameters, SparseCoder):
             n_components=self.n_components,
             n_features=n_features,
             kl_weights=self._kl_weights(),
+            solver=self.solver,
         )
+        model.check_algorithm(self.transform_algorithm)
+        return model
 
     def _build_objective(self, model: VariationalModel, batch_rows: float) -> VariationalObjective:
         return VariationalObjective(
@@ -316,55 +310,8 @@ class _VariationalCoder(CoderParameters, SparseCoder):
             **self._schedules(),
         )
 
-    def _check_solver_parts(self, decoder) -> None:
-        if not isinstance(decoder, LinearDecoder):
-            raise ValueError(
-                f"{type(self).__name__}: transform_algorithm='solver' needs decoder='linear', but decoder="
-                f"{self.decoder!r}. Use another transform_algorithm."
-            )
-
-    @abstractmethod
-    def _solver_alpha(self) -> float:
-        """Return the L1 weight of the solver: that of a Laplace prior with the prior's mean absolute value."""
-
     def _encode_block(self, model, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        latent, algorithm = model.latent, self.transform_algorithm
-        if algorithm == "auto":
-            algorithm = "solver" if isinstance(model.decoder, LinearDecoder) else "top_k"
-        if algorithm == "max_elbo":
-            return (
-                torch.cat([self._best_codes(model, rows) for rows in self._small_blocks(model, X)]),
-                None,
-                None,
-            )
-        posterior = model.posterior(X)
-        if algorithm == "median":
-            return latent.code_median(posterior), None, None
-        summary = latent.summary(posterior)
-        if algorithm == "mean":
-            return summary["code_mean"], None, None
-        if algorithm == "top_k":
-            return self._top_k(latent, summary), None, None
-        problem = model.decoder.coding_problem(X, L1(self._solver_alpha(), positive=False))
-        solver = FISTA(max_iter=1000, restart=True) if self.solver is None else self.solver
-        result = solver.solve(problem, summary["code_mean"])
-        return result.codes, result.n_iter, result.converged
-
-    def _small_blocks(self, model, X: Tensor):
-        return X.split(model.rows_at_a_time(self.n_draws))
-
-    def _best_codes(self, model, X: Tensor) -> Tensor:
-        posterior = model.posterior(X)
-        # One bank of noise for all rows and calls: codes are deterministic, and rows independent.
-        generator = make_generator(self.noise_seed_, X.device)
-        noise = model.latent.shared_noise(posterior, self.n_draws, generator)
-        return model.best_codes(X, posterior, noise)
-
-    def _top_k(self, latent, summary: dict[str, Tensor]) -> Tensor:
-        """Return the means of the components with the largest ``|E z|``, as many as the prior has on; else zero."""
-        n_active = max(1, round(latent.prior_activation_probability * self.n_components))
-        chosen = summary["code_mean"].abs().topk(n_active, dim=-1).indices
-        return torch.zeros_like(summary["mean"]).scatter(-1, chosen, summary["mean"].gather(-1, chosen))
+        return model.encode(X, self.transform_algorithm, n_draws=self.n_draws, noise_seed=self.noise_seed_)
 
 
 @with_parameters
@@ -375,8 +322,9 @@ class SparseVAE(_VariationalCoder):
 
         1/d |x - D(z)|^2 + kl_weight KL(N(mu(x), s(x)^2) || p(z)),    z drawn from the posterior,
 
-    with a Laplace, Gaussian or Cauchy prior of scale `prior_scale`. With ``atom_norm=1.0`` atoms are put back to unit
-    norm after every step (SVAE-Norm), without a norm (SVAE) few filters are used; ``prior="gaussian"`` is a beta-VAE.
+    with a Laplace, Gaussian, Cauchy or Student-t prior of scale `prior_scale`. With ``atom_norm=1.0`` atoms are put
+    back to unit norm after every step (SVAE-Norm), without a norm (SVAE) few filters are used; ``prior="gaussian"`` is
+    a beta-VAE.
 
     Only the product ``kl_weight * n_features`` = ``2 sigma^2 beta`` matters of the noise variance sigma^2 of the
     likelihood and the weight beta of the divergence: they cannot be set apart.
@@ -398,17 +346,20 @@ class SparseVAE(_VariationalCoder):
     (10, 32)
     """
 
-    prior: str = parameter(
+    prior: str | LocationScale = parameter(
         default="laplace",
-        accepts=[StrOptions({"laplace", "gaussian", "cauchy"})],
-        kind='{"laplace", "gaussian", "cauchy"}',
-        text="Law of the codes. The divergence from a Cauchy prior is estimated at the draws.",
+        accepts=[StrOptions(set(PRIORS)), LocationScale],
+        kind='{"laplace", "gaussian", "cauchy", "student_t"} or law',
+        text="Law of the codes. A law of :mod:`skvardict.distributions` carries its own parameters, but for center and "
+        "scale: ``StudentT(df=2)`` (the name stands for ``df=3``). The divergence from a prior without a closed form "
+        "(Cauchy, Student's t, laws of your own) is estimated at the draws.",
     )
     prior_scale: float = parameter(
         default=0.1,
         accepts=[Interval(Real, 0, None, closed="neither")],
         kind="float",
-        text="Mean absolute value (Laplace), standard deviation (Gaussian) or half-width (Cauchy) of a code.",
+        text="Scale of the prior: mean absolute value (Laplace), standard deviation (Gaussian) or half-width (Cauchy) "
+        "of a code.",
     )
     kl_weight: float = 1e-4
     atom_norm: float | None = 1.0
@@ -425,18 +376,13 @@ class SparseVAE(_VariationalCoder):
     max_iter: int = 50
 
     def _latent(self) -> DenseLatent:
-        return DenseLatent(self.prior, self.prior_scale)
-
-    def _check_solver_parts(self, decoder) -> None:
-        super()._check_solver_parts(decoder)
-        if self.prior != "laplace":
+        law = PRIORS[self.prior]() if isinstance(self.prior, str) else self.prior
+        if (law.loc, law.scale) != (0, 1):
             raise ValueError(
-                f"SparseVAE: transform_algorithm='solver' needs prior='laplace', but prior={self.prior!r}. "
-                "Use transform_algorithm='mean'."
+                f"SparseVAE: prior_scale={self.prior_scale} is the scale of the prior, whose center is zero, but "
+                f"prior={law!r}. Leave out its loc and scale."
             )
-
-    def _solver_alpha(self) -> float:
-        return self.kl_weight / self.prior_scale
+        return DenseLatent(replace(law, scale=self.prior_scale))
 
 
 @with_parameters
@@ -518,11 +464,6 @@ class _SparseVariationalCoder(_VariationalCoder):
         if isinstance(warmup, Part):
             warmup.check()
         return warmup
-
-    def _solver_alpha(self) -> float:
-        scale = self._prior_scale()
-        mean_absolute = scale if getattr(self, "base", "gaussian") == "laplace" else scale * sqrt(2 / np.pi)
-        return self.kl_weight / mean_absolute
 
 
 @with_parameters
@@ -615,23 +556,28 @@ class ThresholdedVSC(_SparseVariationalCoder):
         """Threshold, or the prior mean of a random one."""
         if "params_" not in vars(self):
             raise AttributeError(f"{type(self).__name__} has no threshold_ before fit.")
-        return self._latent().threshold
+        return self._threshold()
 
-    def _prior_scale(self) -> float:
-        if self.prior_scale is not None:
-            return self.prior_scale
-        return 0.1 if self.base == "laplace" else sqrt(0.1)
+    def _base_prior(self) -> Any:
+        scale = 0.1 if self.base == "laplace" else sqrt(0.1)
+        return PRIORS[self.base](scale=scale if self.prior_scale is None else self.prior_scale)
+
+    def _threshold(self) -> float:
+        if self.threshold is not None:
+            return self.threshold
+        if self.threshold_prior is None:
+            return threshold_for(self._base_prior(), self.activation_probability)
+        return gamma_threshold_for(self._base_prior(), self.activation_probability, _GAMMA_CONCENTRATION)
 
     def _latent(self) -> ThresholdedLatent:
-        scale, threshold = self._prior_scale(), self.threshold
+        threshold: Any = self._threshold()
         if threshold == 0 and self.threshold_prior is not None:
             raise ValueError(
                 "ThresholdedVSC: threshold=0 has no Gamma prior. Use threshold_prior=None, or a positive threshold."
             )
-        if threshold is None:
-            choose = threshold_for if self.threshold_prior is None else gamma_threshold_for
-            threshold = choose(LAWS[self.base], scale, self.activation_probability)
-        return ThresholdedLatent(self.base, scale, threshold, self.threshold_prior, self.gradient == "straight_through")
+        if self.threshold_prior is not None:
+            threshold = Gamma(_GAMMA_CONCENTRATION, _GAMMA_CONCENTRATION / threshold)
+        return ThresholdedLatent(Thresholded(self._base_prior(), threshold), self.gradient == "straight_through")
 
     def _kl_weights(self) -> dict[str, float]:
         weights = {"kl": self.kl_weight}
@@ -683,11 +629,10 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
         text="Standard deviation of the slab under the prior; None: sqrt(0.1).",
     )
 
-    def _prior_scale(self) -> float:
-        return sqrt(0.1) if self.prior_scale is None else self.prior_scale
-
     def _latent(self) -> SpikeAndSlabLatent:
-        return SpikeAndSlabLatent(self._prior_scale(), self.activation_probability)
+        scale = sqrt(0.1) if self.prior_scale is None else self.prior_scale
+        log_odds = log(self.activation_probability / (1 - self.activation_probability))
+        return SpikeAndSlabLatent(SpikeAndSlab(Gaussian(scale=scale), log_odds))
 
     def _schedules(self) -> dict[str, Any]:
         temperature = Decay() if isinstance(self.temperature, str) else self.temperature

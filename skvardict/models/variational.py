@@ -1,25 +1,37 @@
 """The variational model: an encoder gives a posterior over codes, a decoder reconstructs from its draws.
 
-The bounds are those of a Gaussian likelihood of variance ``d kl_weight / 2``.
+Rows get codes from the posterior (its mean, its median, its most active components, the best of its draws), or from a
+solver that is started at its mean. The bounds are those of a Gaussian likelihood of variance ``d kl_weight / 2``.
 """
 
 from dataclasses import dataclass
 from math import log, pi
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from skvardict._utils.modules import evaluating
-from skvardict.energies import reconstruction
+from skvardict._utils.random import make_generator
+from skvardict.energies import L1, reconstruction
 from skvardict.models.latents import Anneal, Latent, Noise
+from skvardict.networks import LinearDecoder
+from skvardict.solvers import FISTA, SolverResult
 
 _DRAW_ENTRIES = 2**22  # of codes or decoded draws held at a time: 16 MB of float32
 
 
+class Codes(NamedTuple):
+    """Codes of rows, with the solver's iterations and convergence per row; both None where no solver ran."""
+
+    codes: Tensor
+    n_iter: Tensor | None = None
+    converged: Tensor | None = None
+
+
 @dataclass
 class VariationalModel:
-    """Posterior, draws, reconstructions and bounds of a variational sparse coder.
+    """Posterior, codes, draws, reconstructions and bounds of a variational sparse coder.
 
     Parameters
     ----------
@@ -30,6 +42,8 @@ class VariationalModel:
     n_components, n_features : int
     kl_weights : dict
         Weight of every divergence that `latent` names.
+    solver : solver or None
+        For ``encode(..., algorithm="solver")``; None is ``FISTA(max_iter=1000, restart=True)``.
     """
 
     decoder: nn.Module
@@ -38,6 +52,12 @@ class VariationalModel:
     n_components: int
     n_features: int
     kl_weights: dict[str, float]
+    solver: Any = None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether reconstructions are linear in the codes, up to a constant."""
+        return isinstance(self.decoder, LinearDecoder)
 
     def modules(self) -> dict[str, nn.Module]:
         """Return the parts that are trained and saved, by name."""
@@ -51,17 +71,85 @@ class VariationalModel:
         """Return reconstructions of codes with any leading axes."""
         return self.decoder(codes.flatten(0, -2)).unflatten(0, codes.shape[:-1])
 
-    def best_codes(self, X: Tensor, posterior: Any, noise: Noise) -> Tensor:
-        """Return the best of the draws that `noise` (J, n or 1, l) makes, row by row."""
+    def encode(self, X: Tensor, algorithm: str, *, n_draws: int = 1, noise_seed: int = 0) -> Codes:
+        """Return codes of the rows; deterministic, and row by row.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, d)
+        algorithm : {"mean", "median", "top_k", "max_elbo", "solver", "auto"}
+            "auto": "solver" for a linear decoder, else "top_k".
+        n_draws, noise_seed : int
+            For "max_elbo": the number of draws, and the seed of their noise, which is the same for every row.
+        """
+        if algorithm == "auto":
+            algorithm = "solver" if self.is_linear else "top_k"
+        if algorithm == "max_elbo":
+            blocks = X.split(self.rows_at_a_time(n_draws))
+            return Codes(torch.cat([self._best_codes(rows, n_draws, noise_seed) for rows in blocks]))
+        posterior = self.posterior(X)
+        if algorithm == "median":
+            return Codes(posterior.median)
+        summary = self.latent.summary(posterior)
+        if algorithm == "mean":
+            return Codes(summary["code_mean"])
+        if algorithm == "top_k":
+            return Codes(self._top_k(summary))
+        result = self._solve(X, summary["code_mean"])
+        return Codes(result.codes, result.n_iter, result.converged)
+
+    def check_algorithm(self, algorithm: str) -> None:
+        """Raise a ValueError where :meth:`encode` cannot use the algorithm with these parts."""
+        if algorithm == "solver" and not self.is_linear:
+            raise ValueError(
+                "transform_algorithm='solver' needs decoder='linear', but the decoder is of "
+                f"{type(self.decoder).__name__}. Use another transform_algorithm."
+            )
+        if algorithm == "solver" and self.latent.l1_scale is None:
+            raise ValueError(
+                f"transform_algorithm='solver' needs prior='laplace', but the prior is {self.latent.prior!r}. "
+                "Use transform_algorithm='mean'."
+            )
+
+    def _solve(self, X: Tensor, start: Tensor) -> SolverResult:
+        """Return the most probable codes under a Laplace prior of the prior's mean absolute value."""
+        self.check_algorithm("solver")
+        penalty = L1(self.kl_weights["kl"] / self.latent.l1_scale, positive=False)  # type: ignore[operator]
+        problem = self.decoder.coding_problem(X, penalty)  # type: ignore[operator]
+        solver = FISTA(max_iter=1000, restart=True) if self.solver is None else self.solver
+        return solver.solve(problem, start)
+
+    def _top_k(self, summary: dict[str, Tensor]) -> Tensor:
+        """Return the means of the components with the largest ``|E z|``, as many as the prior has on; else zero."""
+        n_active = max(1, round(self.latent.prior_activation_probability * self.n_components))
+        chosen = summary["code_mean"].abs().topk(n_active, dim=-1).indices
+        return torch.zeros_like(summary["mean"]).scatter(-1, chosen, summary["mean"].gather(-1, chosen))
+
+    def _best_codes(self, X: Tensor, n_draws: int, noise_seed: int) -> Tensor:
+        """Return the best of the draws that noise of one bank, the same for all rows and calls, makes of each row."""
+        posterior = self.posterior(X)
+        noise = self.latent.shared_noise(posterior, n_draws, make_generator(noise_seed, X.device))
         expanded = tuple(part.expand(part.shape[0], *posterior.shape) for part in noise)
-        chosen = self.select(X, posterior, expanded, Anneal())
-        return self.latent.codes(posterior, chosen, Anneal())
+        return self.latent.codes(posterior, self.select(X, posterior, expanded, Anneal()), Anneal())
+
+    def posterior_params(self, X: Tensor) -> dict[str, Tensor]:
+        """Return the parameters of the posterior of every row by name, each of shape (n, l)."""
+        return self.latent.summary(self.posterior(X))
+
+    def sample_codes(self, X: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
+        """Return draws from the posterior of every row, shape (J, n, l)."""
+        return self._draws(self.posterior(X), n_draws, generator)[1]
+
+    @torch.no_grad()
+    def sample_prior_codes(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Return codes drawn from the prior, shape (n_samples, l)."""
+        like = next(self.decoder.parameters())
+        return self.latent.prior_codes((n_samples, self.n_components), generator, like)
 
     def elbo(self, X: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
         """Return the evidence lower bound per row, in nats: its divergence exact where there is a closed form."""
         posterior = self.posterior(X)
-        noise = self.latent.draw_noise(posterior, n_draws, generator)
-        codes = self.latent.codes(posterior, noise, Anneal())
+        _, codes = self._draws(posterior, n_draws, generator)
         terms = [value.sum(-1) for value in self.latent.kl(posterior, codes).values()]
         divergence = sum(value.mean(0) if value.dim() == 2 else value for value in terms)
         return self._log_likelihood(X, codes).mean(0) - divergence
@@ -69,8 +157,7 @@ class VariationalModel:
     def iwae(self, X: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
         """Return ``log 1/K sum_k p(x, z_k) / q(z_k | x)`` per row, in nats."""
         posterior = self.posterior(X)
-        noise = self.latent.draw_noise(posterior, n_draws, generator)
-        codes = self.latent.codes(posterior, noise, Anneal())
+        noise, codes = self._draws(posterior, n_draws, generator)
         log_weights = self._log_likelihood(X, codes) + self.latent.log_ratio(posterior, noise)
         return torch.logsumexp(log_weights, 0) - log(n_draws)
 
@@ -78,8 +165,17 @@ class VariationalModel:
         """Return how many rows may have `n_draws` draws each in memory at a time."""
         return max(1, _DRAW_ENTRIES // (n_draws * max(self.n_components, self.n_features)))
 
+    def _draws(self, posterior: Any, n_draws: int, generator: torch.Generator) -> tuple[Noise, Tensor]:
+        noise = self.latent.draw_noise(posterior, n_draws, generator)
+        return noise, self.latent.codes(posterior, noise, Anneal())
+
     def _log_likelihood(self, X: Tensor, codes: Tensor) -> Tensor:
         n_features, weight = X.shape[-1], self.kl_weights["kl"]
+        if weight == 0:
+            raise ValueError(
+                "A bound needs kl_weight > 0: it is half the variance of the likelihood per feature. Fit with a "
+                "positive kl_weight."
+            )
         return -reconstruction(X, self.decode(codes)) / weight - n_features / 2 * log(pi * n_features * weight)
 
     @torch.no_grad()

@@ -14,7 +14,7 @@ N_DRAWS = 100_000
 
 def draws_at(shapes, n_draws=N_DRAWS, dtype=torch.float64, seed=0):
     shape = torch.tensor(shapes, dtype=dtype)
-    return Gamma(shape, torch.ones_like(shape)).draw_noise(n_draws, make_generator(seed))
+    return Gamma(shape, 1.0).draw_noise((n_draws, *shape.shape), make_generator(seed), shape)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
@@ -85,7 +85,7 @@ def test_the_generator_decides_every_draw():
 
 def test_draws_have_the_layout_of_the_parameters():
     shape = torch.rand(4, 6, generator=make_generator(0)).add(0.5).chunk(2, -1)[1].T  # not contiguous
-    draws = Gamma(shape, torch.ones(())).draw_noise(40_000, make_generator(1))
+    draws = Gamma(shape, torch.ones(())).draw_noise((40_000, *shape.shape), make_generator(1), shape)
     assert draws.shape == (40_000, *shape.shape)
     # Every column has its own mean: also the redrawn entries used the shape of their own place.
     assert ((draws.mean(0) - shape).abs() < 4.5 * (shape / 40_000).sqrt()).all()
@@ -111,7 +111,7 @@ def test_the_gradient_of_a_mean_is_the_derivative_of_the_mean():
     shape = torch.full((N_DRAWS,), 2.5, dtype=torch.float64, requires_grad=True)
     rate = torch.full((N_DRAWS,), 4.0, dtype=torch.float64, requires_grad=True)
     law = Gamma(shape, rate)
-    law.sample(law.draw_noise(1, make_generator(0))[0]).square().sum().backward()
+    law.sample(law.draw_noise((N_DRAWS,), make_generator(0), shape.detach())).square().sum().backward()
     # E s^2 = a (a + 1) / r^2.
     for gradient, expected in ((shape.grad, (2 * 2.5 + 1) / 16), (rate.grad, -2 * 2.5 * 3.5 / 64)):
         assert abs(float(gradient.mean()) - expected) < 4 * float(gradient.std()) / N_DRAWS**0.5

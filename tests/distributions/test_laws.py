@@ -1,4 +1,4 @@
-"""Densities, draws and tails of every law against scipy."""
+"""Densities, draws, entropies, tails and quantiles of every law against scipy."""
 
 import numpy as np
 import pytest
@@ -6,63 +6,103 @@ import torch
 from scipy import stats
 
 from skvardict._utils.random import make_generator
-from skvardict.distributions import Cauchy, Gamma, Gaussian, Laplace, SpikeAndSlab
-
-LAWS = {Laplace: stats.laplace, Gaussian: stats.norm, Cauchy: stats.cauchy}
+from skvardict.distributions import PRIORS, Cauchy, Gamma, Gaussian, Laplace, SpikeAndSlab, StudentT, Thresholdable
 
 
 def tensor(value):
     return torch.as_tensor(value, dtype=torch.float64)
 
 
-@pytest.fixture(params=list(LAWS), ids=lambda law: law.__name__)
-def law(request):
-    return request.param
+# Every law, with numbers as parameters, and the same of scipy.
+LAWS = [
+    (Laplace(0.3, 0.7), stats.laplace(0.3, 0.7)),
+    (Gaussian(0.3, 0.7), stats.norm(0.3, 0.7)),
+    (Cauchy(0.3, 0.7), stats.cauchy(0.3, 0.7)),
+    (StudentT(0.3, 0.7), stats.t(3.0, 0.3, 0.7)),
+    (StudentT(0.3, 0.7, df=0.8), stats.t(0.8, 0.3, 0.7)),
+    (StudentT(-2.0, 1.5, df=30.0), stats.t(30.0, -2.0, 1.5)),
+    (Gamma(0.7, 2.0), stats.gamma(0.7, scale=1 / 2.0)),
+    (Gamma(3.0, 12.0), stats.gamma(3.0, scale=1 / 12.0)),
+]
+SYMMETRIC = [pair for pair in LAWS if not isinstance(pair[0], Gamma)]
 
 
-def test_log_density_is_scipys(law):
-    value = np.linspace(-4, 4, 41)
-    ours = law(tensor(0.3), tensor(0.7)).log_prob(tensor(value))
-    np.testing.assert_allclose(ours, LAWS[law](0.3, 0.7).logpdf(value), rtol=1e-10)
+def name(value):
+    return repr(value) if isinstance(value, (Gamma, *PRIORS.values())) else ""
 
 
-def test_draws_follow_the_law(law):
-    noise = law.draw_noise((20_000,), make_generator(0), tensor(0.0))
-    draws = law(tensor(0.3), tensor(0.7)).sample(noise)
-    assert stats.kstest(draws.numpy(), LAWS[law](0.3, 0.7).cdf).pvalue > 1e-3
-    wrong = stats.kstest(draws.numpy(), LAWS[law](0.3, 0.75).cdf)
-    assert wrong.pvalue < 1e-3  # the test can fail
+def draws_of(law, n_draws=20_000, seed=0):
+    like = tensor(0.0)
+    return law.like(like).sample(law.draw_noise((n_draws,), make_generator(seed), like))
 
 
-def test_tail_and_quantile_are_scipys(law):
+def test_the_list_has_every_prior():
+    assert set(PRIORS.values()) <= {type(law) for law, _ in LAWS}
+
+
+@pytest.mark.parametrize(("law", "reference"), LAWS, ids=name)
+def test_log_density_is_scipys(law, reference):
+    value = reference.ppf(np.linspace(0.001, 0.999, 41))
+    np.testing.assert_allclose(law.log_prob(tensor(value)), reference.logpdf(value), rtol=1e-9, atol=1e-10)
+    np.testing.assert_array_equal(law.like(tensor(0.0)).log_prob(tensor(value)), law.log_prob(tensor(value)))
+
+
+@pytest.mark.parametrize(("law", "reference"), LAWS, ids=name)
+def test_draws_follow_the_law(law, reference):
+    draws = draws_of(law).numpy()
+    assert stats.kstest(draws, reference.cdf).pvalue > 1e-3
+    assert stats.kstest(1.1 * draws, reference.cdf).pvalue < 1e-3  # the test can fail
+
+
+@pytest.mark.parametrize(("law", "reference"), SYMMETRIC, ids=name)
+def test_entropy_is_scipys(law, reference):
+    np.testing.assert_allclose(float(law.like(tensor(0.0)).entropy()), reference.entropy(), rtol=1e-6)
+    assert law.median == reference.median()
+
+
+@pytest.mark.parametrize(("law", "reference"), [pair for pair in LAWS if isinstance(pair[0], Thresholdable)], ids=name)
+def test_tail_quantile_and_mean_deviation_are_scipys(law, reference):
     distance = np.linspace(0, 5, 26)
-    np.testing.assert_allclose(law.tail(tensor(distance)), 2 * LAWS[law].sf(distance), rtol=1e-6)
+    np.testing.assert_allclose(law.tail(tensor(distance)), 2 * reference.sf(law.loc + distance), rtol=1e-6)
     probability = np.array([0.01, 0.05, 0.3, 0.5, 0.8])
-    np.testing.assert_allclose(law.upper_quantile(tensor(probability)), LAWS[law].isf(probability), atol=1e-10)
+    quantile = law.upper_quantile(tensor(probability))
+    np.testing.assert_allclose(law.loc + quantile, reference.isf(probability), atol=1e-10)
+    np.testing.assert_allclose(law.mean_absolute, reference.expect(lambda s: abs(s - law.loc)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("law", "reference"), LAWS, ids=name)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_numbers_become_tensors_of_the_kind_that_is_asked_for(law, reference, dtype):
+    like = torch.zeros(3, dtype=dtype)
+    as_tensors = law.like(like)
+    assert law.shape == as_tensors.shape == ()
+    assert type(as_tensors) is type(law)
+    noise = law.draw_noise((2, 3), make_generator(0), like)
+    assert noise.dtype == as_tensors.sample(noise).dtype == law.log_prob(noise).dtype == dtype
+    assert noise.shape == (2, 3)
+
+
+def test_a_student_t_law_of_one_degree_of_freedom_is_a_cauchy_law():
+    value = torch.linspace(-4, 4, 9, dtype=torch.float64)
+    np.testing.assert_allclose(StudentT(0.3, 0.7, df=1.0).log_prob(value), Cauchy(0.3, 0.7).log_prob(value))
+
+
+def test_impossible_degrees_of_freedom_are_refused():
+    with pytest.raises(ValueError, match="StudentT expects df > 0, but got -1"):
+        StudentT(df=-1)
 
 
 def test_single_precision_draws_are_finite():
-    noise = Laplace.draw_noise((2_000_000,), make_generator(0), torch.zeros(()))
+    noise = Laplace().draw_noise((2_000_000,), make_generator(0), torch.zeros(()))
     assert noise.isfinite().all()
     assert noise.abs().max() > 10
-
-
-def test_gamma_density_and_draws_are_scipys():
-    law = Gamma(tensor([0.7, 3.0]), tensor([2.0, 12.0]))
-    value = tensor([[0.05, 0.05], [0.6, 0.6]])
-    reference = stats.gamma(law.shape.numpy(), scale=1 / law.rate.numpy())
-    np.testing.assert_allclose(law.log_prob(value), reference.logpdf(value.numpy()), rtol=1e-10)
-    draws = law.sample(law.draw_noise(20_000, make_generator(0)))
-    for column in range(2):
-        cdf = stats.gamma(float(law.shape[column]), scale=1 / float(law.rate[column])).cdf
-        assert stats.kstest(draws[:, column].numpy(), cdf).pvalue > 1e-3
 
 
 def test_gradient_of_a_gamma_draw_is_that_of_the_quantile():
     shape = torch.tensor([0.8, 3.0, 20.0], dtype=torch.float64, requires_grad=True)
     rate = torch.tensor([2.0, 12.0, 5.0], dtype=torch.float64, requires_grad=True)
     law = Gamma(shape, rate)
-    noise = law.draw_noise(1, make_generator(1))[0]
+    noise = law.draw_noise((3,), make_generator(1), shape.detach())
     law.sample(noise).sum().backward()
     # At a fixed probability level, by central differences of scipy's quantile function.
     level = stats.gamma.cdf(noise.numpy(), shape.detach().numpy())
@@ -78,7 +118,7 @@ class TestSpikeAndSlab:
     def draws(self, n=200_000):
         generator = make_generator(3)
         gate = self.law.draw_gate_noise((n, 3), generator, tensor(0.0))
-        slab = Gaussian.draw_noise((n, 3), generator, tensor(0.0))
+        slab = self.law.slab.draw_noise((n, 3), generator, tensor(0.0))
         return self.law.gate(gate, 0.5) * self.law.slab.sample(slab)
 
     def test_share_mean_and_median_are_those_of_draws(self):

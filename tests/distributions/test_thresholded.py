@@ -12,7 +12,6 @@ from skvardict.distributions import (
     Gaussian,
     Laplace,
     Thresholded,
-    activation_probability,
     gamma_threshold_for,
     shifted_soft_threshold,
     threshold_for,
@@ -26,8 +25,12 @@ def tensor(value):
 
 
 def draw(base, loc, scale, threshold, n):
-    noise = base.draw_noise((n,), make_generator(0), tensor(0.0))
+    noise = base().draw_noise((n,), make_generator(0), tensor(0.0))
     return shifted_soft_threshold(scale * noise, tensor(loc), tensor(threshold), straight_through=True)
+
+
+def share_on(base, scale, threshold):
+    return float(Thresholded(base(scale=scale), threshold).like(tensor(0.0)).activation_probability)
 
 
 @pytest.mark.parametrize("loc", [0.0, 0.35])
@@ -110,21 +113,21 @@ def test_gradients_have_the_shapes_of_what_was_broadcast():
 @pytest.mark.parametrize("base", BASES, ids=lambda law: law.__name__)
 @pytest.mark.parametrize("probability", [0.02, 0.1, 0.5])
 def test_threshold_gives_the_share_of_draws_that_is_asked_for(base, probability):
-    threshold = threshold_for(base, 0.3, probability)
+    threshold = threshold_for(base(scale=0.3), probability)
     share = float((draw(base, 0.0, 0.3, threshold, 400_000) != 0).double().mean())
     assert abs(share - probability) < 4e-3  # five standard errors at 1/2
 
 
 def test_published_thresholds():
-    assert threshold_for(Laplace, 0.1, 0.1) == pytest.approx(0.2303, abs=1e-4)
-    assert threshold_for(Gaussian, 0.1**0.5, 0.1) == pytest.approx(0.52, abs=1e-3)
-    assert float(Laplace.tail(tensor(2.5))) == pytest.approx(0.082, abs=1e-3)
+    assert threshold_for(Laplace(scale=0.1), 0.1) == pytest.approx(0.2303, abs=1e-4)
+    assert threshold_for(Gaussian(scale=0.1**0.5), 0.1) == pytest.approx(0.52, abs=1e-3)
+    assert float(Laplace().tail(tensor(2.5))) == pytest.approx(0.082, abs=1e-3)
     shares = [
-        float(activation_probability(base, tensor(scale), Gamma(tensor(3.0), tensor(3.0 / mean))))
+        share_on(base, scale, Gamma(3.0, 3.0 / mean))
         for base, scale, mean in ((Laplace, 0.1, 0.25), (Gaussian, 0.1**0.5, 0.52))
     ]
     assert shares == pytest.approx([0.162, 0.214], abs=1e-3)
-    assert gamma_threshold_for(Laplace, 0.1, 0.1) == pytest.approx(0.346, abs=1e-3)
+    assert gamma_threshold_for(Laplace(scale=0.1), 0.1) == pytest.approx(0.346, abs=1e-3)
 
 
 @pytest.mark.parametrize("base", BASES, ids=lambda law: law.__name__)
@@ -132,11 +135,10 @@ def test_published_thresholds():
 def test_share_under_a_gamma_threshold_is_the_integral(base, shape, rate, scale):
     def integrand(threshold):
         density = stats.gamma(shape, scale=1 / rate).pdf(threshold)
-        return density * float(base.tail(tensor(threshold / scale)))
+        return density * float(base(scale=scale).tail(tensor(threshold)))
 
     expected = sum(integrate.quad(integrand, *bounds, limit=200)[0] for bounds in ((0, 1e-3), (1e-3, 1), (1, 60)))
-    ours = activation_probability(base, tensor(scale), Gamma(tensor(shape), tensor(rate)))
-    np.testing.assert_allclose(float(ours), expected, rtol=2e-5)
+    np.testing.assert_allclose(share_on(base, scale, Gamma(shape, rate)), expected, rtol=2e-5)
 
 
 @pytest.mark.parametrize("base", BASES, ids=lambda law: law.__name__)
@@ -144,7 +146,7 @@ def test_mean_and_median_are_those_of_draws(base):
     loc = tensor([0.0, 0.05, 0.6, -0.6, 2.0])
     threshold = tensor([0.1, 0.1, 0.1, 0.1, 0.6])
     scale = tensor([0.3, 0.3, 0.3, 0.3, 0.5])
-    noise = base.draw_noise((200_000, 5), make_generator(2), loc)
+    noise = base().draw_noise((200_000, 5), make_generator(2), loc)
     codes = shifted_soft_threshold(scale * noise, loc, threshold, straight_through=True)
     law = Thresholded(base(loc, scale), threshold)
     np.testing.assert_allclose(codes.mean(0), law.mean, atol=8e-3)  # five standard errors
@@ -163,9 +165,18 @@ def test_median_without_a_threshold_is_the_mean():
 @pytest.mark.parametrize(("scale", "probability"), [(0.1, 0.0), (0.1, 1.0), (0.1, 1.5), (0.1, np.nan), (0.0, 0.1)])
 def test_thresholds_of_impossible_probabilities_or_scales_are_refused(function, scale, probability):
     with pytest.raises(ValueError, match=f"{function.__name__} expects a p"):
-        function(Laplace, scale, probability)
+        function(Laplace(scale=scale), probability)
 
 
-def test_gamma_thresholds_of_other_laws_are_refused():
-    with pytest.raises(TypeError, match="Laplace or Gaussian base, but got Cauchy"):
-        gamma_threshold_for(Cauchy, 0.1, 0.1)
+@pytest.mark.parametrize("base", BASES, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("probability", [0.02, 0.1, 0.5])
+@pytest.mark.parametrize("concentration", [0.7, 3.0])
+def test_gamma_threshold_gives_the_share_that_is_asked_for(base, probability, concentration):
+    mean = gamma_threshold_for(base(scale=0.3), probability, concentration)
+    assert share_on(base, 0.3, Gamma(concentration, concentration / mean)) == pytest.approx(probability, rel=1e-9)
+
+
+@pytest.mark.parametrize("function", [threshold_for, gamma_threshold_for, Thresholded])
+def test_laws_that_cannot_be_thresholded_are_refused(function):
+    with pytest.raises(TypeError, match=r"expects a law that can be thresholded .* but got Cauchy"):
+        function(Cauchy(scale=0.1), 0.1)

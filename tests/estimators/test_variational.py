@@ -1,18 +1,21 @@
 """The variational models: codes, draws, bounds, constraints, bad input, divergence, pipelines."""
 
 import copy
+import pickle
 import warnings
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from skvardict import SparseVAE, SpikeAndSlabVSC, ThresholdedVSC, sparse_encode
+from skvardict import SparseVAE, SpikeAndSlabVSC, ThresholdedVSC, load, sparse_encode
 from skvardict.datasets import make_sparse_coded_signals
+from skvardict.distributions import PRIORS, Laplace, StudentT
 from skvardict.networks import MLPEncoder
 from skvardict.solvers import FISTA
 from skvardict.training import TrainingDivergedError
@@ -177,13 +180,47 @@ def test_prior_draws_have_the_share_that_is_asked_for(X, base, threshold_prior, 
 
 
 def test_prior_draws_follow_the_prior(X):
-    for prior, law in (("laplace", stats.laplace), ("gaussian", stats.norm), ("cauchy", stats.cauchy)):
+    laws = {"laplace": stats.laplace, "gaussian": stats.norm, "cauchy": stats.cauchy, "student_t": stats.t(3)}
+    assert laws.keys() == PRIORS.keys()
+    for prior, law in (*laws.items(), (StudentT(df=0.7), stats.t(0.7))):
         model = SparseVAE(20, prior=prior, prior_scale=0.3, **QUICK | {"max_iter": 1}).fit(X)
         codes = model.sample_prior_codes(500, random_state=0).ravel()
-        assert stats.kstest(codes, law(0, 0.3).cdf).pvalue > 1e-3
+        assert stats.kstest(codes / 0.3, law.cdf).pvalue > 1e-3
     spike = SpikeAndSlabVSC(20, **QUICK | {"max_iter": 1}).fit(X).sample_prior_codes(2000, random_state=0)
     assert abs((spike != 0).mean() - 0.1) < 5e-3
     assert stats.kstest(spike[spike != 0], stats.norm(0, 0.1**0.5).cdf).pvalue > 1e-3
+
+
+def test_a_prior_may_be_a_law_with_parameters_of_its_own(X):
+    named, given, heavy = (
+        SparseVAE(20, prior=prior, **QUICK).fit(X) for prior in ("student_t", StudentT(), StudentT(df=1.0))
+    )
+    np.testing.assert_array_equal(named.components_, given.components_)
+    assert (named.components_ != heavy.components_).any()
+    # One degree of freedom is a Cauchy prior, and both are estimated at the same draws.
+    cauchy = SparseVAE(20, prior="cauchy", **QUICK).fit(X)
+    np.testing.assert_allclose(heavy.components_, cauchy.components_, atol=1e-4)
+    assert clone(heavy).prior == StudentT(df=1.0)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(heavy)).transform(X), heavy.transform(X))
+    assert "prior=StudentT(loc=0.0, scale=1.0, df=1.0)" in repr(heavy)
+    bound, tighter = (heavy.iwae(X, n_draws, random_state=0).mean() for n_draws in (2, 200))
+    assert tighter > bound
+
+
+def test_models_of_every_law_are_loaded(X, tmp_path):
+    base = {"base": "gaussian", "threshold_prior": "gamma"}
+    for model in (SparseVAE(8, prior="student_t", **QUICK), ThresholdedVSC(8, **base, **QUICK)):
+        model.fit(X).save(tmp_path / "model")
+        np.testing.assert_array_equal(load(tmp_path / "model").transform(X), model.transform(X))
+    model = SparseVAE(8, prior=StudentT(df=2.0), **QUICK).fit(X)
+    model.save(tmp_path / "model")
+    loaded = load(tmp_path / "model", prior=StudentT(df=2.0))
+    np.testing.assert_array_equal(loaded.transform(X), model.transform(X))
+
+
+def test_a_grid_over_priors_works(X):
+    grid = GridSearchCV(SparseVAE(8, **QUICK), {"prior": ["laplace", StudentT(df=2), StudentT(df=10)]}, cv=2)
+    assert grid.fit(X).best_params_["prior"] in ("laplace", StudentT(df=2), StudentT(df=10))
 
 
 def test_draws_are_reproducible(fitted, X):
@@ -282,6 +319,8 @@ def test_user_built_networks_are_trained(X):
         (ThresholdedVSC(activation_probability=1.0), "activation_probability"),
         (SpikeAndSlabVSC(activation_probability=-0.1), "activation_probability"),
         (SparseVAE(prior="student"), "prior"),
+        (SparseVAE(prior=StudentT(scale=0.5)), "prior_scale=0.1 is the scale of the prior"),
+        (SparseVAE(prior=Laplace(0.5)), "Leave out its loc and scale"),
         (ThresholdedVSC(base="cauchy"), "base"),
         (ThresholdedVSC(threshold_prior="normal"), "threshold_prior"),
         (ThresholdedVSC(threshold=-0.1), "threshold"),

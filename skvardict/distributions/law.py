@@ -1,0 +1,31 @@
+"""What all laws share: their parameters, and what shape and type these have."""
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Law:
+    """Independent variables with parameters that are tensors, numbers or laws themselves.
+
+    Numbers are for laws that are written down, such as priors; :meth:`like` makes tensors of them.
+    """
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the variables, that of all parameters together; numbers have the shape ()."""
+        parameters = [getattr(self, field.name) for field in fields(self)]
+        return torch.broadcast_shapes(*(p.shape if isinstance(p, Tensor | Law) else () for p in parameters))
+
+    def like(self, tensor: Tensor) -> Self:
+        """Return the law with its numbers as tensors of the dtype and device of `tensor`."""
+
+        def convert(parameter):
+            if isinstance(parameter, Tensor):
+                return parameter
+            return parameter.like(tensor) if isinstance(parameter, Law) else tensor.new_full((), parameter)
+
+        return type(self)(*(convert(getattr(self, field.name)) for field in fields(self)))

@@ -1,0 +1,107 @@
+"""What the families of codes share.
+
+Notation: n rows, l components, J draws; ``noise`` is a tuple of tensors of shape (J, n, l) or (n, l), the standard
+variables that a draw is made from. Codes are a differentiable function of posterior and noise, so that a draw can be
+chosen first, without a graph, and be made again with one.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from skvardict.distributions import kl_divergence
+
+LARGEST_LOG_SCALE = 15.0  # so that nothing overflows
+
+Noise = tuple[Tensor, ...]
+
+
+class Anneal(NamedTuple):
+    """Where the warm-ups stand.
+
+    Attributes
+    ----------
+    noise : float
+        Factor omega of the drawn noise; 1 after the warm-up.
+    temperature : float
+        Of the binary concrete gate.
+    """
+
+    noise: float = 1.0
+    temperature: float = 0.5
+
+
+class Latent(ABC):
+    """A family of posteriors with its prior.
+
+    Attributes
+    ----------
+    prior : Law
+        Law of a code, its parameters numbers.
+    n_heads : int
+        Numbers per component that the encoder has to give.
+    kl_depends_on_draw : bool
+        Whether the divergence is estimated at the draws.
+    """
+
+    prior: Any
+    n_heads: int
+    kl_depends_on_draw: bool = False
+
+    @property
+    @abstractmethod
+    def prior_activation_probability(self) -> float:
+        """Share of components that are on under the prior."""
+
+    @property
+    @abstractmethod
+    def l1_scale(self) -> float | None:
+        """Mean absolute value of the Laplace prior that the solver puts in place of the prior; None: it cannot."""
+
+    @abstractmethod
+    def posterior(self, outputs: Tensor) -> Any:
+        """Return the posterior for outputs of the encoder, shape (n, n_heads * l)."""
+
+    @abstractmethod
+    def codes(self, posterior: Any, noise: Noise, anneal: Anneal) -> Tensor:
+        """Return the draws that the noise makes."""
+
+    @abstractmethod
+    def summary(self, posterior: Any) -> dict[str, Tensor]:
+        """Return the parameters of the posterior by name, each of shape (n, l)."""
+
+    @abstractmethod
+    def _noise(self, law: Any, shape, generator: torch.Generator) -> Noise:
+        """Return what draws from `law`, the posterior or the prior, are made from."""
+
+    def draw_noise(self, posterior: Any, n_draws: int, generator: torch.Generator) -> Noise:
+        """Return the noise of `n_draws` draws per row."""
+        return self._noise(posterior, (n_draws, *posterior.shape), generator)
+
+    def shared_noise(self, posterior: Any, n_draws: int, generator: torch.Generator) -> Noise:
+        """Return noise that is the same for all rows."""
+        return self._noise(posterior, (n_draws, 1, posterior.shape[-1]), generator)
+
+    def kl(self, posterior: Any, codes: Tensor) -> dict[str, Tensor]:
+        """Return divergences from the prior by name, (n, l), or with the leading axis of `codes`."""
+        return {"kl": kl_divergence(posterior, self.prior.like(codes), codes)}
+
+    def log_ratio(self, posterior: Any, noise: Noise) -> Tensor:
+        """Return ``log p - log q`` of the drawn variables, summed over components, shape (J, n)."""
+        codes = self.codes(posterior, noise, Anneal())
+        return (self.prior.like(codes).log_prob(codes) - posterior.log_prob(codes)).sum(-1)
+
+    def prior_codes(self, shape: tuple[int, int], generator: torch.Generator, like: Tensor) -> Tensor:
+        """Return draws from the prior, with dtype and device of `like`."""
+        prior = self.prior.like(like)
+        return self.codes(prior, self._noise(prior, shape, generator), Anneal())
+
+
+def bounded_exp(log_value: Tensor, bound: float) -> Tensor:
+    """Return ``exp`` of the value clamped to +-bound; the gradient skips the clamp.
+
+    Otherwise a scale that an optimiser once threw beyond it could not come back.
+    """
+    return (log_value + (log_value.clamp(-bound, bound) - log_value).detach()).exp()

@@ -1,0 +1,56 @@
+"""Codes behind a gate: zero, or drawn from a Gaussian slab."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skvardict.distributions import Gaussian, SpikeAndSlab
+from skvardict.models.latents._base import LARGEST_LOG_SCALE, Anneal, Latent, Noise, bounded_exp
+
+
+@dataclass(frozen=True)
+class SpikeAndSlabLatent(Latent):
+    """A Gaussian slab behind a gate, posterior and prior.
+
+    Parameters
+    ----------
+    prior : SpikeAndSlab
+        Its parameters are numbers.
+    """
+
+    prior: SpikeAndSlab
+    n_heads = 3
+
+    @property
+    def prior_activation_probability(self) -> float:
+        """Share of components that are on under the prior."""
+        return float(self.prior.like(torch.ones((), dtype=torch.float64)).activation_probability)
+
+    @property
+    def l1_scale(self) -> float:
+        """Mean absolute value of the slab."""
+        return self.prior.slab.mean_absolute
+
+    def posterior(self, outputs: Tensor) -> SpikeAndSlab:
+        """Return the posterior; heads are mean and log variance of the slab, and the gate's log-odds.
+
+        Unlike in the other families they are not relative to the prior's: started there, most components stay there.
+        """
+        mean, log_variance, logit = outputs.chunk(3, -1)
+        return SpikeAndSlab(Gaussian(mean, bounded_exp(0.5 * log_variance, LARGEST_LOG_SCALE)), logit)
+
+    def codes(self, posterior: SpikeAndSlab, noise: Noise, anneal: Anneal) -> Tensor:
+        """Return ``gate * slab``; in the warm-up the slab is ``omega mean + (omega scale + sqrt(1 - omega)) noise``."""
+        slab, omega = posterior.slab, anneal.noise
+        if omega != 1:
+            slab = Gaussian(omega * slab.loc, omega * slab.scale + (1 - omega) ** 0.5)
+        return posterior.gate(noise[1], anneal.temperature) * slab.sample(noise[0])
+
+    def summary(self, posterior: SpikeAndSlab) -> dict[str, Tensor]:
+        """Return "mean", "scale" of the slab, "activation_probability" and "code_mean"."""
+        slab, on = posterior.slab, posterior.activation_probability
+        return {"mean": slab.loc, "scale": slab.scale, "activation_probability": on, "code_mean": on * slab.loc}
+
+    def _noise(self, law: SpikeAndSlab, shape, generator: torch.Generator) -> Noise:
+        return law.slab.draw_noise(shape, generator, law.logit), law.draw_gate_noise(shape, generator, law.logit)

@@ -1,0 +1,108 @@
+"""Codes that are zero within a threshold of the posterior mean."""
+
+from dataclasses import dataclass, replace
+from math import log
+
+import torch
+from torch import Tensor
+
+from skvardict.distributions import Gamma, Thresholded, kl_divergence, shifted_soft_threshold
+from skvardict.models.latents._base import LARGEST_LOG_SCALE, Anneal, Latent, Noise, bounded_exp
+
+_LARGEST_LOG_GAMMA = log(1e6)  # concentration and rate between 1e-6 and 1e6, as in the paper
+
+
+@dataclass(frozen=True)
+class ThresholdedLatent(Latent):
+    """A base variable, thresholded about its mean; the divergence is that of the base variable.
+
+    Parameters
+    ----------
+    prior : Thresholded
+        Its parameters are numbers; the posterior's base is of the same law. A threshold of zero gives dense codes; with
+        a Gamma threshold every row and component has a Gamma threshold of its own.
+    straight_through : bool
+        Whether gradients skip the threshold function.
+    """
+
+    prior: Thresholded
+    straight_through: bool
+
+    @property
+    def n_heads(self) -> int:  # type: ignore[override]
+        """Numbers per component that the encoder has to give."""
+        return 4 if self.prior.has_random_threshold else 2
+
+    @property
+    def prior_activation_probability(self) -> float:
+        """Share of components that are on under the prior."""
+        return float(self.prior.like(torch.ones((), dtype=torch.float64)).activation_probability)
+
+    @property
+    def l1_scale(self) -> float:
+        """Mean absolute value of the base variable."""
+        return self.prior.base.mean_absolute
+
+    def posterior(self, outputs: Tensor) -> Thresholded:
+        """Return the posterior; heads: mean, log b (or log variance), log concentration and log rate of the threshold.
+
+        All but the mean are relative to the prior's.
+        """
+        base, threshold = self.prior.base, self.prior.threshold
+        mean, head, *heads = outputs.chunk(self.n_heads, -1)
+        scale = bounded_exp(head / base.scale_power + log(base.scale), LARGEST_LOG_SCALE)
+        if isinstance(threshold, Gamma):
+            starts = log(threshold.concentration), log(threshold.rate)
+            threshold = Gamma(*(bounded_exp(head + start, _LARGEST_LOG_GAMMA) for head, start in zip(heads, starts)))
+        return Thresholded(replace(base, loc=mean, scale=scale), threshold).like(outputs)
+
+    def shared_noise(self, posterior: Thresholded, n_draws: int, generator: torch.Generator) -> Noise:
+        """Return base noise that is the same for all rows; a Gamma threshold takes its mean."""
+        shape, base, threshold = posterior.shape, posterior.base, posterior.threshold
+        noise = base.draw_noise((n_draws, 1, shape[-1]), generator, base.loc)
+        return (noise, threshold.concentration.expand(n_draws, *shape)) if isinstance(threshold, Gamma) else (noise,)
+
+    def codes(self, posterior: Thresholded, noise: Noise, anneal: Anneal) -> Tensor:
+        """Return ``T(mean + omega scale noise)``."""
+        base, threshold = posterior.base, posterior.threshold
+        deviation = base.scale * noise[0]
+        if anneal.noise != 1:
+            deviation = deviation * anneal.noise
+        if isinstance(threshold, Gamma):
+            threshold = threshold.sample(noise[1])
+        return shifted_soft_threshold(deviation, base.loc, threshold, straight_through=self.straight_through)
+
+    def kl(self, posterior: Thresholded, codes: Tensor) -> dict[str, Tensor]:
+        """Return "kl" of the base variable and, for a random threshold, "threshold_kl"."""
+        prior = self.prior.like(codes)
+        terms = {"kl": kl_divergence(posterior.base, prior.base)}
+        if prior.has_random_threshold:
+            terms["threshold_kl"] = kl_divergence(posterior.threshold, prior.threshold)
+        return terms
+
+    def log_ratio(self, posterior: Thresholded, noise: Noise) -> Tensor:
+        """Return ``log p - log q`` of the base variable and of a random threshold."""
+        value = posterior.base.sample(noise[0])
+        prior = self.prior.like(value)
+        ratio = prior.base.log_prob(value) - posterior.base.log_prob(value)
+        if prior.has_random_threshold:
+            threshold = posterior.threshold.sample(noise[1])
+            ratio = ratio + prior.threshold.log_prob(threshold) - posterior.threshold.log_prob(threshold)
+        return ratio.sum(-1)
+
+    def summary(self, posterior: Thresholded) -> dict[str, Tensor]:
+        """Return "mean", "scale" of the base, "threshold" (its mean), "activation_probability" and "code_mean"."""
+        base, on = posterior.base, posterior.activation_probability
+        return {
+            "mean": base.loc,
+            "scale": base.scale,
+            "threshold": posterior.mean_threshold.expand_as(base.loc),
+            "activation_probability": on,
+            "code_mean": on * base.loc,
+        }
+
+    def _noise(self, law: Thresholded, shape, generator: torch.Generator) -> Noise:
+        noise = law.base.draw_noise(shape, generator, law.base.loc)
+        if not law.has_random_threshold:
+            return (noise,)
+        return noise, law.threshold.draw_noise(shape, generator, law.base.loc)

@@ -13,6 +13,8 @@ _LOADS_GLOBAL = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
 def is_installed(module: str | None) -> bool:
     """Return whether `module` belongs to Python or to an installed package: its version says what it does."""
     package = str(module).partition(".")[0]
+    if package in ("__main__", "__mp_main__"):  # its file may be that of a tool which runs the user's code
+        return False
     if package in _KNOWN or package in sys.stdlib_module_names:
         return True
     file = getattr(sys.modules.get(package), "__file__", None)

@@ -135,7 +135,8 @@ def _parameter_text(name: str, value: Any, parameters: Mapping[str, Any]) -> str
 
 
 def _class_text(cls: type) -> str:
-    return cls.__name__ if is_installed(cls.__module__) else fingerprint(cls, cls.__name__)
+    is_known = is_installed(cls.__module__) and _is_found_by_name(cls, cls.__module__)
+    return cls.__name__ if is_known else fingerprint(cls, cls.__name__)
 
 
 class _Reader:
@@ -298,7 +299,7 @@ class _Reader:
             "closure": dict(zip(function.__code__.co_freevars, function.__closure__ or ())),
         }
         if is_installed(module):
-            if _is_found_by_name(function):
+            if _is_found_by_name(function, module):
                 return _hash("installed", str(module), function.__qualname__, package_version(module))
             return self._join("installed", home=[module, function.__qualname__, package_version(module)], **parts)
         return self._join("function", code=code_content(function.__code__), globals=self._globals(function), **parts)
@@ -330,7 +331,7 @@ class _Reader:
         return _hash("module", module.__name__.rpartition(".")[2], *parts)
 
     def _class(self, cls: type) -> str:
-        if is_installed(cls.__module__):
+        if is_installed(cls.__module__) and _is_found_by_name(cls, cls.__module__):
             return _hash("class", cls.__module__, cls.__qualname__, package_version(cls.__module__))
         body = {name: value for name, value in vars(cls).items() if name not in _NOT_IN_CLASS}
         return self._join("class", name=cls.__name__, metaclass=type(cls), bases=cls.__bases__, body=body)
@@ -356,7 +357,7 @@ class _Reader:
             content = cell.cell_contents
         except ValueError:  # the name has no value yet
             return _hash("empty cell")
-        return self.digest(content, "its value")
+        return self.digest(content, self._path[-1])
 
     def _descriptor(self, value: Any) -> str:
         return _hash("descriptor", value.__qualname__)
@@ -453,8 +454,9 @@ def _keeps_state(estimator: Any) -> bool:
     return clone is not None and getattr(clone, "__module__", None) != "sklearn.base"
 
 
-def _is_found_by_name(function: FunctionType) -> bool:
-    found: Any = sys.modules.get(function.__globals__.get("__name__", ""))
-    for name in function.__qualname__.split("."):
+def _is_found_by_name(value: Any, module: str | None) -> bool:
+    """Return whether a function or class is what its module has under its name; others were made while code ran."""
+    found: Any = sys.modules.get(str(module))
+    for name in value.__qualname__.split("."):
         found = getattr(found, name, None)
-    return found is function
+    return found is value

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks._results import Output
 from skvardict.evaluation import fit_or_load
-from skvardict.evaluation._store import PointStore, digest
+from skvardict.evaluation._store import PointStore, all_versions, point_key
 from skvardict.training import TrainingDivergedError
 
 
@@ -49,8 +49,8 @@ class Experiment:
 
     def add(self, key: dict, measure: Callable[[], dict]) -> dict:
         """Append the row `key` with what `measure()` returns, unless it was measured before; write the table."""
-        origin = {"experiment": self.name, **key, **self.budget}
-        point = digest(origin)
+        origin = {"experiment": self.name, **key, **self.budget, "versions": all_versions()}
+        point = point_key(origin)
         row = self.points.load(point)
         if row is None:
             begin = process_time()

@@ -46,8 +46,9 @@ FORBIDDEN = ("exec", "compile", "import", "os.system", "subprocess", "socket", "
 HOSTILE = [
     None, True, -1, 0, 1, 2**31, 2**63 - 1, 10**30, -(10**18), 0.5, 1e308, "", "x" * 300, "../../etc/passwd", "cuda:0",
     "builtins.eval", [], {}, [[]] * 50, [1] * 3000, {"array": "../x"}, {"tuple": 3}, {"dict": []}, {"numbers": "x"},
-    {"strings": ["a", "b"]}, {"float": "1"}, {"omitted": "builder"}, {"solver": {"FISTA": {"max_iter": -3}}},
-    {"solver": {"ISTA": {}}}, {"device": "meta"}, {"device": "cuda"}, {"float": "nan"}, {"array_of": 1}, "mlp", "lista",
+    {"strings": ["a", "b"]}, {"float": "1"}, {"omitted": "builder"}, {"part": {"FISTA": {"max_iter": -3}}},
+    {"part": {"ISTA": {}}}, {"part": {"ISTA": {"tol": {"part": {"FISTA": {}}}}}}, {"part": {"os": {}}}, {"part": 1},
+    {"device": "meta"}, {"device": "cuda"}, {"float": "nan"}, {"array_of": 1}, "mlp", "lista",
 ]  # fmt: skip
 
 
@@ -198,7 +199,8 @@ def mutate_json(content: object, arrays: dict[str, np.ndarray], rng: random.Rand
     if kind == 0 and isinstance(node, dict):
         del node[key]
     elif kind == 1 and isinstance(node, dict):
-        node[rng.choice(["transform", "__class__", "components_", "n_iter_", "a" * 100, "solver"])] = node.pop(key)
+        names = ["transform", "__class__", "components_", "n_iter_", "a" * 100, "solver", "part", "FISTA"]
+        node[rng.choice(names)] = node.pop(key)
     elif kind == 2:
         other, other_key = rng.choice(places)
         node[key] = copy.deepcopy(other[other_key]) if other_key in range(len(other)) or isinstance(other, dict) else 0

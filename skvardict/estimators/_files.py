@@ -19,14 +19,15 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils.validation import check_is_fitted
 from torch.overrides import TorchFunctionMode
 
-from skvardict import solvers
+from skvardict import networks, solvers, training
 from skvardict._utils.random import make_generator
 from skvardict._version import __version__
 from skvardict.storage.files import DamagedFileError, read_file, write_file
 from skvardict.storage.packing import Arrays, pack, unpack
+from skvardict.storage.parts import Omitted, pack_parameters, unpack_parameter
 from skvardict.training.history import is_table
 
-FORMAT = 1
+FORMAT = 2
 _FITTED_NAME = re.compile(r"[a-z][a-z0-9_]*_")
 _REQUIRED = {"n_features_in_": int, "params_": dict, "history_": dict, "n_iter_": int, "_train_state": dict}
 
@@ -62,7 +63,7 @@ def save(estimator, path: str | os.PathLike) -> None:
             "numpy": np.__version__,
         },
         "class": type(estimator).__name__,
-        "parameters": {name: pack(value, f"parameters.{name}", arrays, _encode) for name, value in parameters.items()},
+        "parameters": pack_parameters(parameters, arrays, _part_classes()),
         "fitted": {name: pack(value, f"fitted.{name}", arrays) for name, value in fitted.items()},
     }
     write_file(path, arrays, content)
@@ -89,7 +90,7 @@ def load(path: str | os.PathLike, **parameters):
     DamagedFileError
         If the file is cut off, altered, or does not hold a consistent model. A ValueError.
     ValueError
-        If the file was written by a newer version in a format that this one does not know, or if a parameter is
+        If the file was written by another version in a format that this one does not know, or if a parameter is
         missing that the file cannot hold.
 
     Warns
@@ -143,15 +144,19 @@ def _check_content(path, content: Any) -> dict[str, Any]:
         raise DamagedFileError(f"{path} does not hold an estimator.{advice}")
     kinds = {"format": int, "versions": dict, "class": str, "parameters": dict, "fitted": dict}
     versions = content.get("versions")
-    if isinstance(content.get("format"), int) and content["format"] > FORMAT:
-        version = str(versions.get("skvardict"))[:80] if isinstance(versions, dict) else "unknown"
-        raise ValueError(
-            f"{path} was written by skvardict {version} in format {content['format']}, but this is {__version__}, "
-            f"which reads formats up to {FORMAT}. Update skvardict."
-        )
+    version = str(versions.get("skvardict"))[:80] if isinstance(versions, dict) else "unknown"
+    number = content.get("format")
+    if type(number) is int and number != FORMAT:
+        raise ValueError(f"{path} was written by skvardict {version} in format {number}{_about_format(number)}")
     if not all(isinstance(content.get(name), kind) for name, kind in kinds.items()):
         raise DamagedFileError(f"{path} does not hold what the file of an estimator holds.")
     return content
+
+
+def _about_format(number: int) -> str:
+    if number < FORMAT:
+        return ", before estimators were assembled from parts. Fit anew, or load it with that version."
+    return f", but this is {__version__}, which reads format {FORMAT}. Update skvardict."
 
 
 def _build(path, cls, packed: Mapping[str, Any], arrays: Arrays, given: Mapping[str, Any]):
@@ -163,10 +168,13 @@ def _build(path, cls, packed: Mapping[str, Any], arrays: Arrays, given: Mapping[
     if unknown:
         raise DamagedFileError(f"{path}: {cls.__name__} has no parameters {', '.join(unknown)[:200]}.")
     try:
-        parameters = {name: unpack(value, arrays, _decode) for name, value in packed.items() if name not in given}
+        classes = _part_classes()
+        parameters = {
+            name: unpack_parameter(value, arrays, classes) for name, value in packed.items() if name not in given
+        }
     except (ValueError, TypeError, RecursionError) as error:
-        raise DamagedFileError(f"{path}: the parameters are damaged: {error}") from error
-    missing = {name: value for name, value in parameters.items() if isinstance(value, _Omitted)}
+        raise DamagedFileError(f"{path}: the parameters are damaged: {str(error)[:1000]}") from error
+    missing = {name: value for name, value in parameters.items() if isinstance(value, Omitted)}
     if missing:
         shown = ", ".join(f"{name} ({value.description})" for name, value in missing.items())
         raise ValueError(f"{path} cannot hold {shown}. Pass it: skvardict.load(path, {next(iter(missing))}=...).")
@@ -259,9 +267,14 @@ def _sketch(estimator, n_features: int, n_arrays: int) -> dict[str, tuple[tuple[
         with _Sketch(most_calls=200 + 20 * n_arrays), torch.device("meta"):
             return _weights(estimator, n_features)
     except Exception as error:  # the parameters may be anything that passed their checks
-        if not any(callable(value) for value in estimator.get_params(deep=False).values()):
+        if not any(_is_builder(value) for value in estimator.get_params(deep=False).values()):
             return f"the parameters describe no model: {type(error).__name__}: {error}"
     return _weights(estimator, n_features)  # a builder that the caller passed may need real numbers
+
+
+def _is_builder(value: Any) -> bool:
+    """Return whether the caller passed `value`: a file holds nothing that can be called but parts, as schedules."""
+    return callable(value) and type(value) not in _part_classes().values()
 
 
 def _weights(estimator, n_features: int) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -280,43 +293,9 @@ def _public_estimators() -> dict[str, type]:
     return {name: value for name, value in public.items() if isinstance(value, type) and hasattr(value, "save")}
 
 
-class _Omitted:
-    """Stands for a parameter that a file cannot hold."""
-
-    def __init__(self, description: str):
-        self.description = description
-
-
-def _encode(name: str, value: Any) -> Any:
-    if isinstance(value, torch.device):
-        return {"device": str(value)}
-    if isinstance(value, BaseEstimator) and type(value) in _solver_classes().values():
-        # Settings of a solver are numbers and names: no arrays.
-        parameters = {key: pack(item, key, {}, _encode) for key, item in value.get_params(deep=False).items()}
-        return {"solver": {type(value).__name__: parameters}}
-    return {"omitted": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))[:200]}
-
-
-def _decode(key: str, body: Any) -> Any:
-    if key == "device" and isinstance(body, str):
-        try:
-            return torch.device(body)
-        except RuntimeError as error:
-            raise ValueError(f"{body[:80]!r} is not a device") from error
-    if key == "omitted" and isinstance(body, str):
-        return _Omitted(body[:200])
-    if key == "solver" and isinstance(body, dict) and len(body) == 1:
-        ((name, packed),) = body.items()
-        cls = _solver_classes().get(name)
-        if cls is None or not isinstance(packed, dict) or packed.keys() - set(cls._get_param_names()):
-            raise ValueError(f"{name[:80]!r} is not a solver of this version, or has unknown settings")
-        settings = {setting: unpack(value, {}, _decode) for setting, value in packed.items()}
-        if any(isinstance(value, _Omitted) for value in settings.values()):
-            raise ValueError(f"the settings of {name} are not numbers and names")
-        return cls(**settings)
-    raise ValueError(f"unknown kind of value {key[:80]!r}")
-
-
-def _solver_classes() -> dict[str, type[BaseEstimator]]:
-    classes = {name: getattr(solvers, name) for name in solvers.__all__}
-    return {name: value for name, value in classes.items() if issubclass(value, BaseEstimator)}
+def _part_classes() -> dict[str, type]:
+    """Return the classes of the parts that a file can hold, by name: the public small estimators of three modules."""
+    public = {name: getattr(module, name) for module in (solvers, networks, training) for name in module.__all__}
+    return {
+        name: value for name, value in public.items() if isinstance(value, type) and issubclass(value, BaseEstimator)
+    }

@@ -18,8 +18,9 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d, has_
 
 from skvardict._utils.messages import say
 from skvardict.evaluation._codes import as_named, check_not_empty, seed_names
-from skvardict.evaluation._store import PointStore, describe_value, digest, fingerprint
+from skvardict.evaluation._store import PointStore, all_versions, point_key
 from skvardict.rows.checks import to_array
+from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
 
 _MAX_ITER = 2000
 Labelled = tuple[Any, Any]
@@ -159,16 +160,17 @@ def low_label_summary(table: pd.DataFrame) -> pd.DataFrame:
 
 def _candidate_rows(index, label, candidate, splits, draws, Cs, store) -> tuple[int, list[dict[str, Any]]]:
     """Return the rows of one candidate; codes of all rows are computed once."""
-    features = splits
+    features, computed = splits, dict[str, Any]()
     if not isinstance(candidate, str) and is_classifier(candidate):
-        classify, origin = partial(_from_scratch, candidate), {"classifier": describe_value(candidate)}
+        classify, computed = partial(_from_scratch, candidate), {"classifier": fingerprint_parameters(candidate)}
     else:
         features = tuple((_features(candidate, X), y) for X, y in splits)
-        classify, origin = partial(_logistic, Cs), {"Cs": list(Cs)}
-    origin |= {"kind": "low_label_curve", "features": [[fingerprint(X), fingerprint(y)] for X, y in features]}
+        classify, computed = partial(_logistic, Cs), {"Cs": list(Cs)}
+    rows_read = [[fingerprint(X, "the features"), fingerprint(y, "y")] for X, y in features]
+    origin = {"kind": "low_label_curve", "versions": all_versions(), "features": rows_read, **computed}
     found = []
     for n, draw, rows in draws:
-        key = digest({**origin, "n_per_class": n, "draw": draw})
+        key = point_key({**origin, "n_per_class": n, "draw": draw})
         row = store.load(key)
         if row is None:
             begin = perf_counter()

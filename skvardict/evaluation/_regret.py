@@ -14,7 +14,8 @@ from sklearn.exceptions import FitFailedWarning
 
 from skvardict._utils.messages import say, shown
 from skvardict.evaluation._codes import as_named, check_not_empty, evaluate_codes, seed_names
-from skvardict.evaluation._store import PointStore, describe_value, digest, fingerprint, fit_or_load, fit_whole
+from skvardict.evaluation._store import PointStore, fingerprint_fit, fit_or_load, fit_whole, point_key
+from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
 
 
 def regret_curve(
@@ -127,7 +128,7 @@ def regret_curve(
 def _point(index, point, key, store, training, testing) -> tuple[int, dict[str, Any]]:
     """Return a finished point from the store, or compute and keep it."""
     label, estimator = point
-    found = None if key is None else store.load(digest(key))
+    found = None if key is None else store.load(point_key(key))
     if found is not None:
         return index, {**label, **found}
     try:
@@ -136,7 +137,7 @@ def _point(index, point, key, store, training, testing) -> tuple[int, dict[str, 
         found = {"error": f"{type(error).__name__}: {error}"}
     else:
         if key is not None:
-            store.save(digest(key), found, {**label, **key})
+            store.save(point_key(key), found, {**label, **key})
     return index, {**label, **found}
 
 
@@ -155,15 +156,14 @@ def _fit_and_measure(estimator, X_train, fit_params, models, X_test, to_pixels, 
 def _keys(points, X_train, X_test, fit_params, to_pixels, data_range) -> list[dict[str, Any]]:
     """Return what each point is computed from; arrays are read once."""
     common = {
+        **fingerprint_fit(points[0][1], X_train, fit_params),
         "kind": "regret_curve",
-        "X_train": fingerprint(X_train),
-        "X_test": fingerprint(X_test),
-        # A function has no content to compare, but what it makes of the test rows does.
-        "pixels": None if to_pixels is None else fingerprint(to_pixels(X_test)),
+        "X_test": fingerprint(X_test, "X_test"),
+        # What a function makes of the test rows says more than its code.
+        "pixels": None if to_pixels is None else fingerprint(to_pixels(X_test), "to_pixels(X_test)"),
         "data_range": data_range,
-        "fit_params": describe_value(fit_params),
     }
-    return [{**common, "estimator": describe_value(estimator)} for _, estimator in points]
+    return [{**common, "estimator": fingerprint_parameters(estimator)} for _, estimator in points]
 
 
 def _configured(name: str, estimator, param_name: str, alpha, seed: int):

@@ -1,7 +1,7 @@
 """Finished work on disk: found again by what it was computed from.
 
-A key is a digest of the parameters of an estimator, without those that do not change results, and of the content of
-the arrays. Files are written aside and renamed, so that a killed run leaves whole files or none.
+A key is a digest of versions, of the parameters of an estimator, without those that do not change results, and of the
+content of the arrays. Files are written aside and renamed, so that a killed run leaves whole files or none.
 """
 
 import json
@@ -9,24 +9,20 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from time import perf_counter
-from types import CodeType, FunctionType
 from typing import Any
 
 import joblib
 import numpy as np
-import pandas as pd
+import sklearn
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
-from torch import Tensor
 
-from skvardict.rows.checks import to_array
-from skvardict.storage.files import write_aside
+from skvardict.storage.files import digest, write_aside
+from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters, versions
 
 _INTERRUPTED = ".*fit was interrupted"
-_NOT_IN_KEY = ("verbose", "device", "n_jobs")
 
 
 class PointStore:
@@ -67,7 +63,7 @@ def fit_or_load(estimator, X, *, folder: str | os.PathLike, fit_params: Mapping[
         Not modified.
     X : array-like or Tensor of shape (n_samples, n_features)
     folder : str or path
-        Fitted estimators are kept here, one joblib file each, named after a digest of the parameters and of the
+        Fitted estimators are kept here, one joblib file each, named after a digest of versions, parameters, and the
         content of `X` and `fit_params`. Loading runs code from the file: use folders that you trust. Where `fit` takes
         a `checkpoint`, it stands beside the file until the fit is finished: a killed fit continues from there.
     fit_params : dict, optional
@@ -81,7 +77,7 @@ def fit_or_load(estimator, X, *, folder: str | os.PathLike, fit_params: Mapping[
     Raises
     ------
     ValueError
-        If a parameter cannot be told from others, e.g. an object that does not pickle.
+        If a parameter cannot be told from others, e.g. an object with an open file. The message says how to name it.
 
     Examples
     --------
@@ -97,8 +93,7 @@ def fit_or_load(estimator, X, *, folder: str | os.PathLike, fit_params: Mapping[
     True
     """
     fit_params = dict(fit_params or {})
-    origin = {"estimator": describe_value(estimator), "X": fingerprint(X), "fit_params": describe_value(fit_params)}
-    path = Path(folder) / f"{digest(origin)}.joblib"
+    path = Path(folder) / f"{point_key(fingerprint_fit(estimator, X, fit_params))}.joblib"
     if path.is_file():
         try:
             return joblib.load(path)
@@ -137,80 +132,24 @@ def fit_whole(estimator, X, fit_params: Mapping[str, Any]):
             raise
 
 
-def digest(origin: Mapping[str, Any]) -> str:
+def point_key(origin: Mapping[str, Any]) -> str:
     """Return a short digest of plain values: the key of a point."""
-    return joblib.hash(json.dumps(origin, sort_keys=True, default=_plain_number))
+    return digest({}, json.dumps(origin, sort_keys=True, default=_plain_number))[:32]
 
 
-def fingerprint(values) -> str:
-    """Return a digest of the content, dtype and shape of an array, tensor or data frame; None has its own.
-
-    The names of columns count: an estimator fitted on them expects them.
-    """
-    if values is None:
-        return "none"
-    content = joblib.hash(np.ascontiguousarray(to_array(values)))
-    names = getattr(values, "columns", None)
-    return content if names is None else joblib.hash([content, *map(str, names)])
+def all_versions() -> dict[str, str]:
+    """Return the versions that any result of an evaluation depends on."""
+    return {**versions(), "scikit-learn": sklearn.__version__}
 
 
-def describe_value(value) -> Any:
-    """Return plain values that say what `value` is: parameters of estimators, digests of arrays, code of functions."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Mapping):
-        return {str(name): describe_value(entry) for name, entry in sorted(value.items())}
-    if isinstance(value, list | tuple):
-        return [describe_value(entry) for entry in value]
-    if isinstance(value, np.ndarray | Tensor | pd.DataFrame):
-        return fingerprint(value)
-    if isinstance(value, type):
-        return _full_name(value)
-    if hasattr(value, "get_params"):
-        parameters = value.get_params(deep=False).items()
-        return {"class": _full_name(type(value))} | {
-            name: describe_value(entry) for name, entry in sorted(parameters) if name not in _NOT_IN_KEY
-        }
-    if isinstance(value, FunctionType):
-        return _describe_function(value)
-    if isinstance(value, partial):
-        return ["partial", *(describe_value(part) for part in (value.func, value.args, value.keywords))]
-    try:
-        return [_full_name(type(value)), joblib.hash(value)]
-    except Exception as error:
-        raise ValueError(
-            f"A parameter of type {type(value).__name__} cannot be told from others ({error}), so its results cannot "
-            "be found again. Use a value that pickles, or leave folder out."
-        ) from error
-
-
-def _describe_function(function: FunctionType) -> list:
-    """Return name and content: two builders of one name, as in an edited notebook, differ."""
-    captured = [describe_value(cell.cell_contents) for cell in function.__closure__ or ()]
-    return [
-        _full_name(function),
-        joblib.hash(_describe_code(function.__code__)),
-        captured,
-        describe_value(function.__defaults__),
-        describe_value(function.__kwdefaults__),
-    ]
-
-
-def _describe_code(code: CodeType) -> list:
-    return [code.co_code.hex(), list(code.co_names), [_describe_constant(entry) for entry in code.co_consts]]
-
-
-def _describe_constant(entry) -> Any:
-    if isinstance(entry, CodeType):
-        return _describe_code(entry)
-    # The order of a set of strings is another one in every process.
-    return sorted(map(repr, entry)) if isinstance(entry, frozenset) else repr(entry)
-
-
-def _full_name(thing) -> str:
-    return f"{thing.__module__}.{thing.__qualname__}"
+def fingerprint_fit(estimator, X, fit_params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a fit depends on: versions, parameters, rows and further arguments."""
+    return {
+        "versions": all_versions(),
+        "estimator": fingerprint_parameters(estimator),
+        "X": fingerprint(X, "X"),
+        "fit_params": {name: fingerprint(value, name) for name, value in fit_params.items()},
+    }
 
 
 def _plain_number(value):

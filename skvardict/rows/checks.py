@@ -1,15 +1,13 @@
 """Rows at the edge of a transformer: checked once, never copied as a whole, arrays and tensors alike."""
 
-import hashlib
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 import torch
 from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
-from skvardict.rows.batches import MappedPages, RowReader, batch_bounds, require_finite
+from skvardict.rows.batches import MappedPages, RowReader, require_finite
 
 _BLOCK_ENTRIES = 2**21  # 8 MB of float32
 
@@ -74,19 +72,6 @@ def row_blocks(X, dtype: torch.dtype | None = None) -> Iterator[tuple[slice, Ten
 def to_array(values) -> np.ndarray:
     """Return array-likes and tensors, wherever they are, as an array."""
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-
-
-def digest_rows(X) -> str:
-    """Return the shape, dtype and SHA-256 of the rows of `X`, read block by block."""
-    sha256, pages = hashlib.sha256(), MappedPages(X)
-    for start, stop in pairwise(batch_bounds(X.shape[0], max(1, _BLOCK_ENTRIES // X.shape[1]))):
-        block = X[start:stop]
-        if isinstance(block, Tensor):  # as bytes: numpy does not know all dtypes of torch
-            block = block.detach().cpu().contiguous().view(torch.uint8)
-        block = np.ascontiguousarray(to_array(block))
-        sha256.update(block.data.cast("B"))
-        pages.count(block.nbytes)
-    return f"{str(X.dtype).removeprefix('torch.')} {tuple(X.shape)}, SHA-256 {sha256.hexdigest()[:16]}"
 
 
 def _dtype_to_check(X):

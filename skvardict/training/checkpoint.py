@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from skvardict.training.loop import Outcome
     from skvardict.training.session import TrainingSession
 
-FORMAT = 1
+FORMAT = 2
 _FIELDS = {
     "identity": dict,
     "n_threads": int,
@@ -162,8 +162,9 @@ class Checkpoint:
             raise CheckpointMismatchError(f"{path} is not a checkpoint. Give checkpoint= a path of its own.")
         if content.get("format") != FORMAT:
             raise CheckpointMismatchError(
-                f"{path} has the checkpoint format {content.get('format')}, but this version of skvardict reads "
-                f"{FORMAT}. Continue it with the version that wrote it, or delete it to start anew."
+                f"{path} was written by skvardict {_writer(content)} in the checkpoint format "
+                f"{str(content.get('format'))[:80]}, but this version reads {FORMAT}; before format 2 estimators were "
+                "not assembled from parts. Continue it with that version, or delete it to start anew."
             )
         try:
             saved = unpack(content.get("state"), arrays)
@@ -194,6 +195,14 @@ class Checkpoint:
                 f"{path} belongs to another fit. What differs: {'; '.join(differing)}. Restore these, give checkpoint= "
                 "another path, or delete the file to start anew."
             )
+
+
+def _writer(content: dict[str, Any]) -> str:
+    """Return the version that wrote a checkpoint of any format."""
+    place: Any = content
+    for name in ("state", "dict", "identity", "dict", "skvardict"):
+        place = place.get(name) if isinstance(place, dict) else None
+    return place[:80] if isinstance(place, str) else "of an unknown version"
 
 
 def _is_state(saved: Any) -> bool:

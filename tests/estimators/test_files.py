@@ -167,6 +167,16 @@ def test_a_newer_format_is_refused_with_advice(path, tmp_path):
         skvardict.load(rewrite(path, tmp_path / "new", change))
 
 
+def test_a_file_from_before_parts_is_refused_with_advice(path, tmp_path):
+    def change(arrays, content):
+        content.update(format=1, versions={"skvardict": "0.0.9"})
+        content["parameters"]["solver"] = {"solver": {"FISTA": {"max_iter": 50}}}
+
+    said = r"old was written by skvardict 0\.0\.9 in format 1, before .* from parts\. Fit anew, or load it with"
+    with pytest.raises(ValueError, match=said):
+        skvardict.load(rewrite(path, tmp_path / "old", change))
+
+
 def test_what_was_fitted_on_a_gpu_loads_without_one(path, tmp_path, X, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
@@ -244,8 +254,15 @@ HOSTILE = {
     "an unknown parameter": lambda a, c: params(c).update(shell="rm"),
     "a parameter out of range": lambda a, c: params(c).update(alpha=-1.0),
     "a parameter of another type": lambda a, c: params(c).update(n_components="4"),
-    "an unknown solver": lambda a, c: params(c).update(solver={"solver": {"Popen": {"args": "ls"}}}),
-    "an unknown setting of a solver": lambda a, c: params(c).update(solver={"solver": {"FISTA": {"callback": 1}}}),
+    "an unknown solver": lambda a, c: params(c).update(solver={"part": {"Popen": {"args": "ls"}}}),
+    "an unknown setting of a part": lambda a, c: params(c).update(solver={"part": {"FISTA": {"callback": 1}}}),
+    "a setting of a part out of range": lambda a, c: params(c).update(solver={"part": {"FISTA": {"tol": -1.0}}}),
+    "a part that is no object": lambda a, c: params(c).update(solver={"part": {"FISTA": [1]}}),
+    "a network in the place of a part": lambda a, c: params(c).update(decoder={"part": {"LinearDecoder": {}}}),
+    "parts nested without end": lambda a, c: params(c).update(solver=nested_parts(200)),
+    "something omitted within a part": lambda a, c: params(c).update(
+        solver={"part": {"FISTA": {"tol": {"omitted": "x"}}}}
+    ),
     "an unknown kind of value": lambda a, c: params(c).update(alpha={"pickle": "gASV"}),
     "a billion components": lambda a, c: params(c).update(n_components=10**9),
     "more components than memory addresses": lambda a, c: params(c).update(n_components=10**18),
@@ -289,13 +306,25 @@ HOSTILE = {
 
 
 # Files that are mostly JSON, of which the parsed objects take up to 25 times the text, or the frames of a recursion.
-LONG = {"ten thousand layers", "an array named a thousand times", "values nested a thousand times"}
+LONG = {
+    "parts nested without end",
+    "ten thousand layers",
+    "an array named a thousand times",
+    "values nested a thousand times",
+}
 
 
 def nested(depth):
     value = 1
     for _ in range(depth):
         value = [value]
+    return value
+
+
+def nested_parts(depth):
+    value = 1
+    for _ in range(depth):
+        value = {"part": {"FISTA": {"tol": value}}}
     return value
 
 

@@ -27,6 +27,7 @@ from skvardict.evaluation._codes import seed_names
 from skvardict.metrics import psnr, sparsity
 from skvardict.preprocessing import GlobalStandardizer
 from skvardict.storage.files import write_aside
+from skvardict.storage.fingerprint import fingerprint
 
 X = GlobalStandardizer().fit_transform(load_digits().data / 16).astype(np.float32)
 TRAIN, TEST = X[:400], X[400:600]
@@ -228,8 +229,8 @@ def test_values_that_are_no_numbers_are_swept_and_named():
 
 def test_a_builder_has_the_same_key_in_every_process():
     script = """
-        from skvardict.evaluation._store import describe_value, digest
-        print(digest({"builder": describe_value(lambda name: name in {"relu", "tanh", "gelu", "silu"})}))
+        from skvardict.storage.fingerprint import fingerprint
+        print(fingerprint(lambda name: name in {"relu", "tanh", "gelu", "silu"}))
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
     keys = {
@@ -318,9 +319,8 @@ def test_builders_of_one_name_but_other_content_are_told_apart(tmp_path):
 
         return build
 
-    describe = regret_module.describe_value
     for kind in (builder, keyword_builder, lambda width: partial(builder(width), n_components=2)):
-        assert describe(kind(3)) == describe(kind(3)) != describe(kind(4))
-    assert describe(partial(builder(3), 2)) != describe(partial(builder(3), 5))
+        assert fingerprint(kind(3)) == fingerprint(kind(3)) != fingerprint(kind(4))
+    assert fingerprint(partial(builder(3), 2)) != fingerprint(partial(builder(3), 5))
     with pytest.raises(ValueError, match="cannot be told from others"):
-        describe(iter(lambda: 0, 1))
+        fingerprint(iter(lambda: 0, 1))

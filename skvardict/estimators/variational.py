@@ -14,14 +14,12 @@ from skvardict._sklearn import HasMethods, Interval, StrOptions
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict.distributions import gamma_threshold_for, threshold_for
 from skvardict.energies import LinearProblem, Penalties
-from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder, check_numbers
+from skvardict.estimators._base import BaseCoder, check_numbers
 from skvardict.models import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalModel
 from skvardict.models.latents import LAWS, Anneal
 from skvardict.networks import AffineDecoder, LinearDecoder, build_decoder, build_posterior_encoder
 from skvardict.objectives import VariationalObjective
-from skvardict.rows.batches import RowReader, Subset
-from skvardict.rows.checks import check_rows, torch_dtype
-from skvardict.rows.device import resolve_device
+from skvardict.rows import ROWS_PER_CHUNK, Rows
 from skvardict.solvers import FISTA
 from skvardict.training.schedules import CosineRate, Decay, Ramp
 
@@ -32,7 +30,7 @@ _MAX_GRAD_NORM = 1.0  # of the networks' gradient with "sgd"
 _WARMUP = (0.1, 0.0375, 0.15)
 
 
-class _VariationalCoder(SparseCoder):
+class _VariationalCoder(BaseCoder):
     """What the variational models share: networks, draws, bounds, and codes from the posterior."""
 
     _DIVERGENCE_ADVICE = (
@@ -92,8 +90,9 @@ class _VariationalCoder(SparseCoder):
             "mean" and "scale" of the base variable (before thresholding), "code_mean" of the code, and where they
             exist "threshold" (the mean of a random one) and "activation_probability".
         """
-        blocks = self._map_blocks(lambda model, rows: model.latent.summary(model.posterior(rows)), X)
-        return {name: self._collect([block[name] for block in blocks], X) for name in blocks[0]}
+        rows = self._rows(X)
+        blocks = self._map_blocks(lambda model, block: model.latent.summary(model.posterior(block)), rows)
+        return {name: rows.give_back(torch.cat([block[name] for block in blocks])) for name in blocks[0]}
 
     def sample_codes(self, X, n_draws=1, random_state=None):
         """Return draws from the posterior of every row.
@@ -109,14 +108,15 @@ class _VariationalCoder(SparseCoder):
         codes : ndarray or Tensor of shape (n_draws, n_samples, n_components)
         """
         _check_count("n_draws", n_draws)
-        generator = self._generator(X, random_state)
+        rows = self._rows(X)
+        generator = make_generator(draw_seed(random_state), rows.device)
 
-        def draw(model, rows: Tensor) -> Tensor:
-            posterior = model.posterior(rows)
+        def draw(model, block: Tensor) -> Tensor:
+            posterior = model.posterior(block)
             noise = model.latent.draw_noise(posterior, n_draws, generator)
             return model.latent.codes(posterior, noise, Anneal())
 
-        return self._collect(self._map_blocks(draw, X, n_draws), X, axis=1)
+        return rows.give_back(torch.cat(self._map_blocks(draw, rows, n_draws), dim=1))
 
     def sample_prior_codes(self, n_samples=1, random_state=None):
         """Return codes drawn from the prior.
@@ -150,7 +150,7 @@ class _VariationalCoder(SparseCoder):
         -------
         X : ndarray of shape (n_samples, n_features)
         """
-        return self._decode(self.sample_prior_codes(n_samples, random_state))
+        return self.inverse_transform(self.sample_prior_codes(n_samples, random_state))
 
     def elbo(self, X, n_draws=1, random_state=None):
         """Return the evidence lower bound of every row, in nats.
@@ -210,25 +210,17 @@ class _VariationalCoder(SparseCoder):
                 f"{type(self).__name__}.{name} needs kl_weight > 0: it is half the variance of the likelihood per "
                 "feature. Fit with a positive kl_weight."
             )
-        generator = self._generator(X, random_state)
-        bounds = self._map_blocks(lambda model, rows: getattr(model, name)(rows, n_draws, generator), X, n_draws)
-        return self._collect(bounds, X)
+        rows = self._rows(X)
+        generator = make_generator(draw_seed(random_state), rows.device)
+        bounds = self._map_blocks(lambda model, block: getattr(model, name)(block, n_draws, generator), rows, n_draws)
+        return rows.give_back(torch.cat(bounds))
 
     @torch.no_grad()
-    def _map_blocks(self, function: Callable[[Any, Tensor], Any], X, n_draws: int = 1) -> list:
-        """Return ``function(model, rows)`` of blocks of rows small enough for `n_draws` draws."""
-        X = check_rows(self, X, reset=False)
-        device, dtype = resolve_device(self.device, X), torch_dtype(X)
-        model = self._model(device, dtype)
-        blocks = RowReader(X, device, dtype).slices(min(ROWS_PER_CHUNK, model.rows_at_a_time(n_draws)))
-        return [function(model, rows) for _, rows in blocks]
-
-    def _collect(self, blocks: list[Tensor], X, axis: int = 0):
-        whole = torch.cat(blocks, axis)
-        return whole if isinstance(X, Tensor) else whole.cpu().numpy()
-
-    def _generator(self, X, random_state) -> torch.Generator:
-        return make_generator(draw_seed(random_state), resolve_device(self.device, X))
+    def _map_blocks(self, function: Callable[[Any, Tensor], Any], rows: Rows, n_draws: int = 1) -> list:
+        """Return ``function(model, block)`` of blocks of rows small enough for `n_draws` draws."""
+        model = self._model(rows.device, rows.dtype)
+        blocks = rows.slices(min(ROWS_PER_CHUNK, model.rows_at_a_time(n_draws)))
+        return [function(model, block) for _, block in blocks]
 
     def _store(self, session, outcome) -> None:
         super()._store(session, outcome)
@@ -561,13 +553,13 @@ class _SparseVariationalCoder(_VariationalCoder):
         "warmup": [StrOptions({"auto"}), tuple, None],
     }
 
-    def _initialize(self, model, rows: RowReader | Subset, generator: torch.Generator) -> None:
+    def _initialize(self, model, rows: Rows, generator: torch.Generator) -> None:
         if isinstance(model.decoder, AffineDecoder):
             components = model.decoder.components
             atoms = torch.randn(components.shape, generator=generator)
             with torch.no_grad():
                 components.copy_(atoms / torch.linalg.vector_norm(atoms, dim=1, keepdim=True))
-                sums = [batch.sum(0, dtype=torch.float64) for _, batch in rows.slices(ROWS_PER_CHUNK)]
+                sums = [batch.sum(0, dtype=torch.float64) for _, batch in rows.slices()]
                 model.decoder.offset.copy_(torch.stack(sums).sum(0) / len(rows))
 
     @property

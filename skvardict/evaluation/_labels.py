@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d, has_
 from skvardict._utils.messages import say
 from skvardict.evaluation._codes import as_named, check_not_empty, seed_names
 from skvardict.evaluation._store import PointStore, describe_value, digest, fingerprint
-from skvardict.rows.checks import to_array
+from skvardict.rows import to_array
 
 _MAX_ITER = 2000
 Labelled = tuple[Any, Any]

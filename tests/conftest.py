@@ -2,7 +2,7 @@
 
 import os
 import random
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,56 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 _DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 if _DATA.is_dir():
     os.environ.setdefault("SKVARDICT_DATA", str(_DATA))
+
+
+@pytest.fixture
+def meddle():
+    """Returns a context manager: inside, training calls ``act(session)`` before every step, epoch or validation.
+
+    `act` may raise; where it returns true before a step, the losses of the step are NaN.
+    """
+    from skvardict.training import loop
+
+    functions = {"step": "_step", "epoch": "_run_epoch", "validation": "_evaluate"}
+
+    @contextmanager
+    def meddling(act, before="step"):
+        original = getattr(loop, functions[before])
+
+        def function(session, *args):
+            is_spoilt = act(session)
+            result = original(session, *args)
+            return {name: loss * float("nan") for name, loss in result.items()} if is_spoilt else result
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, functions[before], function)
+            yield
+
+    return meddling
+
+
+@pytest.fixture
+def read_in_blocks_of(monkeypatch):
+    """Returns a function that sets how many entries are read at a time."""
+    from skvardict.rows import rows
+
+    return lambda n_entries: monkeypatch.setattr(rows, "BLOCK_ENTRIES", n_entries)
+
+
+@pytest.fixture
+def held_out_rows(monkeypatch):
+    """A list that grows by (rows trained on, rows held out), as numbers, with every fit that holds some out."""
+    from skvardict.rows import Rows
+
+    seen, split = [], Rows.split
+
+    def watched(self, *args):
+        parts = split(self, *args)
+        seen.append(tuple(part.index for part in parts if part is not None))
+        return parts
+
+    monkeypatch.setattr(Rows, "split", watched)
+    return seen
 
 
 def pytest_collection_modifyitems(items):

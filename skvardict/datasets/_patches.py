@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from skvardict.rows.checks import float_dtype
+from skvardict.rows import float_dtype
 
 
 class DrawnPatches(NamedTuple):

@@ -10,7 +10,7 @@ from skvardict.display._figure import new_figure
 from skvardict.display._sheet import SheetDisplay, as_rows, check_counts, scaled_about_zero, tile
 from skvardict.metrics import estimated_dictionary
 from skvardict.preprocessing._shapes import resolve_image_shape
-from skvardict.rows.checks import to_array
+from skvardict.rows import to_array
 
 
 class ReceptiveFieldDisplay(SheetDisplay):

@@ -10,7 +10,7 @@ from skvardict.display._figure import new_axes
 from skvardict.evaluation._codes import as_named, as_plain, encode_and_decode
 from skvardict.evaluation._denoising import add_noise
 from skvardict.preprocessing._shapes import resolve_image_shape
-from skvardict.rows.checks import to_array
+from skvardict.rows import to_array
 
 
 class DenoisingDisplay:

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvardict.display._sheet import SheetDisplay, check_counts, scaled_about_zero, tile
 from skvardict.preprocessing._shapes import resolve_image_shape
-from skvardict.rows.checks import to_array
+from skvardict.rows import to_array
 
 
 class AtomSheet(SheetDisplay):

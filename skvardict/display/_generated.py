@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvardict.display._sheet import SheetDisplay, as_rows, check_counts, tile
 from skvardict.preprocessing._shapes import resolve_image_shape
-from skvardict.rows.checks import to_array
+from skvardict.rows import to_array
 
 
 class SamplesDisplay(SheetDisplay):

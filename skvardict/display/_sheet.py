@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvardict.display._figure import new_axes
-from skvardict.rows.checks import to_array
+from skvardict.rows import to_array
 
 _BORDER = 1  # pixels between tiles
 

@@ -11,8 +11,7 @@ from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from skvardict.energies import L1, LinearProblem
-from skvardict.rows.batches import RowReader
-from skvardict.rows.checks import torch_dtype
+from skvardict.rows import Rows
 from skvardict.solvers import FISTA, ActiveSetADMM
 
 _CHANGE_PER_GAP = 1e-2
@@ -72,18 +71,18 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
             raise ValueError(f"sparse_encode expects {name} to be a finite number, at least 0, but got {value!r}.")
     if not isinstance(max_iter, Integral) or max_iter < 1:
         raise ValueError(f"sparse_encode expects max_iter to be a whole number, at least 1, but got {max_iter!r}.")
-    device = X.device if isinstance(X, Tensor) else torch.device("cpu")
-    atoms = _as_double(components, device)
+    rows = Rows(_shared(X))
+    atoms = _as_double(components, rows.device)
     if alpha > 0:
         solver = ActiveSetADMM(max_iter, tol)
     else:  # no supports to find, and no dual point near the solution is feasible
         solver = FISTA(max_iter=max_iter, tol=_CHANGE_PER_GAP * tol, restart=True, check_every=10)
-    codes = torch.empty(X.shape[0], atoms.shape[0], dtype=torch_dtype(X), device=device)
+    codes = torch.empty(len(rows), len(atoms), dtype=rows.dtype, device=rows.device)
     n_unconverged = 0
-    for start, rows in RowReader(_shared(X), device, torch.float64).slices(_ROWS_PER_CHUNK):
-        problem = LinearProblem(rows, atoms, L1(alpha, positive))
-        result = solver.solve(problem, rows.new_zeros(len(rows), atoms.shape[0]))
-        codes[start : start + len(rows)] = result.codes
+    for where, block in rows.to(dtype=torch.float64).slices(_ROWS_PER_CHUNK):
+        problem = LinearProblem(block, atoms, L1(alpha, positive))
+        result = solver.solve(problem, block.new_zeros(len(block), len(atoms)))
+        codes[where] = result.codes
         n_unconverged += int((~result.converged).sum())
     if n_unconverged:
         warnings.warn(
@@ -122,10 +121,10 @@ def alpha_max(X, components, *, positive=True) -> float:
     3.0
     """
     X, components = _check_pair(X, components)
-    device = X.device if isinstance(X, Tensor) else torch.device("cpu")
-    atoms, largest = _as_double(components, device), 0.0
-    for _, rows in RowReader(X, device, torch.float64).slices(_ROWS_PER_CHUNK):
-        correlation = rows @ atoms.mT
+    rows, largest = Rows(X), 0.0
+    atoms = _as_double(components, rows.device)
+    for _, block in rows.to(dtype=torch.float64).slices(_ROWS_PER_CHUNK):
+        correlation = block @ atoms.mT
         largest = max(largest, float((correlation if positive else correlation.abs()).max()))
     return largest * 2 / X.shape[1]
 
@@ -140,7 +139,7 @@ def _shared(X):
 
 
 def _as_double(rows, device: torch.device) -> Tensor:
-    return RowReader(rows, device, torch.float64).slice(0, len(rows))
+    return Rows(rows).to(device, torch.float64).read()
 
 
 def _check_pair(X, components):

@@ -44,7 +44,7 @@ class FileVersionWarning(InconsistentVersionWarning):
 
 
 def save(estimator, path: str | os.PathLike) -> None:
-    """Write the fitted `estimator` to `path`; see :meth:`SparseCoder.save`."""
+    """Write the fitted `estimator` to `path`; see :meth:`BaseCoder.save`."""
     check_is_fitted(estimator)
     arrays: Arrays = {}
     parameters = estimator.get_params(deep=False)

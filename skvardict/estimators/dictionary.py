@@ -12,13 +12,12 @@ from torch import Tensor
 from skvardict._sklearn import HasMethods, Interval, StrOptions
 from skvardict._utils.parameters import PARTS, TRAINING, parameter, with_parameters
 from skvardict.energies import L1, VarianceHinge
-from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder
-from skvardict.estimators._fields import SOLVERS, CoderParameters, Encoder, Solver
+from skvardict.estimators._base import BaseCoder
+from skvardict.estimators._fields import SOLVERS, Encoder, Solver
 from skvardict.models import DictionaryModel
 from skvardict.networks import CODE_ENCODERS, Linear, LinearDecoder, build_code_encoder, build_decoder
 from skvardict.objectives import DictionaryObjective
-from skvardict.rows.batches import RowReader, Subset
-from skvardict.rows.checks import check_rows
+from skvardict.rows import Rows
 from skvardict.solvers import FISTA
 from skvardict.training import Adam
 
@@ -26,7 +25,7 @@ _GAMMA_LINEAR, _GAMMA_OTHER = 5.0, 100.0  # Table 3 of Evtimova & LeCun: MNIST, 
 
 
 @with_parameters
-class _DictionaryCoder(CoderParameters, SparseCoder):
+class _DictionaryCoder(BaseCoder):
     """Parts and codes of a dictionary model; a subclass adds what keeps its decoder from growing, and the defaults."""
 
     _AUTO_OPTIMIZER: ClassVar[Adam] = Adam(1e-3, encoder_learning_rate=3e-4)
@@ -105,13 +104,13 @@ class _DictionaryCoder(CoderParameters, SparseCoder):
             "reconstruction", "l1", "coupling" (0 without an encoder) and "total", weighted by alpha and gamma.
             The hinge belongs to batches of `fit` and is not part of it.
         """
-        X = check_rows(self, X, reset=False)
-        codes = torch.as_tensor(self._encode(X).codes)
+        rows = self._rows(X)
+        codes = torch.as_tensor(self._encode(rows).codes)
         model = self._model(codes.device, codes.dtype)
         sums = dict.fromkeys(("reconstruction", model.penalty.name, "coupling"), 0.0)
         with torch.no_grad():
-            for start, rows in RowReader(X, codes.device, codes.dtype).slices(ROWS_PER_CHUNK):
-                for name, values in model.energy_terms(rows, codes[start : start + len(rows)]).items():
+            for where, block in rows.to(codes.device).slices():
+                for name, values in model.energy_terms(block, codes[where]).items():
                     sums[name] += float(values.sum())
         means = {name: value / len(codes) for name, value in sums.items()}
         return {**means, "total": model.energy(means)}
@@ -174,7 +173,7 @@ class _DictionaryCoder(CoderParameters, SparseCoder):
         result = model.infer(X)
         return result.codes, result.n_iter, result.converged
 
-    def _initialize(self, model, rows: RowReader | Subset, generator: torch.Generator) -> None:
+    def _initialize(self, model, rows: Rows, generator: torch.Generator) -> None:
         if isinstance(self.init, str) and self.init == "random":
             return
         if not isinstance(model.decoder, LinearDecoder):
@@ -196,7 +195,7 @@ class _DictionaryCoder(CoderParameters, SparseCoder):
         with torch.no_grad():
             components.copy_(torch.as_tensor(atoms))
 
-    def _draw_atoms(self, rows: RowReader | Subset, components: Tensor, generator: torch.Generator) -> Tensor:
+    def _draw_atoms(self, rows: Rows, components: Tensor, generator: torch.Generator) -> Tensor:
         """Return distinct rows, each scaled to the norm of the random atom it replaces; zero rows replace none."""
         if len(rows) < self.n_components:
             raise ValueError(

@@ -24,8 +24,8 @@ from skvardict.distributions import (
     gamma_threshold_for,
     threshold_for,
 )
-from skvardict.estimators._base import ROWS_PER_CHUNK, SparseCoder
-from skvardict.estimators._fields import SOLVERS, CoderParameters, Encoder, Solver
+from skvardict.estimators._base import BaseCoder
+from skvardict.estimators._fields import SOLVERS, Encoder, Solver
 from skvardict.models import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalModel
 from skvardict.networks import (
     DECODERS,
@@ -38,9 +38,7 @@ from skvardict.networks import (
     build_posterior_encoder,
 )
 from skvardict.objectives import VariationalObjective
-from skvardict.rows.batches import RowReader, Subset
-from skvardict.rows.checks import check_rows, torch_dtype
-from skvardict.rows.device import resolve_device
+from skvardict.rows import ROWS_PER_CHUNK, Rows
 from skvardict.training import SGD, Adam, CosineRate, Decay, EarlyStopping, Ramp, StepDecay
 from skvardict.training.optimizers import Schedule
 
@@ -50,7 +48,7 @@ _WARMUP = Ramp(0.1, 0.0375, 0.15, unit="fraction")
 
 
 @with_parameters
-class _VariationalCoder(CoderParameters, SparseCoder):
+class _VariationalCoder(BaseCoder):
     """What the variational models share: networks, draws, bounds, and codes from the posterior."""
 
     _DIVERGENCE_ADVICE = (
@@ -137,8 +135,9 @@ class _VariationalCoder(CoderParameters, SparseCoder):
             "mean" and "scale" of the base variable (before thresholding), "code_mean" of the code, and where they
             exist "threshold" (the mean of a random one) and "activation_probability".
         """
-        blocks = self._map_blocks(lambda model, rows: model.posterior_params(rows), X)
-        return {name: self._collect([block[name] for block in blocks], X) for name in blocks[0]}
+        rows = self._rows(X)
+        blocks = self._map_blocks(lambda model, block: model.posterior_params(block), rows)
+        return {name: rows.give_back(torch.cat([block[name] for block in blocks])) for name in blocks[0]}
 
     def sample_codes(self, X, n_draws=1, random_state=None):
         """Return draws from the posterior of every row.
@@ -154,9 +153,10 @@ class _VariationalCoder(CoderParameters, SparseCoder):
         codes : ndarray or Tensor of shape (n_draws, n_samples, n_components)
         """
         _check_count("n_draws", n_draws)
-        generator = self._generator(X, random_state)
-        blocks = self._map_blocks(lambda model, rows: model.sample_codes(rows, n_draws, generator), X, n_draws)
-        return self._collect(blocks, X, axis=1)
+        rows = self._rows(X)
+        generator = make_generator(draw_seed(random_state), rows.device)
+        blocks = self._map_blocks(lambda model, block: model.sample_codes(block, n_draws, generator), rows, n_draws)
+        return rows.give_back(torch.cat(blocks, dim=1))
 
     def sample_prior_codes(self, n_samples=1, random_state=None):
         """Return codes drawn from the prior.
@@ -186,7 +186,7 @@ class _VariationalCoder(CoderParameters, SparseCoder):
         -------
         X : ndarray of shape (n_samples, n_features)
         """
-        return self._decode(self.sample_prior_codes(n_samples, random_state))
+        return self.inverse_transform(self.sample_prior_codes(n_samples, random_state))
 
     def elbo(self, X, n_draws=1, random_state=None):
         """Return the evidence lower bound of every row, in nats.
@@ -241,25 +241,17 @@ class _VariationalCoder(CoderParameters, SparseCoder):
 
     def _bound(self, name: str, X, n_draws: int, random_state):
         _check_count("n_draws", n_draws)
-        generator = self._generator(X, random_state)
-        bounds = self._map_blocks(lambda model, rows: getattr(model, name)(rows, n_draws, generator), X, n_draws)
-        return self._collect(bounds, X)
+        rows = self._rows(X)
+        generator = make_generator(draw_seed(random_state), rows.device)
+        bounds = self._map_blocks(lambda model, block: getattr(model, name)(block, n_draws, generator), rows, n_draws)
+        return rows.give_back(torch.cat(bounds))
 
     @torch.no_grad()
-    def _map_blocks(self, function: Callable[[Any, Tensor], Any], X, n_draws: int = 1) -> list:
-        """Return ``function(model, rows)`` of blocks of rows small enough for `n_draws` draws."""
-        X = check_rows(self, X, reset=False)
-        device, dtype = resolve_device(self.device, X), torch_dtype(X)
-        model = self._model(device, dtype)
-        blocks = RowReader(X, device, dtype).slices(min(ROWS_PER_CHUNK, model.rows_at_a_time(n_draws)))
-        return [function(model, rows) for _, rows in blocks]
-
-    def _collect(self, blocks: list[Tensor], X, axis: int = 0):
-        whole = torch.cat(blocks, axis)
-        return whole if isinstance(X, Tensor) else whole.cpu().numpy()
-
-    def _generator(self, X, random_state) -> torch.Generator:
-        return make_generator(draw_seed(random_state), resolve_device(self.device, X))
+    def _map_blocks(self, function: Callable[[Any, Tensor], Any], rows: Rows, n_draws: int = 1) -> list:
+        """Return ``function(model, block)`` of blocks of rows small enough for `n_draws` draws."""
+        model = self._model(rows.device, rows.dtype)
+        blocks = rows.slices(min(ROWS_PER_CHUNK, model.rows_at_a_time(n_draws)))
+        return [function(model, block) for _, block in blocks]
 
     def _store(self, session, outcome) -> None:
         super()._store(session, outcome)
@@ -438,13 +430,13 @@ class _SparseVariationalCoder(_VariationalCoder):
     max_iter: int = 300
     early_stopping: bool | EarlyStopping = False
 
-    def _initialize(self, model, rows: RowReader | Subset, generator: torch.Generator) -> None:
+    def _initialize(self, model, rows: Rows, generator: torch.Generator) -> None:
         if isinstance(model.decoder, AffineDecoder):
             components = model.decoder.components
             atoms = torch.randn(components.shape, generator=generator)
             with torch.no_grad():
                 components.copy_(atoms / torch.linalg.vector_norm(atoms, dim=1, keepdim=True))
-                sums = [batch.sum(0, dtype=torch.float64) for _, batch in rows.slices(ROWS_PER_CHUNK)]
+                sums = [batch.sum(0, dtype=torch.float64) for _, batch in rows.slices()]
                 model.decoder.offset.copy_(torch.stack(sums).sum(0) / len(rows))
 
     @property

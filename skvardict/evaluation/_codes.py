@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from skvardict.metrics import dead_components, psnr, r2, sparsity
-from skvardict.rows.checks import to_array
+from skvardict.rows import to_array
 
 
 def evaluate_codes(

@@ -16,7 +16,7 @@ from torch import nn
 from skvardict._sklearn import Interval
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict.networks import LISTAEncoder
-from skvardict.rows.device import resolve_device
+from skvardict.rows import Rows
 
 _UPDATES_PER_TEST = 50
 
@@ -131,17 +131,17 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
             X_val, y_val = validate_data(self, X_val, reset=False, dtype=np.float32), column_or_1d(y_val)
             check_consistent_length(X_val, y_val)
         self.classes_, labels = np.unique(y, return_inverse=True)
-        device = resolve_device(self.device, X)
+        rows = Rows(X, device=self.device).read()
         generator = make_generator(draw_seed(self.random_state))
-        network = self._network(generator).to(device)
+        network = self._network(generator).to(rows.device)
         optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
-        rows, targets = torch.tensor(X, device=device), torch.tensor(labels, device=device)
-        tested = X[: self.batch_size] if X_val is None else X_val
+        targets = torch.tensor(labels, device=rows.device)
+        tested = rows[: self.batch_size] if X_val is None else Rows(X_val, device=self.device).read()
         best, best_quality, n_stale = deepcopy(network.state_dict()), -1.0, 0
         batches = _batches(len(rows), self.batch_size, generator)
         for n_iter in range(1, self.max_updates + 1):
             self.n_iter_ = n_iter
-            batch = next(batches).to(device)
+            batch = next(batches).to(rows.device)
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(rows[batch]), targets[batch]).backward()
             optimizer.step()
@@ -179,9 +179,10 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float32)
-        network = self._network(make_generator(0)).to(resolve_device(self.device, X))
+        rows = Rows(X, device=self.device).read()
+        network = self._network(make_generator(0)).to(rows.device)
         network.load_state_dict({name: torch.tensor(array) for name, array in self.params_.items()})
-        return torch.from_numpy(self._scores(network, X)).softmax(1).numpy()
+        return torch.from_numpy(self._scores(network, rows)).softmax(1).numpy()
 
     def predict(self, X):
         """Return the most probable class of each row.
@@ -205,9 +206,8 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
 
     @staticmethod
     @torch.no_grad()
-    def _scores(network: nn.Module, X) -> np.ndarray:
-        device = next(network.parameters()).device
-        return network(torch.tensor(np.asarray(X, dtype=np.float32), device=device)).cpu().numpy()
+    def _scores(network: nn.Module, rows: torch.Tensor) -> np.ndarray:
+        return network(rows).cpu().numpy()
 
 
 class _ZeroLinear(nn.Module):

@@ -14,7 +14,7 @@ from sklearn.exceptions import FitFailedWarning
 
 from skvardict._utils.messages import say, shown
 from skvardict.evaluation._codes import as_named, check_not_empty, evaluate_codes, seed_names
-from skvardict.evaluation._store import PointStore, fingerprint_fit, fit_or_load, fit_whole, point_key
+from skvardict.evaluation._store import PointStore, fingerprint_fit, fit_or_load, point_key
 from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
 
 
@@ -144,7 +144,7 @@ def _point(index, point, key, store, training, testing) -> tuple[int, dict[str, 
 def _fit_and_measure(estimator, X_train, fit_params, models, X_test, to_pixels, data_range) -> dict[str, Any]:
     if models is None:
         begin = perf_counter()
-        fitted = fit_whole(estimator, X_train, fit_params)
+        fitted = estimator.fit(X_train, **fit_params)
         seconds = perf_counter() - begin
     else:
         fitted = fit_or_load(estimator, X_train, folder=models, fit_params=fit_params)

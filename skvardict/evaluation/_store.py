@@ -6,7 +6,6 @@ content of the arrays. Files are written aside and renamed, so that a killed run
 
 import json
 import os
-import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +20,6 @@ from sklearn.utils.validation import has_fit_parameter
 
 from skvardict.storage.files import digest, write_aside
 from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters, versions
-
-_INTERRUPTED = ".*fit was interrupted"
 
 
 class PointStore:
@@ -106,30 +103,12 @@ def fit_or_load(estimator, X, *, folder: str | os.PathLike, fit_params: Mapping[
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         fit_params.setdefault("checkpoint", checkpoint)
     begin = perf_counter()
-    fit_whole(fitted, X, fit_params)
+    fitted.fit(X, **fit_params)
     fitted.fit_seconds_ = perf_counter() - begin
     write_aside(path, lambda unfinished: joblib.dump(fitted, unfinished))
     for left in path.parent.glob(f"{checkpoint.name}*"):
         left.unlink(missing_ok=True)  # another process may have fitted the same
     return fitted
-
-
-def fit_whole(estimator, X, fit_params: Mapping[str, Any]):
-    """Return the fitted estimator; one that Ctrl-C stops half-way is good enough to look at, but is no result.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        In the place of the warning with which the estimators of this package end an interrupted fit.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=_INTERRUPTED, category=UserWarning)
-        try:
-            return estimator.fit(X, **fit_params)
-        except UserWarning as warning:
-            if re.match(_INTERRUPTED, str(warning)):
-                raise KeyboardInterrupt(str(warning)) from warning
-            raise
 
 
 def point_key(origin: Mapping[str, Any]) -> str:

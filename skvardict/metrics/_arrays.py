@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from skvardict.rows.checks import to_array
+from skvardict.rows import to_array
 
 
 def as_float64(metric: str, name: str, values: ArrayLike | Tensor, axes: tuple[str, ...]) -> NDArray[np.float64]:

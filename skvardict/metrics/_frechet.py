@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from skvardict.metrics._arrays import as_float64
-from skvardict.rows.checks import to_array
+from skvardict.rows import to_array
 
 
 def frechet_distance(

@@ -1,7 +1,6 @@
 """What draws from a posterior say: evidence bound, consistency of supports, noise of gradients."""
 
 from collections.abc import Callable, Iterable, Mapping
-from itertools import pairwise
 from math import log
 from typing import Any
 
@@ -12,7 +11,7 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from skvardict.metrics._arrays import as_finite, as_float64, with_axes
-from skvardict.rows.batches import batch_bounds
+from skvardict.rows.batches import batch_slices
 
 _BLOCK_ENTRIES = 2**21  # 16 MB of float64
 
@@ -103,11 +102,9 @@ def jaccard_consistency(
             )
         kept = (atoms**2).sum(1) > min_norm_squared
     index = np.empty(n_samples)
-    for start, stop in pairwise(
-        batch_bounds(n_samples, max(1, _BLOCK_ENTRIES // (n_draws * (n_draws + n_components))))
-    ):
-        block = as_finite("jaccard_consistency", "codes", draws[:, start:stop])
-        index[start:stop] = _jaccard((block[:, :, kept] != 0).astype(np.float32))
+    for rows in batch_slices(n_samples, max(1, _BLOCK_ENTRIES // (n_draws * (n_draws + n_components)))):
+        block = as_finite("jaccard_consistency", "codes", draws[:, rows])
+        index[rows] = _jaccard((block[:, :, kept] != 0).astype(np.float32))
     return index
 
 

@@ -8,14 +8,10 @@ from math import isnan
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from skvardict.rows.batches import RowReader
-from skvardict.rows.checks import to_array
-
-_BLOCK_ENTRIES = 2**21  # 16 MB of float64
+from skvardict.rows import Rows, to_array
 
 
 def psnr(X: ArrayLike | Tensor, X_reconstructed: ArrayLike | Tensor, *, data_range: float = 1.0) -> float:
@@ -145,7 +141,6 @@ def _not_finite(name: str, where: str) -> str:
 
 def _blocks(X) -> Iterator[Tensor]:
     """Yield blocks of rows in float64 (float32 on devices that have no float64)."""
-    device = X.device if isinstance(X, Tensor) else torch.device("cpu")
-    dtype = torch.float32 if device.type == "mps" else torch.float64
-    for _, rows in RowReader(X, device, dtype).slices(max(1, _BLOCK_ENTRIES // X.shape[1])):
-        yield rows
+    rows = Rows(X)
+    for _, block in rows.to(dtype=rows.exact_dtype).blocks():
+        yield block

@@ -4,14 +4,13 @@ from math import prod
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skvardict.preprocessing._shapes import resolve_image_shape
-from skvardict.rows.checks import check_rows, float_dtype, row_blocks
+from skvardict.rows import Rows
 
 
 class LocalContrast(NamedTuple):
@@ -114,8 +113,8 @@ class LocalContrastNormalizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         self._validate_params()
         _check_window(self.window_size, self.sigma, self.min_scale)
-        X = check_rows(self, X, reset=True)
-        self.image_shape_ = resolve_image_shape(type(self).__name__, X.shape[1], self.image_shape)
+        rows = Rows.check(self, X, reset=True)
+        self.image_shape_ = resolve_image_shape(type(self).__name__, rows.n_features, self.image_shape)
         height, width = (side - 2 * (self.window_size - 1) for side in self.image_shape_)
         if min(height, width) < 1:
             raise ValueError(
@@ -183,13 +182,11 @@ class LocalContrastNormalizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def _run(self, X, n_results: int) -> list:
         """Return the first `n_results` of patches, local mean and local scale, for all rows."""
         check_is_fitted(self)
-        X = check_rows(self, X, reset=False)
-        shape, dtype = (X.shape[0], self._n_features_out), float_dtype(X)
-        is_tensor = isinstance(X, Tensor)
-        results = [X.new_empty(shape, dtype=dtype) if is_tensor else np.empty(shape, dtype) for _ in range(n_results)]
-        for rows, values in row_blocks(X):
-            for result, part in zip(results, self._normalize_block(values)):
-                result[rows] = part if is_tensor else part.numpy()
+        rows = Rows.check(self, X, reset=False)
+        results = [rows.new_rows(self._n_features_out) for _ in range(n_results)]
+        for where, block in rows.blocks():
+            for result, part in zip(results, self._normalize_block(block)):
+                result[where] = rows.give_back(part)
         return results
 
     def _normalize_block(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 
 from skvardict.datasets._patches import check_images, check_request, cut_patches
 from skvardict.preprocessing._contrast import LocalContrastNormalizer
-from skvardict.rows.checks import to_array
+from skvardict.rows import to_array
 
 _BLOCK = 1024  # crops drawn at a time: small requests are then the first rows of large ones
 _MAX_FRUITLESS_BLOCKS = 20

@@ -5,13 +5,11 @@ from numbers import Real
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
-from skvardict.rows.checks import check_columns, check_rows, float_dtype, row_blocks
+from skvardict.rows import Rows
 
 
 class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -91,10 +89,10 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"GlobalStandardizer expects a finite mean, but got {self.mean!r}. Leave it out to use the data's."
             )
-        X = check_rows(self, X, reset=True)
+        rows = Rows.check(self, X, reset=True)
         mean, std = self.mean, self.std
         if mean is None or std is None:
-            data_mean, data_std = _pooled_moments(X)
+            data_mean, data_std = _pooled_moments(rows)
             mean, std = data_mean if mean is None else mean, data_std if std is None else std
         self.mean_, self.scale_ = float(mean), float(std)
         return self
@@ -111,10 +109,10 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Z : ndarray or Tensor of shape (n_samples, n_features)
         """
         check_is_fitted(self)
-        X = check_rows(self, X, reset=False)
-        if isinstance(X, Tensor):
-            return (X.to(float_dtype(X)) - self.mean_) / self.scale_
-        Z = _as_floats(X)
+        rows = Rows.check(self, X, reset=False)
+        if rows.is_tensor:
+            return (rows.X.to(rows.dtype) - self.mean_) / self.scale_
+        Z = _as_floats(rows)
         Z -= self.mean_
         Z /= self.scale_
         return Z
@@ -132,10 +130,10 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X_original : ndarray or Tensor of shape (n_samples, n_features)
         """
         check_is_fitted(self)
-        X = check_columns(self, X)
-        if isinstance(X, Tensor):
-            return X.to(float_dtype(X)) * self.scale_ + self.mean_
-        X_original = _as_floats(X)
+        rows = Rows.check_columns(self, X)
+        if rows.is_tensor:
+            return rows.X.to(rows.dtype) * self.scale_ + self.mean_
+        X_original = _as_floats(rows)
         X_original *= self.scale_
         X_original += self.mean_
         return X_original
@@ -146,26 +144,25 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def _as_floats(X: NDArray) -> NDArray:
-    """Return a copy of `X` in the dtype of results; of a memory map the numbers are checked on the way."""
-    copy = np.empty(X.shape, float_dtype(X))
-    for rows, values in row_blocks(X):
-        copy[rows] = values
+def _as_floats(rows: Rows) -> NDArray:
+    """Return a copy of an array in the dtype of results; of a memory map the numbers are checked on the way."""
+    copy = rows.new_rows(rows.n_features)
+    for where, block in rows.blocks():
+        copy[where] = rows.give_back(block)
     return copy
 
 
-def _pooled_moments(X) -> tuple[float, float]:
+def _pooled_moments(rows: Rows) -> tuple[float, float]:
     """Return the mean and the standard deviation of all entries, 1.0 in place of a deviation of zero."""
-    is_mps = isinstance(X, Tensor) and X.device.type == "mps"  # has no float64
     count, mean, squares = 0, 0.0, 0.0
-    for _, rows in row_blocks(X, torch.float32 if is_mps else torch.float64):
-        block_mean = float(rows.mean())
-        block_squares = float(((rows - block_mean) ** 2).sum())
+    for _, block in rows.to(dtype=rows.exact_dtype).blocks():
+        block_mean = float(block.mean())
+        block_squares = float(((block - block_mean) ** 2).sum())
         # Moments of a union: the squares about the common mean, from those about the two means.
-        total = count + rows.numel()
+        total = count + block.numel()
         shift = block_mean - mean
-        squares += block_squares + shift**2 * count * rows.numel() / total
-        mean += shift * rows.numel() / total
+        squares += block_squares + shift**2 * count * block.numel() / total
+        mean += shift * block.numel() / total
         count = total
     std = sqrt(squares / count)
     # The computed mean of equal numbers can be off by rounding, so their deviation is not exactly zero.

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skvardict.datasets._patches import check_images
-from skvardict.rows.checks import float_dtype
+from skvardict.rows import float_dtype
 
 
 class FourierWhitener(TransformerMixin, BaseEstimator):

@@ -1,32 +1,26 @@
-"""Rows at the edge of a transformer: checked once, never copied as a whole, arrays and tensors alike."""
-
-from collections.abc import Iterator
+"""What may be rows: 2-D arrays and dense tensors of finite real numbers, and frames that become such arrays."""
 
 import numpy as np
 import torch
 from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
-from skvardict.rows.batches import MappedPages, RowReader, require_finite
-
-_BLOCK_ENTRIES = 2**21  # 8 MB of float32
+BLOCK_ENTRIES = 2**21  # 8 MB of float32
 
 
-def check_rows(estimator, X, *, reset: bool):
-    """Return `X` as 2-D array or tensor of finite real numbers; check or set the features of `estimator`.
+def validate_rows(estimator, X, *, reset: bool):
+    """Return `X` as 2-D array or tensor of real numbers; check or set the features of `estimator`.
 
-    Arrays of any real dtype and tensors come back as they are: a conversion here would copy a memory map. The
-    numbers of a memory map are checked as its rows are read.
+    Arrays of any real dtype and tensors come back as they are: a conversion here would copy a memory map.
     """
     if isinstance(X, Tensor):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return _check_tensor(estimator, X)
-    X = validate_data(estimator, X, reset=reset, dtype=_dtype_to_check(X), ensure_all_finite=False)
-    return _check_array(estimator, X)
+    return validate_data(estimator, X, reset=reset, dtype=_dtype_to_check(X), ensure_all_finite=False)
 
 
-def check_columns(estimator, X, name: str = "X"):
-    """Return `X`, called `name`, like `check_rows`; results of `transform` may have other feature names, or none."""
+def validate_columns(estimator, X, name: str):
+    """Return `X`, called `name`, like `validate_rows`; as results of `transform` it may have other feature names."""
     names, expected = list(getattr(X, "columns", ())), list(getattr(estimator, "feature_names_in_", ()))
     if names != expected and sorted(map(str, names)) == sorted(expected):
         raise ValueError(
@@ -34,10 +28,9 @@ def check_columns(estimator, X, name: str = "X"):
             "in another order. Reorder its columns."
         )
     if isinstance(X, Tensor):
-        X = _check_tensor(estimator, X, name)
+        X = _check_tensor(estimator, X)
     else:
         X = check_array(X, dtype=_dtype_to_check(X), ensure_all_finite=False, input_name=name)
-        X = _check_array(estimator, X, name)
     if X.shape[1] != estimator.n_features_in_:
         raise ValueError(
             f"{type(estimator).__name__} was fitted on {estimator.n_features_in_} features, "
@@ -46,27 +39,24 @@ def check_columns(estimator, X, name: str = "X"):
     return X
 
 
+def require_finite(name: str, block: Tensor, rows: Tensor | int) -> None:
+    """Raise a ValueError that names the rows of `block` that are not finite; `rows` are their numbers, or the first."""
+    if not block.is_floating_point() or bool(torch.isfinite(block).all()):
+        return
+    bad = (~torch.isfinite(block)).any(dim=1).nonzero().squeeze(1).cpu()
+    numbers = rows[bad].sort().values.tolist() if isinstance(rows, Tensor) else (bad + rows).tolist()
+    listed = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+    raise ValueError(
+        f"{name} contains NaN or infinity in {len(numbers)} of the {len(block)} rows read last: row "
+        f"{listed}. Remove or repair these rows."
+    )
+
+
 def float_dtype(X):
-    """Return the dtype of results: float64 stays what it is, everything else becomes float32."""
-    library = torch if isinstance(X, Tensor) else np
-    return library.float64 if X.dtype == library.float64 else library.float32
-
-
-def torch_dtype(X) -> torch.dtype:
-    """Return the dtype of `float_dtype` as torch's."""
-    return torch.float64 if float_dtype(X) in (np.float64, torch.float64) else torch.float32
-
-
-def row_blocks(X, dtype: torch.dtype | None = None) -> Iterator[tuple[slice, Tensor]]:
-    """Yield the position and the values of blocks of rows, as tensors on the device of `X`.
-
-    The default dtype is that of `float_dtype`.
-    """
-    device = X.device if isinstance(X, Tensor) else torch.device("cpu")
-    if dtype is None:
-        dtype = torch_dtype(X)
-    for start, rows in RowReader(X, device, dtype).slices(max(1, _BLOCK_ENTRIES // X.shape[1])):
-        yield slice(start, start + len(rows)), rows
+    """Return the dtype of results: float64 of any byte order stays float64, everything else becomes float32."""
+    if isinstance(X, Tensor):
+        return torch.float64 if X.dtype == torch.float64 else torch.float32
+    return np.float64 if X.dtype.newbyteorder("=") == np.float64 else np.float32
 
 
 def to_array(values) -> np.ndarray:
@@ -79,7 +69,7 @@ def _dtype_to_check(X):
     return None if is_real else [np.float32, np.float64]
 
 
-def _check_tensor(estimator, X: Tensor, role: str = "X") -> Tensor:
+def _check_tensor(estimator, X: Tensor) -> Tensor:
     name = type(estimator).__name__
     if X.layout is not torch.strided:
         raise TypeError(f"{name} expects a dense tensor, but got {X.layout}. Pass X.to_dense().")
@@ -90,12 +80,4 @@ def _check_tensor(estimator, X: Tensor, role: str = "X") -> Tensor:
         )
     if X.is_complex():
         raise ValueError(f"{name} expects real numbers, but got {X.dtype}. Pass the real and imaginary parts.")
-    require_finite(f"{name}: {role}", X.detach(), 0)
-    return X
-
-
-def _check_array(estimator, X: np.ndarray, role: str = "X") -> np.ndarray:
-    if X.dtype.kind == "f" and not MappedPages(X).are_mapped:
-        for block, rows in row_blocks(X):
-            require_finite(f"{type(estimator).__name__}: {role}", rows, block.start)
     return X

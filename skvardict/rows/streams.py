@@ -1,12 +1,13 @@
 """Rows that come in chunks, one after another: shuffled in a buffer, batched, and read again for every epoch."""
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any
 
 import torch
 
-from skvardict.rows.batches import RowReader, batch_bounds
+from skvardict.rows.batches import batch_slices
+from skvardict.rows.rows import Rows
 
 
 class ChunkSource:
@@ -46,8 +47,8 @@ class ChunkSource:
         return iter(self._chunks() if callable(self._chunks) else self._chunks)
 
 
-class StreamReader:
-    """The rows of a stream in batches, in random order as far as a buffer allows.
+class Stream:
+    """The rows of a stream in batches, in random order as far as a buffer allows; trained on as :class:`Rows` are.
 
     Rows fill a buffer; whenever it is full a batch is drawn from it at random. What is left at the end is permuted and
     cut into batches that differ by at most one row.
@@ -55,26 +56,20 @@ class StreamReader:
     Parameters
     ----------
     source : ChunkSource
+    first : Rows
+        The first chunk, which decides on device and dtype.
     check : callable
-        Returns a chunk as array or tensor of shape (n_rows, n_features), or raises.
-    device : torch.device
-    dtype : torch.dtype
+        Returns a chunk as :class:`Rows`, or raises.
     buffer_rows : int
         Rows held at a time; twice the batch size where that is more.
     """
 
-    def __init__(
-        self,
-        source: ChunkSource,
-        check: Callable[[Any], Any],
-        device: torch.device,
-        dtype: torch.dtype,
-        buffer_rows: int,
-    ):
+    X = None  # nobody has all rows together
+
+    def __init__(self, source: ChunkSource, first: Rows, check: Callable[[Any], Rows], buffer_rows: int):
         self.source = source
+        self.first = first
         self.check = check
-        self.device = device
-        self.dtype = dtype
         self.buffer_rows = buffer_rows
         self._n_rows = 0
 
@@ -82,14 +77,19 @@ class StreamReader:
         """Rows of the last pass; 0 before the end of the first."""
         return self._n_rows
 
+    def mean_batch_size(self, batch_size: int) -> float:
+        """Return the number of rows in the batches of a pass, all but the last ones."""
+        return batch_size
+
     def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
         """Yield all rows of one pass, batch by batch, in an order drawn from `generator`."""
         capacity = max(self.buffer_rows, 2 * batch_size)
+        device, dtype = self.first.device, self.first.dtype
         buffer: torch.Tensor | None = None
         n_held = n_rows = 0
         for block in self._blocks(capacity):
             if buffer is None:
-                buffer = torch.empty((capacity, block.shape[1]), dtype=self.dtype)
+                buffer = torch.empty((capacity, block.shape[1]), dtype=dtype)
             n_rows += len(block)
             while len(block):
                 n_taken = min(len(block), capacity - n_held)
@@ -97,7 +97,7 @@ class StreamReader:
                 n_held, block = n_held + n_taken, block[n_taken:]
                 if n_held == capacity:
                     order = torch.randperm(capacity, generator=generator)
-                    yield buffer[order[:batch_size]].to(self.device)
+                    yield buffer[order[:batch_size]].to(device)
                     # The rows that stay close the gaps.
                     buffer[: capacity - batch_size] = buffer[order[batch_size:]]
                     n_held -= batch_size
@@ -105,17 +105,17 @@ class StreamReader:
             raise ValueError(f"A stream of at least 2 rows is expected, but {n_rows} came.")
         self._n_rows = n_rows
         order = torch.randperm(n_held, generator=generator)
-        bounds = batch_bounds(n_held, batch_size)
-        for start, stop in pairwise(bounds):
-            yield buffer[order[start:stop]].to(self.device)
+        for where in batch_slices(n_held, batch_size):
+            yield buffer[order[where]].to(device)
 
     def _blocks(self, most_rows: int) -> Iterator[torch.Tensor]:
-        for index, chunk in enumerate(self.source):
+        cpu = torch.device("cpu")
+        for number, chunk in enumerate(self.source, start=1):
             try:
                 rows = self.check(chunk)
             except ValueError as error:
-                raise ValueError(f"Chunk {index + 1} of the stream: {error}") from error
+                raise ValueError(f"Chunk {number} of the stream: {error}") from error
             # A chunk may be a memory map larger than memory.
-            reader = RowReader(rows, torch.device("cpu"), self.dtype, f"Chunk {index + 1} of the stream")
+            rows = rows.to(cpu, self.first.dtype, f"chunk {number} of the stream")
             for start in range(0, len(rows), most_rows):
-                yield reader.slice(start, start + most_rows)
+                yield rows.read(start, start + most_rows)

@@ -43,7 +43,7 @@ import torch
 from torch import Tensor
 
 from skvardict._version import __version__
-from skvardict.rows.batches import MappedPages
+from skvardict.rows.maps import MappedPages
 from skvardict.storage.code import all_names, code_content, global_names, is_installed, package_version
 
 # Parameters that change what is said or where and how fast it is computed, not what is computed.

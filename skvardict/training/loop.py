@@ -14,15 +14,11 @@ import torch
 from torch import Tensor
 
 from skvardict._utils.random import private_global_generator
-from skvardict.rows.batches import RowReader, Subset
-from skvardict.rows.streams import StreamReader
+from skvardict.rows import Rows, Stream
 from skvardict.training.checkpoint import Checkpoint
 from skvardict.training.early_stopping import EarlyStopping
 from skvardict.training.history import Patience, append_epoch
 from skvardict.training.session import TrainingPlan, TrainingSession
-
-Rows = RowReader | Subset
-TrainingRows = Rows | StreamReader
 
 _EXPLOSION = 100  # times the best energy of the run, and the energy of a reconstruction that is zero
 
@@ -41,7 +37,7 @@ class Outcome:
         The best parameters on the validation energy, or the last where there is no validation data.
     best_epoch : int
         Number of the epoch (counted from 1 over the whole session) that `params` come from.
-    stopped_early, interrupted : bool
+    stopped_early : bool
     diverged : str or None
         What became non-finite or exploded, and where. The session then holds the last good epoch.
     n_new_epochs : int
@@ -50,25 +46,30 @@ class Outcome:
         Whether the run came to its end, and a checkpoint of it needs no continuation.
     resumed_epoch : int
         Epoch of the checkpoint that the run continued from; 0 where it began anew.
-    error : Exception or None
-        What else ended the run after complete epochs, e.g. rows that cannot be read; to be raised again.
+    error : BaseException or None
+        What else ended the run: Ctrl-C, or after complete epochs an error, e.g. rows that cannot be read. To be raised
+        again when the state is stored.
     """
 
     params: dict[str, Tensor]
     best_epoch: int
     n_new_epochs: int = 0
     stopped_early: bool = False
-    interrupted: bool = False
     diverged: str | None = None
     is_finished: bool = False
     resumed_epoch: int = 0
-    error: Exception | None = None
+    error: BaseException | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the run."""
+        return isinstance(self.error, KeyboardInterrupt)
 
 
 def train(
     session: TrainingSession,
     plan: TrainingPlan,
-    rows: TrainingRows,
+    rows: Rows | Stream,
     validation: Rows | None = None,
     on_epoch: Callable[[TrainingSession], bool] = lambda session: False,
     checkpoint: Checkpoint | None = None,
@@ -80,9 +81,9 @@ def train(
     session : TrainingSession
         Modified in place; ends at the state of the last good epoch, where there is one.
     plan : TrainingPlan
-    rows : reader
+    rows : Rows or Stream
         Training rows.
-    validation : reader or None
+    validation : Rows or None
         Rows on which the best epoch is chosen.
     on_epoch : callable
         Called after every epoch; a true result ends the run.
@@ -119,8 +120,8 @@ def train(
             outcome.is_finished = stops or outcome.stopped_early or outcome.n_new_epochs >= plan.max_epochs
             if checkpoint is not None and checkpoint.is_due(outcome):
                 checkpoint.save(last_good, session.history, patience, outcome)
-    except KeyboardInterrupt:
-        outcome.interrupted = True
+    except KeyboardInterrupt as interrupt:
+        outcome.error = interrupt
         if last_good["counters"][0] > 0:
             session.load_arrays(last_good)
             session.cut_history()
@@ -150,7 +151,7 @@ def _choose_start(session: TrainingSession, validation: Rows, plan: TrainingPlan
 
 
 def _run_epoch(
-    session: TrainingSession, plan: TrainingPlan, rows: TrainingRows, validation: Rows | None, best_energy: float
+    session: TrainingSession, plan: TrainingPlan, rows: Rows | Stream, validation: Rows | None, best_energy: float
 ) -> str | None:
     """Train one epoch and record it; return what became non-finite or exploded, or None."""
     begin = perf_counter()
@@ -186,7 +187,7 @@ def _run_epoch(
     return None
 
 
-def _rows_per_epoch(session: TrainingSession, rows: TrainingRows) -> float:
+def _rows_per_epoch(session: TrainingSession, rows: Rows | Stream) -> float:
     """Return the rows of an epoch; 0 for a stream in its first pass, which nobody can know.
 
     Schedules stand at the middle of that epoch then: at its beginning a single pass would be all warm-up.

@@ -13,7 +13,6 @@ from sklearn.utils import estimator_checks as checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skvardict
-import skvardict.training.loop as loop
 from skvardict import (
     SparseVAE,
     SpikeAndSlabVSC,
@@ -153,19 +152,15 @@ def test_a_saved_file_keeps_codes_and_training_state(fitted, X, tmp_path):
         np.testing.assert_array_equal(other.params_[name], array)
 
 
-def test_a_stopped_fit_goes_on_bitwise_from_its_checkpoint(make, X, tmp_path, monkeypatch):
+def test_a_stopped_fit_goes_on_bitwise_from_its_checkpoint(make, X, tmp_path, meddle):
     expected = make().fit(X)
-    original = loop._run_epoch
 
-    def run_epoch(session, *args):
+    def kill(session):
         if session.n_epochs == 2:
             raise SystemExit
-        return original(session, *args)
 
-    monkeypatch.setattr(loop, "_run_epoch", run_epoch)
-    with pytest.raises(SystemExit):
+    with meddle(kill, before="epoch"), pytest.raises(SystemExit):
         make().fit(X, checkpoint=tmp_path / "run")
-    monkeypatch.undo()
     model = make().fit(X, checkpoint=tmp_path / "run")
     assert model.resumed_epoch_ == 2
     for name, array in expected.params_.items():

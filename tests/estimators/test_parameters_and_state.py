@@ -263,19 +263,11 @@ def test_parameters_that_no_longer_describe_the_weights_are_refused_and_nothing_
 
 
 @pytest.mark.parametrize("estimator", [ThresholdedVSC, VarianceDictionaryLearning])
-def test_rows_that_are_held_out_set_nothing_before_training(X, monkeypatch, estimator):
-    seen = []
-
-    def split(self, *arguments):
-        seen.extend(original(self, *arguments))
-        return seen[-2:]
-
-    original = estimator._split
-    monkeypatch.setattr(estimator, "_split", split)
+def test_rows_that_are_held_out_set_nothing_before_training(X, held_out_rows, estimator):
     settings = {"init": "data"} if estimator is VarianceDictionaryLearning else {}
     model = estimator(n_components=16, max_iter=1, early_stopping=True, validation_fraction=0.5, random_state=0)
     model.set_params(learning_rate=1e-9, **settings).fit(X)
-    rows, held_out = (X[part.rows] for part in seen)
+    rows, held_out = (X[part] for part in held_out_rows[0])
     if settings:
         cosines = [_normalized(model.components_) @ _normalized(part).T for part in (rows, held_out)]
         np.testing.assert_allclose(cosines[0].max(1), 1, atol=1e-5)
@@ -326,19 +318,11 @@ def test_iterations_of_the_solver_leave_no_trace_in_a_decoder(X):
     assert True in {training for training, *_ in seen}
 
 
-def test_a_continued_fit_holds_out_the_same_rows(X, monkeypatch):
-    held_out = []
-
-    def split(self, *arguments):
-        rows, validation = original(self, *arguments)
-        held_out.append(validation.rows)
-        return rows, validation
-
-    original = VarianceDictionaryLearning._split
-    monkeypatch.setattr(VarianceDictionaryLearning, "_split", split)
+def test_a_continued_fit_holds_out_the_same_rows(X, held_out_rows):
     model = small(early_stopping=True, validation_fraction=0.3, warm_start=True)
     model.fit(X).fit(X)
-    assert torch.equal(*held_out)
+    (_, first), (_, second) = held_out_rows
+    assert torch.equal(first, second)
 
 
 def test_an_error_in_a_later_epoch_keeps_the_epochs_before_it(X):
@@ -358,16 +342,16 @@ def test_an_error_in_a_later_epoch_keeps_the_epochs_before_it(X):
     assert np.isfinite(model.transform(X)).all()
 
 
-def test_an_interrupt_in_the_first_epoch_of_another_fit_keeps_the_model(X, monkeypatch):
+def test_an_interrupt_in_the_first_epoch_of_another_fit_keeps_the_model(X, meddle):
     model = small(max_iter=3).fit(X)
     codes = model.transform(X)
 
-    def interrupted(*arguments, **keywords):
+    def interrupt(session):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skvardict.objectives.dictionary.DictionaryObjective.step", interrupted)
-    with pytest.warns(UserWarning, match="interrupted after 0 complete epochs; the state of epoch 3 is kept"):
+    with meddle(interrupt), pytest.raises(KeyboardInterrupt) as caught:
         model.fit(X)
+    assert "interrupted after 0 complete epochs; the state after epoch 3 is kept" in caught.value.__notes__[0]
     assert model.n_iter_ == 3
     np.testing.assert_array_equal(model.transform(X), codes)
 

@@ -4,7 +4,6 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio
 from sklearn.metrics import r2_score
 
-from skvardict.metrics import _reconstruction as module
 from skvardict.metrics import psnr, r2
 
 
@@ -69,9 +68,9 @@ def test_tensors_give_what_arrays_give(pair, metric, dtype):
 
 
 @pytest.mark.parametrize("metric", [psnr, r2])
-def test_blocks_change_nothing(pair, metric, monkeypatch):
+def test_blocks_change_nothing(pair, metric, read_in_blocks_of):
     whole = metric(*pair)
-    monkeypatch.setattr(module, "_BLOCK_ENTRIES", 36 * 7)
+    read_in_blocks_of(36 * 7)
     assert metric(*pair) == pytest.approx(whole, rel=1e-13)
 
 

@@ -7,7 +7,6 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import estimator_checks as checks
 
 from skvardict.preprocessing import LocalContrastNormalizer
-from skvardict.rows import checks as _rows
 
 
 def images(n=6, shape=(52, 52), dtype=np.float64):
@@ -69,12 +68,12 @@ def test_brightness_and_contrast_of_an_image_do_not_matter():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_rows_do_not_depend_on_each_other_or_on_the_block(dtype, monkeypatch):
+def test_rows_do_not_depend_on_each_other_or_on_the_block(dtype, read_in_blocks_of):
     X = images(n=11, dtype=dtype) * np.logspace(-2, 2, 11, dtype=dtype)[:, None]
     normalizer = LocalContrastNormalizer().fit(X)
     whole = normalizer.transform(X)
     assert whole.dtype == dtype
-    monkeypatch.setattr(_rows, "_BLOCK_ENTRIES", 3 * 52 * 52)
+    read_in_blocks_of(3 * 52 * 52)
     tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == np.float32 else {"rtol": 1e-10, "atol": 1e-12}
     np.testing.assert_allclose(normalizer.transform(X), whole, **tolerance)
     np.testing.assert_allclose(np.concatenate([normalizer.transform(row[None]) for row in X]), whole, **tolerance)

@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks as checks
 
 from skvardict.preprocessing import GlobalStandardizer
-from skvardict.rows import checks as _rows
+from skvardict.rows import Rows
 
 BY_HAND = [
     checks.check_set_output_transform,
@@ -53,8 +53,8 @@ def test_checks_that_scikit_learn_leaves_to_the_caller(check):
 
 @pytest.mark.parametrize("as_tensor", [False, True])
 @pytest.mark.parametrize("block_entries", [12, 12 * 7, 10**6])
-def test_moments_are_those_of_the_whole_array(X, as_tensor, block_entries, monkeypatch):
-    monkeypatch.setattr(_rows, "_BLOCK_ENTRIES", block_entries)
+def test_moments_are_those_of_the_whole_array(X, as_tensor, block_entries, read_in_blocks_of):
+    read_in_blocks_of(block_entries)
     scaler = GlobalStandardizer().fit(torch.from_numpy(X) if as_tensor else X)
     assert type(scaler.mean_) is type(scaler.scale_) is float
     assert scaler.mean_ == pytest.approx(X.mean(), rel=1e-13)
@@ -130,16 +130,14 @@ def test_tensors_stay_on_their_device(X):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-def test_a_read_only_memory_map_is_never_converted_whole(tmp_path, dtype, monkeypatch):
-    monkeypatch.setattr(_rows, "_BLOCK_ENTRIES", 1000)
+def test_a_read_only_memory_map_is_never_converted_whole(tmp_path, dtype, monkeypatch, read_in_blocks_of):
+    read_in_blocks_of(1000)
     data = np.random.default_rng(0).integers(0, 256, size=(300, 40)).astype(dtype)
     np.save(tmp_path / "rows.npy", data)
     X = np.load(tmp_path / "rows.npy", mmap_mode="r")
     seen = []
-    original = _rows.RowReader.slice
-    monkeypatch.setattr(
-        _rows.RowReader, "slice", lambda self, start, stop: seen.append(self.X) or original(self, start, stop)
-    )
+    original = Rows.read
+    monkeypatch.setattr(Rows, "read", lambda self, start, stop: seen.append(self.X) or original(self, start, stop))
     scaler = GlobalStandardizer().fit(X)
     assert scaler.scale_ == pytest.approx(data.std(dtype=float))
     assert len(seen) > 10

@@ -125,7 +125,7 @@ def test_a_seed_that_was_drawn_is_kept(X, tmp_path):
     assert first.resumed_epoch_ == 3
     held_out = small(random_state=None)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("skvardict.estimators._base.draw_seed", lambda random_state: seed)
+        monkeypatch.setattr("skvardict.estimators._training.draw_seed", lambda random_state: seed)
         assert_same_fit(held_out.fit(X), first)
 
 
@@ -202,10 +202,10 @@ def test_a_checkpoint_of_another_fit_is_refused_with_what_differs(X, tmp_path, m
 
 @pytest.mark.parametrize("name", ["skvardict", "torch"])
 def test_a_checkpoint_of_another_version_is_refused(X, tmp_path, monkeypatch, name):
-    from skvardict.estimators import _base
+    from skvardict.estimators import _training
 
-    original = _base.fit_identity
-    monkeypatch.setattr(_base, "fit_identity", lambda *args: original(*args) | {name: "0.0.1"})
+    original = _training.fit_identity
+    monkeypatch.setattr(_training, "fit_identity", lambda *args: original(*args) | {name: "0.0.1"})
     run_killed(small(), X, 3, checkpoint=tmp_path / "run")
     monkeypatch.undo()
     with pytest.raises(CheckpointMismatchError, match=f"{name}: 0.0.1 in the checkpoint"):

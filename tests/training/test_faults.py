@@ -10,9 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
-import skvardict.training.loop as loop
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
-from skvardict.estimators import _base
 from skvardict.preprocessing import GlobalStandardizer
 from skvardict.solvers import FISTA
 from skvardict.training import TrainingDivergedError
@@ -54,15 +52,14 @@ def test_non_finite_rows_are_named_before_training(X, kind, bad):
         small().fit(X).transform(spoilt)
 
 
-def test_non_finite_rows_of_a_memory_map_are_named_at_their_batch(X, tmp_path, monkeypatch):
+def test_non_finite_rows_of_a_memory_map_are_named_at_their_batch(X, tmp_path, meddle):
     X_long = np.tile(X, (20, 1))
     X_long[5017, 3] = np.nan  # behind the rows whose scale is looked at before training
     mapped = as_memory_map(X_long, tmp_path)
     batches = []
-    original = loop._step
-    monkeypatch.setattr(loop, "_step", lambda session, rows, sums: batches.append(1) or original(session, rows, sums))
     model = small(batch_size=30, early_stopping=False)
-    with pytest.raises(ValueError, match=r"X contains NaN or infinity in 1 of the 30 rows read last: row 5017\. "):
+    said = r"Learning: X contains NaN or infinity in 1 of the 30 rows read last: row 5017\. "
+    with meddle(batches.append), pytest.raises(ValueError, match=said):
         model.fit(mapped)
     assert 0 < len(batches) < 200
     assert not hasattr(model, "params_")
@@ -197,23 +194,6 @@ def test_out_of_memory_with_single_rows_is_an_error(X, monkeypatch):
         model.transform(X)
 
 
-def test_chunks_cover_all_rows_once(monkeypatch):
-    from skvardict.rows.batches import RowReader
-
-    monkeypatch.setattr(_base, "ROWS_PER_CHUNK", 64)
-    X = np.arange(1000, dtype=np.float32)[:, None]
-
-    def fragile(rows):
-        if len(rows) > 10:
-            raise torch.OutOfMemoryError
-        return rows
-
-    with pytest.warns(UserWarning, match="no memory"):
-        pieces = list(_base._in_chunks(small(), RowReader(X, torch.device("cpu")), fragile))
-    assert [rows.start for rows, _ in pieces[1:]] == [rows.stop for rows, _ in pieces[:-1]]
-    np.testing.assert_array_equal(np.vstack([part.numpy() for _, part in pieces]), X)
-
-
 @pytest.mark.parametrize("device", ["cuda", "cuda:0"])
 def test_cuda_that_is_absent_is_said_with_what_there_is(X, monkeypatch, device):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -221,21 +201,18 @@ def test_cuda_that_is_absent_is_said_with_what_there_is(X, monkeypatch, device):
         small(device=device).fit(X)
 
 
-def test_a_real_interrupt_leaves_the_best_state_and_the_checkpoint(X, tmp_path, monkeypatch):
+def test_a_real_interrupt_leaves_the_best_state_and_the_checkpoint(X, tmp_path, meddle):
     expected = small(max_iter=2, early_stopping=False).fit(X)
-    original = loop._step
 
-    def step(session, rows, sums):
+    def ctrl_c(session):
         if session.n_epochs == 2:
             signal.raise_signal(signal.SIGINT)
-        return original(session, rows, sums)
 
-    monkeypatch.setattr(loop, "_step", step)
     model = small(early_stopping=False)
-    with pytest.warns(UserWarning, match="interrupted after 2 complete epochs"):
+    with meddle(ctrl_c), pytest.raises(KeyboardInterrupt) as caught:
         model.fit(X, checkpoint=tmp_path / "run")
+    assert "interrupted after 2 complete epochs" in caught.value.__notes__[0]
     np.testing.assert_array_equal(model.transform(X), expected.transform(X))
-    monkeypatch.undo()
     whole = small(early_stopping=False).fit(X)
     resumed = small(early_stopping=False).fit(X, checkpoint=tmp_path / "run")
     assert resumed.resumed_epoch_ == 2

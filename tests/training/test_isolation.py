@@ -203,13 +203,13 @@ def test_two_thousand_fits_leave_no_memory_behind():
 
 
 def test_no_module_outlives_its_estimator(X):
-    from skvardict.estimators import _base
+    def n_modules():
+        gc.collect()
+        return sum(isinstance(thing, torch.nn.Module) for thing in gc.get_objects())
 
-    gc.collect()
-    n_live = len(_base._live)
+    before = n_modules()
     model = small().fit(X)
     model.transform(X)
-    assert len(_base._live) == n_live + 1
+    assert n_modules() > before  # kept at hand
     del model
-    gc.collect()
-    assert len(_base._live) == n_live
+    assert n_modules() == before

@@ -1,11 +1,13 @@
 """Which state a run ends with: interrupted, diverged, continued, streamed."""
 
+import signal
 import warnings
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 
-import skvardict.training.loop as loop
 from skvardict import ThresholdedVSC, VarianceDictionaryLearning
 from skvardict.training import TrainingDivergedError
 
@@ -21,16 +23,16 @@ def small(**parameters):
     )
 
 
-def interrupt(monkeypatch, name, call):
-    original, calls = getattr(loop, name), []
+def ctrl_c(call):
+    """Return a function that is interrupted when it is called so often."""
+    calls = []
 
-    def function(*args):
-        calls.append(name)
+    def act(session):
+        calls.append(session)
         if len(calls) == call:
             raise KeyboardInterrupt
-        return original(*args)
 
-    monkeypatch.setattr(loop, name, function)
+    return act
 
 
 def assert_same_arrays(first, second):
@@ -39,33 +41,65 @@ def assert_same_arrays(first, second):
         np.testing.assert_array_equal(array, second[name])
 
 
-@pytest.mark.filterwarnings("ignore:.*fit was interrupted")
-def test_an_interrupted_fit_goes_on_from_the_last_whole_epoch(X, monkeypatch):
-    interrupt(monkeypatch, "_step", 15)  # six steps an epoch
-    model = small(warm_start=True).fit(X)
-    monkeypatch.undo()
+def test_an_interrupted_fit_goes_on_from_the_last_whole_epoch(X, meddle):
+    model = small(warm_start=True)
+    with meddle(ctrl_c(15)), pytest.raises(KeyboardInterrupt):  # six steps an epoch
+        model.fit(X)
     assert (model.n_iter_, model.n_steps_) == (2, 12)
     whole = small(max_iter=5).fit(X)
     assert_same_arrays(model.fit(X).params_, whole.params_)
     assert model.history_["energy"] == whole.history_["energy"]
 
 
-@pytest.mark.filterwarnings("ignore:.*fit was interrupted")
-def test_an_epoch_without_validation_does_not_count(X, monkeypatch):
-    interrupt(monkeypatch, "_evaluate", 3)
-    model = small().fit(X, X_val=X[:50])
+def test_an_epoch_without_validation_does_not_count(X, meddle):
+    model = small()
+    with meddle(ctrl_c(3), before="validation"), pytest.raises(KeyboardInterrupt):
+        model.fit(X, X_val=X[:50])
     assert model.n_iter_ == len(model.history_["epoch"]) == 2
 
 
-def test_a_continued_fit_interrupted_at_once_leaves_the_model_alone(X, monkeypatch):
+def test_a_continued_fit_interrupted_at_once_leaves_the_model_alone(X, meddle):
     model = small(warm_start=True).fit(X)
     before = dict(model.params_)
-    interrupt(monkeypatch, "_step", 4)
-    with pytest.warns(UserWarning, match=r"after 3 complete epochs; the state of epoch 3 is kept") as caught:
+    with meddle(ctrl_c(4)), pytest.raises(KeyboardInterrupt) as caught:
         model.fit(X)
-    assert caught[0].filename == __file__
+    assert "after 3 complete epochs; the state after epoch 3 is kept" in caught.value.__notes__[0]
     assert_same_arrays(model.params_, before)
     assert_same_arrays(model._train_state, small().fit(X)._train_state)
+
+
+def test_a_first_epoch_that_is_interrupted_is_better_than_nothing(X, meddle):
+    model, untrained = small(), small()
+    with meddle(ctrl_c(4)), pytest.raises(KeyboardInterrupt):
+        model.fit(X)
+    with meddle(ctrl_c(1)), pytest.raises(KeyboardInterrupt):
+        untrained.fit(X)
+    assert (model.n_iter_, model.n_steps_, model.history_) == (1, 3, {})
+    assert not np.array_equal(model.components_, untrained.components_)
+    assert np.isfinite(model.transform(X)).all()
+
+
+def test_ctrl_c_stops_a_search_and_leaves_the_estimators_usable(X, meddle):
+    models = [small(alpha=alpha) for alpha in (0.01, 0.1, 1.0)]
+    epochs = []
+
+    def act(session):
+        epochs.append(session.n_epochs)
+        if len(epochs) == 5:  # the second of the second model
+            signal.raise_signal(signal.SIGINT)
+
+    with meddle(act, before="epoch"), pytest.raises(KeyboardInterrupt):
+        [model.fit(X) for model in models]
+    with pytest.raises(NotFittedError):
+        models[2].transform(X)
+    assert [model.n_iter_ for model in models[:2]] == [3, 1]
+    expected = small(alpha=0.1, max_iter=1).fit(X)
+    np.testing.assert_array_equal(models[1].transform(X), expected.transform(X))
+    assert_same_arrays(models[1].fit(X).params_, small(alpha=0.1).fit(X).params_)
+    epochs.clear()
+    with meddle(act, before="epoch"), pytest.raises(KeyboardInterrupt):
+        GridSearchCV(small(), {"alpha": [0.01, 0.1, 1.0]}, cv=2).fit(X)
+    assert len(epochs) == 5
 
 
 def test_a_continued_fit_returns_nothing_worse_than_it_was_left_with(X):
@@ -88,18 +122,10 @@ def test_weights_that_overflow_in_the_last_step_are_noticed(X, with_validation):
         model.partial_fit(X)
 
 
-def test_a_divergence_names_the_epoch_that_is_kept(X, monkeypatch):
-    original = loop._step
-
-    def step(session, batch, sums):
-        losses = original(session, batch, sums)
-        return {name: loss * float("nan") for name, loss in losses.items()} if session.n_epochs == 8 else losses
-
-    monkeypatch.setattr(loop, "_step", step)
+def test_a_divergence_names_the_epoch_that_is_kept(X, meddle):
     model = small(max_iter=9, learning_rate=0.3)
-    with pytest.raises(
-        TrainingDivergedError, match=r"in epoch 9, batch 1 .*The state after epoch (\d+) is kept"
-    ) as error:
+    said = r"in epoch 9, batch 1 .*The state after epoch (\d+) is kept"
+    with meddle(lambda session: session.n_epochs == 8), pytest.raises(TrainingDivergedError, match=said) as error:
         model.fit(X, X_val=X[:100])
     assert model.best_epoch_ < 8
     assert f"after epoch {model.best_epoch_} is kept" in str(error.value)

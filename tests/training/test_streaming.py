@@ -1,6 +1,5 @@
 """Data that need not fit in memory: memory maps, streams, and codes written in place."""
 
-import mmap
 import subprocess
 import sys
 import textwrap
@@ -11,13 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-import skvardict.training.loop as loop
 from skvardict import VarianceDictionaryLearning
-from skvardict._utils.random import make_generator
-from skvardict.rows.batches import MappedPages, RowReader, Subset
-from skvardict.rows.streams import ChunkSource, StreamReader
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -47,57 +40,6 @@ def test_a_memory_map_gives_the_model_of_the_array(X, tmp_path, how, parameters)
     for name, array in expected.params_.items():
         np.testing.assert_array_equal(model.params_[name], array)
     np.testing.assert_array_equal(model.transform(mapped(X, tmp_path, how)), expected.transform(X))
-
-
-@pytest.mark.parametrize(
-    "layout",
-    [np.asfortranarray, lambda X: X.astype(np.float64), lambda X: X.astype(">f4"), lambda X: X.astype(np.float16)],
-    ids=["columns first", "float64", "other byte order", "float16"],
-)
-def test_any_layout_of_a_map_is_read_as_the_array(X, tmp_path, layout):
-    X = layout(X)
-    reader, direct = RowReader(mapped(X, tmp_path), CPU, torch.float32), RowReader(X, CPU, torch.float32)
-    rows = torch.tensor([3, 77, 499, 0])
-    expected = torch.from_numpy(X[rows.numpy()].astype(np.float32))
-    for one in (reader, direct):
-        assert torch.equal(one.take(rows), expected)
-        assert torch.equal(one.slice(10, 20), torch.from_numpy(X[10:20].astype(np.float32)))
-
-
-def test_rows_are_found_finite_or_named_where_they_are_read(X, tmp_path):
-    spoilt = X.copy()
-    spoilt[[40, 41], 2] = np.nan
-    reader = Subset(RowReader(mapped(spoilt, tmp_path), CPU), torch.arange(30, 60))
-    with pytest.raises(ValueError, match=r"X contains NaN or infinity in 2 of the 3 rows read last: row 40, 41\."):
-        reader.take(torch.tensor([11, 29, 10]))
-    assert torch.isfinite(reader.take(torch.tensor([0, 29]))).all()
-
-
-def test_pages_are_let_go_without_losing_what_was_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(MappedPages, "BYTES_HELD", 1000)
-    written = np.memmap(tmp_path / "a.bin", dtype=np.float32, mode="w+", shape=(1000, 8))
-    pages = MappedPages(written[5:])  # a view of it
-    assert pages.are_mapped
-    for row in range(1000):
-        written[row] = row
-        pages.count(32)
-    np.testing.assert_array_equal(written[:, 3], np.arange(1000))
-    np.testing.assert_array_equal(np.fromfile(tmp_path / "a.bin", np.float32).reshape(1000, 8)[:, 3], np.arange(1000))
-
-
-def test_changes_in_a_copy_on_write_map_are_kept(X, tmp_path, monkeypatch):
-    monkeypatch.setattr(MappedPages, "BYTES_HELD", 1)
-    changed = mapped(X, tmp_path, "c")
-    changed[7] = 5.0
-    assert not MappedPages(changed).are_mapped
-    assert (RowReader(changed, CPU).take(torch.tensor([7])) == 5).all()
-    assert (changed[7] == 5).all()
-
-
-def test_arrays_in_memory_are_not_mapped(X):
-    assert not MappedPages(X).are_mapped
-    assert not MappedPages(torch.from_numpy(X)).are_mapped
-    assert not MappedPages(np.frombuffer(mmap.mmap(-1, 4096), dtype=np.uint8)).are_mapped
 
 
 def test_fit_and_transform_of_a_large_map_hold_a_small_part_of_it(tmp_path):
@@ -179,38 +121,6 @@ def chunks_of(X, size):
     return [X[start : start + size] for start in range(0, len(X), size)]
 
 
-def read(chunks, batch_size, buffer_rows, seed=0, passes=1):
-    reader = StreamReader(ChunkSource(chunks), lambda chunk: chunk, CPU, torch.float32, buffer_rows)
-    generator = make_generator(seed)
-    return [list(reader.shuffled(batch_size, generator)) for _ in range(passes)][-1]
-
-
-@pytest.mark.parametrize("chunk", [1, 7, 100, 1000])
-@pytest.mark.parametrize("buffer_rows", [1, 64, 300, 5000])
-def test_a_pass_has_every_row_once_in_batches_that_are_never_small(chunk, buffer_rows):
-    X = np.arange(1003, dtype=np.float32)[:, None]
-    batches = read(chunks_of(X, chunk), 32, buffer_rows)
-    np.testing.assert_array_equal(np.sort(torch.cat(batches).squeeze(1).numpy()), X[:, 0])
-    assert max(map(len, batches)) == 32
-    assert min(map(len, batches)) >= 16
-
-
-def test_a_buffer_mixes_rows_as_far_as_it_reaches():
-    X = np.arange(10_000, dtype=np.float32)[:, None]
-    for buffer_rows, least, most in ((200, 50, 300), (10_000, 2_500, 4_500)):
-        order = torch.cat(read(chunks_of(X, 500), 50, buffer_rows)).squeeze(1).numpy()
-        # A full shuffle moves a row by a third of the length on average.
-        assert least < np.abs(order - np.arange(10_000)).mean() < most
-
-
-def test_the_order_follows_from_the_generator_and_not_from_the_chunks():
-    X = np.arange(500, dtype=np.float32)[:, None]
-    order = torch.cat(read(chunks_of(X, 50), 20, 100))
-    assert torch.equal(order, torch.cat(read(chunks_of(X, 33), 20, 100)))
-    assert not torch.equal(order, torch.cat(read(chunks_of(X, 50), 20, 100, seed=1)))
-    assert not torch.equal(order, torch.cat(read(chunks_of(X, 50), 20, 100, passes=2)))
-
-
 class Repeatable:
     def __init__(self, chunks):
         self.chunks = chunks
@@ -270,20 +180,16 @@ def test_validation_rows_choose_the_best_epoch_of_a_stream(X):
     assert model.best_epoch_ == 1 + int(np.argmin(model.history_["validation_energy"]))
 
 
-def test_a_killed_stream_fit_goes_on_bitwise(X, tmp_path, monkeypatch):
+def test_a_killed_stream_fit_goes_on_bitwise(X, tmp_path, meddle):
     chunks = chunks_of(X, 120)
     expected = small(max_iter=4).fit_stream(chunks, buffer_rows=100)
-    original = loop._run_epoch
 
-    def run_epoch(session, *args):
+    def kill(session):
         if session.n_epochs == 2:
             raise SystemExit
-        return original(session, *args)
 
-    monkeypatch.setattr(loop, "_run_epoch", run_epoch)
-    with pytest.raises(SystemExit):
+    with meddle(kill, before="epoch"), pytest.raises(SystemExit):
         small(max_iter=4).fit_stream(chunks, buffer_rows=100, checkpoint=tmp_path / "run")
-    monkeypatch.undo()
     model = small(max_iter=4).fit_stream(chunks, buffer_rows=100, checkpoint=tmp_path / "run")
     assert model.resumed_epoch_ == 2
     np.testing.assert_array_equal(model.components_, expected.components_)

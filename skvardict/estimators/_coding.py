@@ -1,0 +1,222 @@
+"""What estimators do once they are fitted: from rows to codes and from codes to rows, chunk by chunk."""
+
+from abc import abstractmethod
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from skvardict._utils.messages import warn
+from skvardict.estimators._fitted import fitted_components, fitted_model
+from skvardict.metrics import r2
+from skvardict.rows import Rows
+from skvardict.rows.maps import MappedPages
+
+
+class Encoding(NamedTuple):
+    """Codes of rows, and how they were reached.
+
+    Attributes
+    ----------
+    codes : ndarray or Tensor of shape (n_samples, n_components)
+    n_iter : ndarray or Tensor of shape (n_samples,)
+        Iterations of the solver; 0 where the encoder gave the code.
+    converged : ndarray or Tensor of shape (n_samples,)
+        Whether the solver's criterion was met; true where the encoder gave the code.
+    """
+
+    codes: Any
+    n_iter: Any
+    converged: Any
+
+
+class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """What an estimator does with its fitted model; a subclass says how it is built and how it codes rows."""
+
+    @abstractmethod
+    def _build_model(self, n_features: int, generator: torch.Generator):
+        """Return the model with fresh parts, drawn from `generator`."""
+
+    @abstractmethod
+    def _encode_block(self, model, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return codes, iterations and convergence (None: no solver ran) of a block of rows."""
+
+    def transform(self, X, out=None):
+        """Return the codes of the rows of `X`; deterministic, and row by row.
+
+        Rows are read in chunks: with a memory map as `X` and another as `out`, memory does not grow with their number.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features)
+        out : ndarray, memory map or Tensor of shape (n_samples, n_components), optional
+            Where the codes are written; of the kind of `X`. It is returned.
+
+        Returns
+        -------
+        codes : ndarray or Tensor of shape (n_samples, n_components)
+        """
+        return self._encode(self._rows(X), out).codes
+
+    def encode(self, X) -> Encoding:
+        """Return codes together with the solver's iterations and convergence per row.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Encoding
+        """
+        return self._encode(self._rows(X))
+
+    def inverse_transform(self, codes):
+        """Return the decoder's reconstructions of `codes`.
+
+        Parameters
+        ----------
+        codes : array-like or Tensor of shape (n_samples, n_components)
+
+        Returns
+        -------
+        X_reconstructed : ndarray or Tensor of shape (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        return self._decode(check_codes(self, codes))
+
+    def reconstruct(self, X):
+        """Return ``inverse_transform(transform(X))``.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_reconstructed : ndarray or Tensor of shape (n_samples, n_features)
+        """
+        return self.inverse_transform(self._encode(self._rows(X)).codes)
+
+    def score(self, X, y=None) -> float:
+        """Return R^2 of the reconstruction of `y` from the codes of `X`; 1 is perfect.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features)
+        y : array-like of shape (n_samples, n_features) or (n_samples,), optional
+            Rows to reconstruct, e.g. clean versions of noisy `X`; by default `X`. One-dimensional labels are
+            ignored.
+
+        Returns
+        -------
+        r2 : float
+            ``1 - |y - D(z(X))|^2 / |y - mean(y)|^2`` over all entries.
+        """
+        rows = target = self._rows(X)
+        if y is not None and np.ndim(y) == 2:
+            target = Rows.check_columns(self, y, "y")
+            if len(target) != len(rows):
+                raise ValueError(f"y has {len(target)} rows, but X has {len(rows)}. Pass one target per row.")
+        return float(r2(target.X, self.inverse_transform(self._encode(rows).codes)))
+
+    @property
+    def components_(self) -> np.ndarray:
+        """Atoms as rows, (n_components, n_features); for a decoder with hidden layers, its response to unit codes.
+
+        The response leaves biases and ReLUs out (``W_1 W_2 ...``); for a decoder built by the user it is
+        ``D(e_i) - D(0)``.
+        """
+        if "params_" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} has no components_ before fit.")
+        return fitted_components(self)
+
+    @property
+    def decoder_(self):
+        """The decoder as a module on the CPU, rebuilt from `params_`."""
+        return deepcopy(self._model(torch.device("cpu")).decoder)
+
+    @property
+    def encoder_(self):
+        """The encoder as a module on the CPU, rebuilt from `params_`; None where there is none."""
+        return deepcopy(self._model(torch.device("cpu")).encoder)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_components
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "params_" in vars(self)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32", "float64"]
+        return tags
+
+    def _rows(self, X) -> Rows:
+        """Return the rows of `X`, checked against those of the fit."""
+        check_is_fitted(self)
+        return Rows.check(self, X, reset=False)
+
+    def _model(self, device: torch.device, dtype: torch.dtype | None = None):
+        """Return the model with the fitted parameters; in their own dtype by default."""
+        return fitted_model(self, device, dtype)
+
+    def _encode(self, rows: Rows, out=None) -> Encoding:
+        """Return the codes of `rows`, written into `out` if it is given; warn where the solver did not converge."""
+        model = self._model(rows.device, rows.dtype)
+        codes = rows.new_rows(self._n_features_out) if out is None else rows.check_out(out, self._n_features_out)
+        n_iter, converged = rows.new_rows(dtype=torch.int64), rows.new_rows(dtype=torch.bool)
+        n_iter[:], converged[:] = 0, True
+        pages = MappedPages(codes)
+        for where, result in rows.in_chunks(lambda block: self._encode_block(model, block)):
+            part, part_n_iter, part_converged = result
+            codes[where] = rows.give_back(part)
+            pages.count(part.nbytes)
+            if part_n_iter is not None and part_converged is not None:
+                n_iter[where], converged[where] = rows.give_back(part_n_iter), rows.give_back(part_converged)
+        n_unconverged = int((~converged).sum())
+        if n_unconverged:
+            warn(
+                f"{type(self).__name__}: the solver did not converge on {n_unconverged} of {len(codes)} rows. "
+                "Raise max_iter or tol of solver=.",
+                ConvergenceWarning,
+            )
+        return Encoding(codes, n_iter, converged)
+
+    def _decode(self, codes: Rows):
+        decoder = self._model(codes.device, codes.dtype).decoder
+        X = codes.new_rows(self.n_features_in_)
+        for where, part in codes.in_chunks(decoder):
+            X[where] = codes.give_back(part)
+        return X
+
+
+def check_codes(estimator, codes) -> Rows:
+    """Return `codes` as rows.
+
+    Raises
+    ------
+    ValueError
+        If they are not real numbers of shape (n_samples, n_components).
+    """
+    name = type(estimator).__name__
+    if not isinstance(codes, Tensor):
+        codes = np.asarray(codes)
+    if codes.ndim != 2 or codes.shape[1] != estimator._n_features_out:
+        raise ValueError(
+            f"{name}.inverse_transform expects codes of shape (n_samples, {estimator._n_features_out}), but got "
+            f"{tuple(codes.shape)}. Pass what transform returns."
+        )
+    is_real = not codes.is_complex() if isinstance(codes, Tensor) else codes.dtype.kind in "biuf"
+    if not is_real:
+        raise ValueError(
+            f"{name}.inverse_transform expects real numbers, but codes are of {codes.dtype}. Pass what transform "
+            "returns."
+        )
+    return Rows(codes, device=estimator.device, name="codes", owner=name)

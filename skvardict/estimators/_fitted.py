@@ -1,0 +1,70 @@
+"""The fitted model as modules: rebuilt from the arrays in `params_` where it is asked for, and kept at hand."""
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from skvardict._utils.random import make_generator
+
+# Per estimator, outside the instance, so that nothing live is pickled or cloned.
+_at_hand: WeakKeyDictionary = WeakKeyDictionary()
+
+
+def fitted_model(estimator, device: torch.device, dtype: torch.dtype | None = None):
+    """Return the model with the fitted parameters; in their own dtype by default."""
+    check_is_fitted(estimator)
+    cached, key = _at_hand.get(estimator), (device, dtype)
+    # Parameters may have been set since, e.g. those of the solver: what is rebuilt must not depend on the cache.
+    public = {name: value for name, value in vars(estimator).items() if not name.startswith("_")}
+    if cached is None or cached[1] != key or not _has_same_values(cached[0], public):
+        cached = (public, key, _rebuild(estimator, device, dtype))
+        _at_hand[estimator] = cached
+    return cached[2]
+
+
+def fitted_components(estimator) -> np.ndarray:
+    """Return the atoms of the decoder as rows; of a decoder with hidden layers, its response to unit codes."""
+    if "decoder.components" in estimator.params_:
+        return estimator.params_["decoder.components"].copy()
+    decoder = fitted_model(estimator, torch.device("cpu")).decoder
+    with torch.no_grad():
+        if hasattr(decoder, "atoms"):
+            return decoder.atoms().numpy()
+        units = torch.eye(estimator._n_features_out, dtype=next(decoder.parameters()).dtype)
+        return (decoder(units) - decoder(torch.zeros_like(units[:1]))).numpy()
+
+
+def _rebuild(estimator, device: torch.device, dtype: torch.dtype | None):
+    model = estimator._build_model(estimator.n_features_in_, make_generator(0))
+    with torch.no_grad():
+        for part, module in model.modules().items():
+            prefix = f"{part}."
+            state = {
+                name.removeprefix(prefix): torch.from_numpy(np.array(array))
+                for name, array in estimator.params_.items()
+                if name.startswith(prefix)
+            }
+            _check_shapes(estimator, part, module, state)
+            module.to(dtype=dtype or next(iter(state.values())).dtype).load_state_dict(state)
+            module.to(device).requires_grad_(False).eval()
+    return model
+
+
+def _check_shapes(estimator, part: str, module: torch.nn.Module, state: dict[str, Tensor]) -> None:
+    """Raise a ValueError where the parameters no longer describe the fitted model."""
+    built = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    fitted = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if built != fitted:
+        name = next(name for name in sorted({*built, *fitted}) if built.get(name) != fitted.get(name))
+        raise ValueError(
+            f"{type(estimator).__name__}: {part}.{name} was fitted with shape {fitted.get(name)}, but parameters set "
+            f"since then describe {built.get(name)}. Set them back, or fit anew."
+        )
+
+
+def _has_same_values(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    return first.keys() == second.keys() and all(value is second[name] for name, value in first.items())

@@ -1,0 +1,145 @@
+"""The training call that `fit`, `fit_stream` and `partial_fit` share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from typing import Any
+
+import torch
+
+from skvardict._sklearn import epoch_hooks
+from skvardict._utils.messages import say
+from skvardict._utils.random import draw_seed, make_generator
+from skvardict.estimators._identity import fit_identity
+from skvardict.estimators._messages import Watch, describe_end
+from skvardict.rows import Rows, Stream
+from skvardict.training import Checkpoint, Outcome, TrainingPlan, TrainingSession, train
+from skvardict.training.session import to_numpy
+
+
+@contextmanager
+def fitting(estimator) -> Iterator[None]:
+    """Turn gradients on, whatever the caller's mode; a fit that fails before it has new weights keeps the features.
+
+    (Those of X that the old weights belong to, so that they can be used.)
+    """
+    state: dict[str, Any] = vars(estimator)
+    names = ("n_features_in_", "feature_names_in_", "params_")
+    before = {name: state[name] for name in names if name in state}
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    except BaseException:
+        if "params_" in before and state["params_"] is before["params_"]:
+            state.pop("feature_names_in_", None)
+            state.update(before)
+        raise
+
+
+def run_training(
+    estimator,
+    rows: Rows | Stream,
+    plan: TrainingPlan,
+    *,
+    continued: bool,
+    X_val=None,
+    holds_out: bool = False,
+    y=None,
+    checkpoint=None,
+    checkpoint_every: int = 1,
+) -> None:
+    """Train `estimator` on `rows` and store what was fitted.
+
+    Parameters
+    ----------
+    estimator : estimator
+    rows : Rows or Stream
+    plan : TrainingPlan
+    continued : bool
+        Whether to go on from the estimator's training state.
+    X_val : array-like or Tensor, optional
+        Rows on which the best epoch is chosen.
+    holds_out : bool
+        Whether a part of `rows` has that purpose where there is no `X_val`.
+    y : object
+        What scikit-learn's callbacks get beside X.
+    checkpoint, checkpoint_every
+        As in `fit`.
+    """
+    first = rows.first
+    validation: Rows | None = None
+    if X_val is not None:
+        validation = Rows.check_columns(estimator, X_val, "X_val").to(first.device, first.dtype)
+    seed, saved = draw_seed(estimator.random_state), None
+    if checkpoint is not None:
+        start = estimator._train_state if continued else None
+        held_out = None if validation is None else validation.X
+        identity = fit_identity(estimator, first.X, held_out, first.device, start)
+        if isinstance(rows, Stream):
+            identity["stream"] = f"buffer_rows={rows.buffer_rows}"
+        saved = _open_checkpoint(estimator, checkpoint, checkpoint_every, identity, seed)
+        seed = saved.seed
+    if holds_out and validation is None and isinstance(rows, Rows):
+        # Of a generator of its own: with an integer as random_state, a continued fit holds out the same rows again.
+        rows, validation = rows.split(estimator._n_held_out(len(rows)), make_generator(seed))
+    session = _open_session(estimator, rows, plan, continued=continued, seed=seed)
+    _run(estimator, session, plan, rows, validation, y, saved)
+
+
+def _open_checkpoint(estimator, path, every, identity: dict[str, str], seed: int) -> Checkpoint:
+    if not isinstance(every, Integral) or every < 1:
+        raise ValueError(f"checkpoint_every expects a whole number of epochs, at least 1, but got {every!r}.")
+    saved = Checkpoint(path, int(every), identity, seed)
+    if saved.resumed_epoch:
+        say(f"[{type(estimator).__name__}] resumed after epoch {saved.resumed_epoch} from {path}")
+    return saved
+
+
+def _open_session(estimator, rows: Rows | Stream, plan: TrainingPlan, *, continued: bool, seed: int) -> TrainingSession:
+    generator = make_generator(seed)
+    model = estimator._build_model(rows.first.n_features, generator)
+    objective = estimator._build_objective(model, rows.mean_batch_size(plan.batch_size))
+    for module in objective.modules().values():
+        module.to(device=rows.first.device, dtype=rows.first.dtype)
+    from_builders = callable(estimator.decoder) or callable(estimator.encoder)
+    session = TrainingSession(objective, estimator._optimizer(), generator, draws_globally=from_builders)
+    if continued:
+        session.load_arrays(estimator._train_state)
+        session.history = {name: list(values) for name, values in estimator.history_.items()}
+        session.kept = estimator.params_, estimator.best_epoch_
+    else:
+        # From the rows that the model will be trained on, not from those held out.
+        estimator._initialize(model, rows.first, generator)
+        objective.constrain_()
+    return session
+
+
+def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validation, y, saved) -> None:
+    after_epoch, after_fit = epoch_hooks(estimator, rows.X, y, plan.max_epochs)
+    watch = Watch(estimator, session.history)
+
+    def on_epoch(session: TrainingSession) -> bool:
+        watch.after_epoch(session)
+        return after_epoch()
+
+    outcome = train(session, plan, rows, validation, on_epoch, saved)
+    is_first = outcome.interrupted and session.n_epochs == 0 and "params_" not in vars(estimator)
+    if outcome.n_new_epochs > 0 or is_first:
+        estimator._store(session, outcome)
+    if outcome.error is not None:
+        outcome.error.add_note(describe_end(estimator, session, outcome))
+        raise outcome.error
+    after_fit()
+    watch.at_end(session, outcome)
+
+
+def store(estimator, session: TrainingSession, outcome: Outcome) -> None:
+    """Set the fitted attributes."""
+    estimator.params_ = to_numpy(outcome.params)
+    estimator.history_ = session.history
+    estimator.n_iter_ = max(session.n_epochs, 1)
+    estimator.n_steps_ = session.n_steps
+    estimator.best_epoch_ = outcome.best_epoch
+    estimator.resumed_epoch_ = outcome.resumed_epoch
+    estimator.n_dead_ = int(session.history["n_dead"][-1]) if session.history else 0
+    estimator._train_state = session.to_arrays()

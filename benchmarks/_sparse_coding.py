@@ -3,6 +3,7 @@
 import numpy as np
 
 from skvardict import WeightDecayDictionaryLearning
+from skvardict.training import SGD, StepDecay
 
 N_FEATURES = 256
 ALPHA = 20 * 2 / N_FEATURES  # lambda = 20 in the paper's units
@@ -42,10 +43,10 @@ def build_fista(n_components: int, *, epochs: int, seed: int, batch_size: int = 
         weight_decay=4 * kappa / N_FEATURES,
         encoder=None,
         positive_code=False,
-        optimizer="sgd",
+        optimizer=SGD(
+            0.5 * N_FEATURES / 2, momentum=0, nesterov=False, max_grad_norm=None, schedule=StepDecay(0.99, 1)
+        ),
         init=unit_norm_atoms(n_components, seed),
-        learning_rate=0.5 * N_FEATURES / 2,
-        learning_rate_decay=(0.99, 1),
         batch_size=batch_size,
         max_iter=epochs,
         early_stopping=False,

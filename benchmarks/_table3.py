@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from sklearn.base import BaseEstimator
 
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning, WeightDecayDictionaryLearning
+from skvardict.networks import MLP
 from skvardict.solvers import FISTA
+from skvardict.training import Adam, StepDecay
 
 LINEAR = ("SDL", "VDL", "WDL", "DO")
 NONLINEAR = ("SDL-NL", "VDL-NL", "WDL-NL", "DO-NL")
@@ -77,15 +79,17 @@ def build(
         "n_components": N_COMPONENTS[data],
         "alpha": alpha,
         "gamma": 40 if is_strong else row.gamma,
-        "decoder": "mlp" if is_nonlinear else "linear",
-        "hidden_layer_sizes": (HIDDEN_UNITS[data],),
+        "decoder": MLP((HIDDEN_UNITS[data],)) if is_nonlinear else "linear",
         "encoder": None if kind.startswith("DO") else "lista",
         "solver": FISTA(step_size=step_size),
-        "learning_rate": row.learning_rate,
-        "encoder_learning_rate": row.encoder_learning_rate,
-        "bias_decay": row.bias_decay,
-        "encoder_bias_decay": row.encoder_bias_decay,
-        "learning_rate_decay": (0.5, 30) if row.is_halved else None,
+        "optimizer": Adam(
+            row.learning_rate,
+            encoder_learning_rate=row.encoder_learning_rate,
+            bias_decay=row.bias_decay,
+            encoder_bias_decay=row.encoder_bias_decay,
+            schedule=StepDecay(0.5, 30) if row.is_halved else None,
+            encoder_schedule=None,
+        ),
         "batch_size": BATCH_SIZE,
         "max_iter": row.epochs if epochs is None else epochs,
         "early_stopping": False,

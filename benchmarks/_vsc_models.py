@@ -1,6 +1,8 @@
 """The methods of Fallah & Rozell (2022) as estimators: the one place where their settings stand."""
 
 from skvardict import SpikeAndSlabVSC, ThresholdedVSC
+from skvardict.networks import Conv
+from skvardict.training import Adam, CosineRate, Decay, Ramp
 
 # Thresholds of the paper (appendix D): 8.2 % of the Laplace and 10 % of the Gaussian components are on under the prior;
 # with a Gamma prior of these means, 16.2 and 21.4 %. A posterior and a prior of one dense law are a threshold of zero.
@@ -22,9 +24,9 @@ def build_linear(method: str, *, n_draws: int, epochs: int, seed: int, speedup: 
     start, begin, end = _NOISE_WARMUP
     settings = {**METHODS[method], "n_draws": n_draws, "max_iter": epochs, "random_state": seed, **changes}
     if settings.get("base") != "gaussian":
-        settings["warmup"] = (start, int(begin / speedup), int(end / speedup))
+        settings["warmup"] = Ramp(start, int(begin / speedup), int(end / speedup))
     if method == "spike_and_slab":
-        return SpikeAndSlabVSC(temperature_decay=_TEMPERATURE_DECAY**speedup, **settings)
+        return SpikeAndSlabVSC(temperature=Decay(1.0, 0.5, _TEMPERATURE_DECAY**speedup), **settings)
     return ThresholdedVSC(**settings)
 
 
@@ -54,14 +56,11 @@ def build_conv(
         **settings,
         kl_weight=kl_weight,
         n_draws=n_draws,
-        encoder=network,
-        decoder=network,
-        image_shape=image_shape,
-        optimizer="adam",
-        learning_rate=3e-4,
-        adam_betas=(0.5, 0.999),
-        weight_decay=1e-5,
-        encoder_weight_decay=1e-5,
+        encoder=Conv(image_shape, network=network),
+        decoder=Conv(image_shape, network=network),
+        optimizer=Adam(
+            3e-4, betas=(0.5, 0.999), weight_decay=1e-5, encoder_weight_decay=1e-5, schedule=CosineRate(0.05)
+        ),
         batch_size=batch_size,
         max_iter=epochs,
         random_state=seed,

@@ -33,10 +33,11 @@ from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialize
 
 import skvardict
+from skvardict.networks import MLP
 from skvardict.solvers import FISTA
 from skvardict.storage import files
 from skvardict.storage.packing import unpack
-from skvardict.training import Checkpoint, EarlyStopping, Outcome
+from skvardict.training import Checkpoint, Outcome, Patience
 
 ALLOWED = (ValueError, FileNotFoundError)  # DamagedFileError and CheckpointMismatchError are ValueErrors
 # Bytes above four times the size of a file: the objects of dense JSON (5,000 empty lists in 40 kB of text take 350 kB),
@@ -60,12 +61,12 @@ def originals(folder: Path) -> list[bytes]:
     frame = pd.DataFrame(X, columns=[f"feature {index}" for index in range(40)])
     models = [
         model(**settings).fit(frame),
-        model(**settings, decoder="mlp", hidden_layer_sizes=[30, 20], positive_code=False).fit(X),
+        model(**settings, decoder=MLP([30, 20]), positive_code=False).fit(X),
         model(**settings, encoder=None, solver=FISTA(max_iter=20), init=np.eye(24, 40)).fit(X),
         skvardict.StandardDictionaryLearning(**settings).fit(X),
     ]
     variational = (skvardict.SparseVAE, skvardict.ThresholdedVSC, skvardict.SpikeAndSlabVSC)
-    models += [coder(**settings, encoder_hidden_layer_sizes=(20,)).fit(X) for coder in variational]
+    models += [coder(**settings, encoder=MLP((20,))).fit(X) for coder in variational]
     for index, fitted in enumerate(models):
         fitted.save(folder / f"model{index}")
     model(**settings).fit(X, checkpoint=folder / "run")
@@ -244,7 +245,7 @@ class CheckpointReader:
     def __call__(self, path: Path) -> None:
         """Read and restore, or raise."""
         checkpoint = Checkpoint(path, 1, self.identity, 0)
-        checkpoint.restore(self.session, EarlyStopping(10, 1e-4), Outcome(self.session.snapshot(), 0))
+        checkpoint.restore(self.session, Patience(10, 1e-4), Outcome(self.session.snapshot(), 0))
 
 
 def main() -> None:

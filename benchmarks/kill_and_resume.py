@@ -22,21 +22,22 @@ import numpy as np
 
 import skvardict
 import skvardict.training.loop as loop
+from skvardict.networks import MLP
 
 MODELS = {
     "VDL linear": ("VarianceDictionaryLearning", {"n_components": 32, "max_iter": 12}),
     "VDL mlp": (
         "VarianceDictionaryLearning",
-        {"n_components": 24, "max_iter": 8, "decoder": "mlp", "hidden_layer_sizes": (64,)},
+        {"n_components": 24, "max_iter": 8, "decoder": MLP((64,))},
     ),
-    "SparseVAE": ("SparseVAE", {"n_components": 32, "max_iter": 12, "encoder_hidden_layer_sizes": (64, 64)}),
+    "SparseVAE": ("SparseVAE", {"n_components": 32, "max_iter": 12, "encoder": MLP((64, 64))}),
     "ThresholdedVSC": (
         "ThresholdedVSC",
-        {"n_components": 32, "max_iter": 12, "n_draws": 5, "encoder_hidden_layer_sizes": (64, 64)},
+        {"n_components": 32, "max_iter": 12, "n_draws": 5, "encoder": MLP((64, 64))},
     ),
     "SpikeAndSlabVSC": (
         "SpikeAndSlabVSC",
-        {"n_components": 32, "max_iter": 12, "n_draws": 5, "encoder_hidden_layer_sizes": (64, 64)},
+        {"n_components": 32, "max_iter": 12, "n_draws": 5, "encoder": MLP((64, 64))},
     ),
 }
 

@@ -24,7 +24,9 @@ from skvardict import SparseVAE, StandardDictionaryLearning
 from skvardict.datasets import fetch_mnist
 from skvardict.display import ActivityDisplay, SamplesDisplay
 from skvardict.metrics import active_components, sparsity
+from skvardict.networks import MLP, ResNet
 from skvardict.solvers import ISTA
+from skvardict.training import Adam
 
 # MSE and active filters of 450. The text counts by a standard deviation, the caption of Figure 5 by a maximum.
 PUBLISHED = pd.DataFrame(
@@ -32,6 +34,7 @@ PUBLISHED = pd.DataFrame(
     columns=["model", "published_mse", "published_active"],
 )
 ATOM_NORM = {"svae": None, "svae_norm": 1.0}
+ENCODERS = {"mlp": MLP, "resnet": ResNet}
 N_TRIALS = 50
 BUDGET = ("n_train", "n_test", "steps", "n_components", "hidden", "sparse_alpha")
 
@@ -44,9 +47,8 @@ def build(arguments, model: str, encoder: str, be: float, n_features: int, n_row
         prior_scale=0.1,
         kl_weight=be / n_features,
         atom_norm=ATOM_NORM[model],
-        encoder=encoder,
-        encoder_hidden_layer_sizes=tuple(arguments.hidden),
-        learning_rate=1e-3,
+        encoder=ENCODERS[encoder](tuple(arguments.hidden)),
+        optimizer=Adam(1e-3),
         batch_size=128,
         max_iter=max(1, round(arguments.steps / -(-n_rows // 128))),
         early_stopping=False,
@@ -216,7 +218,7 @@ def parse_arguments(argv=None) -> argparse.Namespace:
         command.add_argument("--n-components", type=int, default=450)
         command.add_argument("--hidden", type=int, nargs="+", default=[512, 512], help="hidden layers of the encoder")
         command.add_argument("--be", type=float, nargs="+", default=be)
-        command.add_argument("--encoders", nargs="+", choices=["mlp", "resnet"], default=["mlp", "resnet"])
+        command.add_argument("--encoders", nargs="+", choices=list(ENCODERS), default=list(ENCODERS))
         if name == "patches":
             command.add_argument("--sparse-coding", action=argparse.BooleanOptionalAction, default=True)
             command.add_argument("--sparse-alpha", type=float, default=2e-3)

@@ -13,7 +13,7 @@ import torch
 
 from skvardict import SparseVAE, SpikeAndSlabVSC, ThresholdedVSC
 from skvardict._utils.random import make_generator
-from skvardict.training import TrainingPlan, TrainingSession
+from skvardict.training import TrainingSession
 from skvardict.training.loop import _step
 
 ROWS, FEATURES, ATOMS = 100, 256, 256
@@ -36,14 +36,14 @@ def peak_bytes() -> int:
 
 def milliseconds_per_step(model) -> float:
     generator = make_generator(0)
-    session = TrainingSession(model._build_objective(model._build_model(FEATURES, generator), ROWS), generator)
-    session.set_learning_rates(TrainingPlan(ROWS, 1))
+    objective = model._build_objective(model._build_model(FEATURES, generator), ROWS)
+    session = TrainingSession(objective, model._optimizer(), generator)
     X = torch.randn(ROWS, FEATURES, generator=generator)
 
     def run() -> float:
         begin = time.process_time()
         for _ in range(N_STEPS):
-            session.advance(0.5)
+            session.advance(0.5, 1)
             _step(session, X, {})
         return (time.process_time() - begin) / N_STEPS
 

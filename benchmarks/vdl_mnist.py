@@ -21,6 +21,7 @@ from skvardict import VarianceDictionaryLearning
 from skvardict.datasets import fetch_mnist
 from skvardict.metrics import psnr, sparsity
 from skvardict.solvers import FISTA
+from skvardict.training import Adam, StepDecay
 
 PIXEL_STD = 0.3081
 TO_PIXEL_PSNR = -20 * np.log10(PIXEL_STD)  # PSNR of standardised rows to PSNR of pixels in [0, 1]
@@ -48,8 +49,13 @@ def build(arguments) -> VarianceDictionaryLearning:
         128,
         alpha=arguments.alpha,
         decoder=arguments.decoder,
-        bias_decay=1e-3 if nonlinear else 0.0,
-        learning_rate_decay=(0.5, 30) if nonlinear else None,
+        optimizer=Adam(
+            3e-4,
+            encoder_learning_rate=1e-4,
+            bias_decay=1e-3 if nonlinear else 0.0,
+            schedule=StepDecay(0.5, 30) if nonlinear else None,
+            encoder_schedule=None,
+        ),
         solver=FISTA(step_size=float(step) if step[0].isdigit() or step[0] == "." else step),
         early_stopping=False,
         max_iter=arguments.epochs,

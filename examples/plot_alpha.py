@@ -19,16 +19,20 @@ from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.display import DictionaryDisplay, RegretCurveDisplay
 from skvardict.evaluation import fit_or_load, regret_curve
 from skvardict.preprocessing import GlobalStandardizer
+from skvardict.training import Adam
 
 scaler = GlobalStandardizer()
 X = scaler.fit_transform(load_digits().data / 16)
 X_train, X_test = train_test_split(X, test_size=0.5, random_state=0)
-training = {"n_components": 36, "max_iter": 60, "batch_size": 100, "learning_rate": 2e-3, "early_stopping": False}
+training = {"n_components": 36, "max_iter": 60, "batch_size": 100, "early_stopping": False}
 
 # %%
 # The regret curve shows how much PSNR a model gives up for its zeros. The variance-regularised model is compared with
 # one whose atoms have norm 1. Finished points and models are kept in a folder: a killed run continues where it was.
-models = {"VDL": VarianceDictionaryLearning(**training), "SDL": StandardDictionaryLearning(**training)}
+models = {
+    "VDL": VarianceDictionaryLearning(optimizer=Adam(2e-3, encoder_learning_rate=1e-4), **training),
+    "SDL": StandardDictionaryLearning(optimizer=Adam(2e-3, encoder_learning_rate=3e-4), **training),
+}
 alphas = {"VDL": (0.005, 0.05, 0.3), "SDL": (0.002, 0.01, 0.05)}
 folder = TemporaryDirectory()
 table = regret_curve(

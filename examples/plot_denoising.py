@@ -16,15 +16,20 @@ from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.display import DenoisingDisplay
 from skvardict.evaluation import denoising_table
 from skvardict.preprocessing import GlobalStandardizer
+from skvardict.training import Adam
 
 scaler = GlobalStandardizer()
 X = scaler.fit_transform(load_digits().data / 16)
 X_train, X_test = train_test_split(X, test_size=0.5, random_state=0)
-training = {"max_iter": 100, "batch_size": 100, "learning_rate": 2e-3, "early_stopping": False, "random_state": 0}
+training = {"max_iter": 100, "batch_size": 100, "early_stopping": False, "random_state": 0}
 
 models = {
-    "SDL": StandardDictionaryLearning(36, alpha=0.01, **training).fit(X_train),
-    "VDL": VarianceDictionaryLearning(36, alpha=0.02, **training).fit(X_train),
+    "SDL": StandardDictionaryLearning(36, alpha=0.01, optimizer=Adam(2e-3, encoder_learning_rate=3e-4), **training).fit(
+        X_train
+    ),
+    "VDL": VarianceDictionaryLearning(36, alpha=0.02, optimizer=Adam(2e-3, encoder_learning_rate=1e-4), **training).fit(
+        X_train
+    ),
     "PCA": PCA(16).fit(X_train),
 }
 

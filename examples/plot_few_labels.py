@@ -17,13 +17,20 @@ from skvardict import VarianceDictionaryLearning
 from skvardict.display import LowLabelDisplay
 from skvardict.evaluation import LISTAClassifier, low_label_curve
 from skvardict.preprocessing import GlobalStandardizer
+from skvardict.training import Adam
 
 X, y = load_digits(return_X_y=True)
 X = GlobalStandardizer().fit_transform(X / 16)
 X_train, X_rest, y_train, y_rest = train_test_split(X, y, train_size=0.6, random_state=0, stratify=y)
 X_val, X_test, y_val, y_test = train_test_split(X_rest, y_rest, test_size=0.5, random_state=0, stratify=y_rest)
 
-training = {"max_iter": 40, "batch_size": 100, "learning_rate": 2e-3, "early_stopping": False, "random_state": 0}
+training = {
+    "max_iter": 40,
+    "batch_size": 100,
+    "optimizer": Adam(2e-3, encoder_learning_rate=1e-4),
+    "early_stopping": False,
+    "random_state": 0,
+}
 models = {
     "VDL": {a: VarianceDictionaryLearning(128, alpha=a, **training).fit(X_train) for a in (0.02, 0.1)},
     "raw pixels": "passthrough",

@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline
 from skvardict import VarianceDictionaryLearning
 from skvardict.display import DictionaryDisplay
 from skvardict.preprocessing import GlobalStandardizer
+from skvardict.training import Adam
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_state=0, stratify=y)
@@ -31,7 +32,12 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_
 pipeline = Pipeline(
     [
         ("scale", GlobalStandardizer()),
-        ("sc", VarianceDictionaryLearning(n_components=128, max_iter=40, learning_rate=1e-3, random_state=0)),
+        (
+            "sc",
+            VarianceDictionaryLearning(
+                n_components=128, max_iter=40, optimizer=Adam(1e-3, encoder_learning_rate=1e-4), random_state=0
+            ),
+        ),
         ("clf", LogisticRegression(max_iter=2000)),
     ]
 )

@@ -18,6 +18,7 @@ from sklearn.datasets import load_sample_images
 from skvardict import SparseVAE
 from skvardict.display import DictionaryDisplay, SamplesDisplay
 from skvardict.metrics import active_components
+from skvardict.networks import MLP
 from skvardict.preprocessing import FourierWhitener, PatchSampler
 
 photographs = [image.mean(axis=2)[:, 100:527] / 255 for image in load_sample_images().images]
@@ -35,7 +36,7 @@ models = {
         200,
         atom_norm=atom_norm,
         kl_weight=0.02 / 144,
-        encoder_hidden_layer_sizes=(256,),
+        encoder=MLP((256,)),
         max_iter=12,
         early_stopping=False,
         random_state=0,

@@ -19,6 +19,7 @@ from sklearn.datasets import load_sample_images
 from skvardict import ThresholdedVSC
 from skvardict.display import ActivityDisplay, DictionaryDisplay
 from skvardict.metrics import jaccard_consistency, r2, sparsity
+from skvardict.networks import MLP
 from skvardict.preprocessing import FourierWhitener, GlobalStandardizer, PatchSampler
 
 photographs = [image.mean(axis=2)[:, 100:527] / 255 for image in load_sample_images().images]
@@ -37,7 +38,7 @@ for n_draws in (1, 5, 20):
         64,
         activation_probability=0.1,
         n_draws=n_draws,
-        encoder_hidden_layer_sizes=(128, 128),
+        encoder=MLP((128, 128)),
         max_iter=12,
         random_state=0,
     ).fit(X_train)

@@ -10,6 +10,7 @@ pytest.importorskip("matplotlib")
 from benchmarks import reproduce_vdl
 from benchmarks._results import _portable
 from benchmarks._table3 import KINDS, TABLE, build
+from skvardict.networks import MLP
 from skvardict.preprocessing import GlobalStandardizer
 
 RUN = ["--epochs", "1", "--nonlinear-epochs", "1", "--seeds", "0"]
@@ -40,13 +41,14 @@ def test_the_table_is_built_as_written():
         assert (model.alpha, model.random_state, model.batch_size) == (0.01, 3, 250)
         assert model.n_components == (128 if data == "mnist" else 256)
         assert (model.encoder is None) == kind.startswith("DO")
-        assert (model.decoder == "mlp") == kind.endswith("-NL")
+        assert isinstance(model.decoder, MLP) == kind.endswith("-NL")
     assert build("mnist", "SDL", 0.01).solver.step_size == 1
     assert build("mnist", "VDL", 0.01).solver.step_size == 0.5
     assert build("mnist", "WDL", 0.01).solver.step_size == "auto"
     assert build("patches", "VDL-NL", 0.005).gamma == 20
     assert build("patches", "VDL-NL", 0.01).gamma == 40
-    assert build("mnist", "VDL-NL", 0.01).learning_rate_decay == (0.5, 30)
+    schedule = build("mnist", "VDL-NL", 0.01).optimizer.schedule
+    assert (schedule.factor, schedule.n_epochs) == (0.5, 30)
     assert build("mnist", "VDL", 0.02, beta=0.0).beta == 0
 
 

@@ -21,7 +21,9 @@ from skvardict import (
     VarianceDictionaryLearning,
     WeightDecayDictionaryLearning,
 )
+from skvardict.networks import MLP, ResNet
 from skvardict.solvers import FISTA
+from skvardict.training import SGD
 
 
 def _small(estimator, **defaults):
@@ -30,29 +32,32 @@ def _small(estimator, **defaults):
     return lambda **kw: estimator(**{**quick, **kw})
 
 
-MLP = {"decoder": "mlp", "hidden_layer_sizes": (8,)}
-ENCODER = {"encoder_hidden_layer_sizes": (16,)}
+NONLINEAR = {"decoder": MLP((8,))}
+ENCODER = {"encoder": MLP((16,))}
 
 # A new estimator or variant joins here and is tested by everything below.
 VARIANTS = {
     "VDL": _small(VarianceDictionaryLearning),
-    "VDL-NL": _small(VarianceDictionaryLearning, **MLP),
+    "VDL-NL": _small(VarianceDictionaryLearning, **NONLINEAR),
     "VDL without encoder": _small(VarianceDictionaryLearning, encoder=None, solver=FISTA()),
     "VDL signed": _small(VarianceDictionaryLearning, positive_code=False),
     "SDL": _small(StandardDictionaryLearning),
-    "DO-NL": _small(StandardDictionaryLearning, encoder=None, **MLP),
+    "DO-NL": _small(StandardDictionaryLearning, encoder=None, **NONLINEAR),
     "WDL": _small(WeightDecayDictionaryLearning),
     "WDL by gradient steps": _small(
-        WeightDecayDictionaryLearning, encoder=None, positive_code=False, optimizer="sgd", learning_rate=1.0
+        WeightDecayDictionaryLearning,
+        encoder=None,
+        positive_code=False,
+        optimizer=SGD(1.0, momentum=0, nesterov=False, max_grad_norm=None),
     ),
     "SVAE": _small(SparseVAE, **ENCODER),
-    "SVAE, Cauchy, MLP": _small(SparseVAE, prior="cauchy", n_draws=2, encoder="resnet", **ENCODER, **MLP),
+    "SVAE, Cauchy, MLP": _small(SparseVAE, prior="cauchy", n_draws=2, encoder=ResNet((16,)), **NONLINEAR),
     "VSC": _small(ThresholdedVSC, n_draws=3, **ENCODER),
     "VSC, most probable components": _small(ThresholdedVSC, n_draws=3, transform_algorithm="top_k", **ENCODER),
     "VSC, Gamma threshold, best draw": _small(
         ThresholdedVSC, base="gaussian", threshold_prior="gamma", n_draws=3, transform_algorithm="max_elbo", **ENCODER
     ),
-    "VSC, averaged, MLP": _small(ThresholdedVSC, n_draws=3, draw_reduction="iwae", **ENCODER, **MLP),
+    "VSC, averaged, MLP": _small(ThresholdedVSC, n_draws=3, draw_reduction="iwae", **ENCODER, **NONLINEAR),
     "spike and slab": _small(SpikeAndSlabVSC, n_draws=3, **ENCODER),
 }
 

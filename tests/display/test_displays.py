@@ -22,6 +22,7 @@ from skvardict.display import (
 )
 from skvardict.evaluation import denoising_table, low_label_summary
 from skvardict.evaluation._denoising import add_noise
+from skvardict.networks import MLP
 from skvardict.preprocessing import GlobalStandardizer
 
 matplotlib.use("Agg")
@@ -43,7 +44,7 @@ def linear():
 
 @pytest.fixture(scope="module")
 def nonlinear():
-    model = VarianceDictionaryLearning(9, decoder="mlp", hidden_layer_sizes=(20,), max_iter=2, random_state=0)
+    model = VarianceDictionaryLearning(9, decoder=MLP((20,)), max_iter=2, random_state=0)
     model.fit(X)
     rng = np.random.default_rng(0)
     # biases of a trained size: after two epochs they are near zero, and nothing would tell the responses apart

@@ -6,6 +6,7 @@ from sklearn.datasets import load_digits
 
 from skvardict import VarianceDictionaryLearning
 from skvardict.metrics import dead_components
+from skvardict.networks import MLP
 from skvardict.preprocessing import GlobalStandardizer
 
 X = GlobalStandardizer().fit_transform(load_digits().data / 16).astype(np.float32)
@@ -35,9 +36,7 @@ def test_codes_collapse_without_the_variance_term_and_not_with_it(seed):
 
 def test_codes_of_a_multi_layer_decoder_shrink_without_the_variance_term():
     def model(beta):
-        return VarianceDictionaryLearning(
-            64, alpha=0.1, beta=beta, decoder="mlp", hidden_layer_sizes=(128,), batch_size=100, random_state=0
-        )
+        return VarianceDictionaryLearning(64, alpha=0.1, beta=beta, decoder=MLP((128,)), batch_size=100, random_state=0)
 
     # 7.2 against 5.0
     assert lowest_l1(model(10.0)) > 1.2 * lowest_l1(model(0.0))

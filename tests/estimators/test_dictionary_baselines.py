@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning, WeightDecayDictionaryLearning
 from skvardict.datasets import make_sparse_coded_signals
+from skvardict.networks import MLP
 from skvardict.solvers import FISTA
+from skvardict.training import SGD, Adam, StepDecay
 
 
 @pytest.fixture(scope="module")
@@ -14,12 +17,10 @@ def X():
 
 
 @pytest.mark.parametrize("atom_norm", [1.0, 0.5])
-@pytest.mark.parametrize("decoder", ["linear", "mlp"])
+@pytest.mark.parametrize("decoder", ["linear", MLP((10,))], ids=["linear", "mlp"])
 @pytest.mark.filterwarnings("ignore:.*solver did not converge:sklearn.exceptions.ConvergenceWarning")
 def test_every_row_of_the_decoder_keeps_its_norm(X, decoder, atom_norm):
-    model = StandardDictionaryLearning(
-        6, atom_norm=atom_norm, decoder=decoder, hidden_layer_sizes=(10,), max_iter=3, random_state=0
-    ).fit(X)
+    model = StandardDictionaryLearning(6, atom_norm=atom_norm, decoder=decoder, max_iter=3, random_state=0).fit(X)
     matrices = [array for name, array in model.params_.items() if name.startswith("decoder.") and array.ndim == 2]
     assert len(matrices) == (1 if decoder == "linear" else 2)
     for matrix in matrices:
@@ -32,7 +33,7 @@ def test_without_a_norm_the_atoms_move_away_from_it(X):
 
 
 def test_standard_model_is_the_variance_model_without_hinge_and_with_norm(X):
-    settings = {"gamma": 2.0, "learning_rate": 1e-3, "encoder_learning_rate": 3e-4, "max_iter": 2, "random_state": 0}
+    settings = {"gamma": 2.0, "optimizer": Adam(1e-3, encoder_learning_rate=3e-4), "max_iter": 2, "random_state": 0}
     standard = StandardDictionaryLearning(6, atom_norm=None, **settings).fit(X)
     variance = VarianceDictionaryLearning(6, beta=0.0, **settings).fit(X)
     np.testing.assert_array_equal(standard.components_, variance.components_)
@@ -47,15 +48,14 @@ def test_gradient_step_on_the_dictionary_is_the_textbook_one():
         init=atoms,
         encoder=None,
         positive_code=False,
-        optimizer="sgd",
-        learning_rate=eta * 8 / 2,
+        optimizer=SGD(eta * 8 / 2, momentum=0, nesterov=False, max_grad_norm=None),
         weight_decay=4 * kappa / 8,
         alpha=0.1,
         solver=FISTA(max_iter=5000, tol=1e-12),
         max_iter=1,
         early_stopping=False,
     )
-    first = WeightDecayDictionaryLearning(**{**model.get_params(deep=False), "learning_rate": 1e-300}).fit(X)
+    first = clone(model).set_params(optimizer__learning_rate=1e-300).fit(X)
     np.testing.assert_allclose(first.components_, atoms)
     codes = first.transform(X)
     expected = atoms + eta * (codes.T @ (X - codes @ atoms) / len(X) - 2 * kappa * atoms)
@@ -77,8 +77,7 @@ def test_nonlinear_decoder_without_encoder_leaves_zero(X):
     model = StandardDictionaryLearning(
         6,
         encoder=None,
-        decoder="mlp",
-        hidden_layer_sizes=(10,),
+        decoder=MLP((10,)),
         alpha=1e-3,
         solver=FISTA(max_iter=2000, tol=1e-2),
         max_iter=3,
@@ -89,7 +88,11 @@ def test_nonlinear_decoder_without_encoder_leaves_zero(X):
 
 def test_learning_rate_decay_acts_on_the_decoder_alone(X):
     model = VarianceDictionaryLearning(
-        6, learning_rate_decay=(1e-12, 1), max_iter=2, early_stopping=False, random_state=0
+        6,
+        optimizer=Adam(3e-4, encoder_learning_rate=1e-4, schedule=StepDecay(1e-12, 1), encoder_schedule=None),
+        max_iter=2,
+        early_stopping=False,
+        random_state=0,
     )
     one = VarianceDictionaryLearning(6, max_iter=1, early_stopping=False, random_state=0).fit(X)
     two = model.fit(X)
@@ -99,12 +102,16 @@ def test_learning_rate_decay_acts_on_the_decoder_alone(X):
 
 
 def test_init_from_data_takes_rows_as_directions(X):
-    model = VarianceDictionaryLearning(6, init="data", learning_rate=1e-30, max_iter=1, random_state=0).fit(X)
+    model = VarianceDictionaryLearning(
+        6, init="data", optimizer=Adam(1e-30, encoder_learning_rate=1e-4), max_iter=1, random_state=0
+    ).fit(X)
     cosine = model.components_ @ X.T
     cosine /= np.linalg.norm(model.components_, axis=1)[:, None] * np.linalg.norm(X, axis=1)
     assert len(set(cosine.argmax(1))) == 6
     np.testing.assert_allclose(cosine.max(1), 1, rtol=1e-5)
-    uniform = VarianceDictionaryLearning(6, learning_rate=1e-30, max_iter=1, random_state=0).fit(X)
+    uniform = VarianceDictionaryLearning(
+        6, optimizer=Adam(1e-30, encoder_learning_rate=1e-4), max_iter=1, random_state=0
+    ).fit(X)
     np.testing.assert_allclose(
         np.linalg.norm(model.components_, axis=1), np.linalg.norm(uniform.components_, axis=1), rtol=1e-5
     )

@@ -20,10 +20,12 @@ from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 import skvardict
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.estimators import _files
+from skvardict.networks import MLP
 from skvardict.solvers import FISTA, ISTA
 from skvardict.storage import files
 from skvardict.storage.files import DamagedFileError
 from skvardict.storage.packing import pack, unpack
+from skvardict.training import Adam, StepDecay
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*mean square of X:UserWarning")
 
@@ -63,9 +65,9 @@ def build(n_features, n_components):
     "parameters",
     [
         {},
-        {"decoder": "mlp", "hidden_layer_sizes": [7, 5], "gamma": np.float64(3)},
+        {"decoder": MLP([7, 5]), "gamma": np.float64(3)},
         {"encoder": None, "solver": ISTA(max_iter=np.int64(20)), "transform_algorithm": "solver"},
-        {"init": np.eye(4, 8), "device": torch.device("cpu"), "learning_rate_decay": (0.5, 3)},
+        {"init": np.eye(4, 8), "device": torch.device("cpu"), "optimizer": Adam(schedule=StepDecay(0.5, 3))},
         {"init": [[1.0] * 8] * 4, "random_state": None, "positive_code": False},
     ],
 )  # fmt: skip

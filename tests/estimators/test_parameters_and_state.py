@@ -16,7 +16,8 @@ from skvardict import (
     load,
     sparse_encode,
 )
-from skvardict.training import CheckpointMismatchError, TrainingDivergedError
+from skvardict.networks import MLP, Conv
+from skvardict.training import SGD, Adam, CheckpointMismatchError, EarlyStopping, StepDecay, TrainingDivergedError
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def small(**parameters):
 
 
 def variational(**parameters):
-    settings = {"n_components": 6, "max_iter": 1, "encoder_hidden_layer_sizes": (8,), "random_state": 0}
+    settings = {"n_components": 6, "max_iter": 1, "encoder": MLP((8,)), "random_state": 0}
     return SparseVAE(**settings | parameters)
 
 
@@ -49,7 +50,7 @@ def test_parameters_set_after_a_fit_act_whether_or_not_the_model_was_used_before
 
 @pytest.mark.parametrize("part", ["decoder_", "encoder_"])
 def test_changing_a_rebuilt_module_leaves_the_model_alone(X, part):
-    model = small(decoder="mlp", hidden_layer_sizes=(8,)).fit(X)
+    model = small(decoder=MLP((8,))).fit(X)
     components = model.components_
     for weights in getattr(model, part).parameters():
         weights.zero_()
@@ -69,15 +70,15 @@ def test_a_fit_that_fails_leaves_the_features_of_the_last_one(X, names):
     with pytest.raises(ValueError, match="NaN"):
         model.fit_stream([spoilt])
     with pytest.raises(TrainingDivergedError, match="fitted before"):
-        model.set_params(learning_rate=1e30, batch_size=20).fit(other)
+        model.set_params(optimizer=Adam(1e30, encoder_learning_rate=1e-4), batch_size=20).fit(other)
     assert model.n_features_in_ == 10
     np.testing.assert_array_equal(model.transform(rows), codes)
-    model.set_params(learning_rate=1e-3).fit(other)
+    model.set_params(optimizer=Adam(1e-3, encoder_learning_rate=1e-4)).fit(other)
     assert model.n_features_in_ == 7
     assert not hasattr(model, "feature_names_in_")
 
 
-@pytest.mark.parametrize("model", [small(), small(decoder="mlp", hidden_layer_sizes=(5,)), variational()])
+@pytest.mark.parametrize("model", [small(), small(decoder=MLP((5,))), variational()])
 def test_training_leaves_no_gradient_in_the_rows_of_the_caller(X, model):
     rows = torch.tensor(X, requires_grad=True)
     model.fit(rows, X_val=rows).partial_fit(rows)
@@ -167,13 +168,12 @@ def test_dictionaries_of_any_layout_are_read(X, layout):
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        (small(learning_rate_decay=(0.5, 0)), "learning_rate_decay must be"),
-        (small(learning_rate_decay=(0.5, 1.5)), "learning_rate_decay must be"),
-        (small(learning_rate_decay=(0.5,)), "learning_rate_decay must be"),
-        (variational(learning_rate_decay=("a", 1)), "learning_rate_decay must be"),
-        (small(decoder="mlp", hidden_layer_sizes=(0,)), r"hidden_layer_sizes must be .* at least 1, but is \(0,\)"),
-        (variational(encoder_hidden_layer_sizes=(8, 2.5)), "encoder_hidden_layer_sizes must be"),
-        (small(validation_fraction=0.999), "leaves 0 for training"),
+        (small(optimizer=Adam(schedule=StepDecay(0.5, 0))), "'n_epochs' parameter of StepDecay"),
+        (small(optimizer=Adam(schedule=StepDecay(0.5, 1.5))), "'n_epochs' parameter of StepDecay"),
+        (variational(optimizer=Adam(schedule=StepDecay("a", 1))), "'factor' parameter of StepDecay"),
+        (small(decoder=MLP((0,))), r"hidden_layer_sizes must be .* at least 1, but is \(0,\)"),
+        (variational(encoder=MLP((8, 2.5))), "MLP: hidden_layer_sizes must be"),
+        (small(early_stopping=EarlyStopping(validation_fraction=0.999)), "leaves 0 for training"),
         (
             StandardDictionaryLearning(4, decoder=lambda d, k: torch.nn.Linear(k, d), max_iter=1),
             "atom_norm=1.0 needs a linear or MLP decoder",
@@ -186,8 +186,8 @@ def test_bad_parameters_are_refused_by_name(X, model, said):
 
 
 def test_partial_fit_checks_the_decay_of_the_rate(X):
-    with pytest.raises(ValueError, match="learning_rate_decay must be"):
-        small(learning_rate_decay=(0.5, 0)).partial_fit(X)
+    with pytest.raises(ValueError, match="'n_epochs' parameter of StepDecay"):
+        small(optimizer=Adam(schedule=StepDecay(0.5, 0))).partial_fit(X)
 
 
 @pytest.mark.parametrize(
@@ -223,13 +223,13 @@ def test_a_checkpoint_takes_any_dtype_of_torch(X, tmp_path):
 
 def test_image_shapes_may_be_integers_of_numpy():
     X = np.random.default_rng(0).standard_normal((30, 64)).astype(np.float32)
-    model = variational(encoder="conv", image_shape=np.array([8, 8])).fit(X)
+    model = variational(encoder=Conv(np.array([8, 8]))).fit(X)
     assert model.transform(X).shape == (30, 6)
 
 
 def test_iwae_weights_without_a_divergence_choose_the_best_draw(X):
     def objective(reduction):
-        model = ThresholdedVSC(6, kl_weight=0, n_draws=4, draw_reduction=reduction, encoder_hidden_layer_sizes=(8,))
+        model = ThresholdedVSC(6, kl_weight=0, n_draws=4, draw_reduction=reduction, encoder=MLP((8,)))
         return model._build_objective(model._build_model(10, torch.Generator().manual_seed(0)), 60)
 
     rows = torch.from_numpy(50 * X[:60])
@@ -264,11 +264,16 @@ def test_parameters_that_no_longer_describe_the_weights_are_refused_and_nothing_
 
 @pytest.mark.parametrize("estimator", [ThresholdedVSC, VarianceDictionaryLearning])
 def test_rows_that_are_held_out_set_nothing_before_training(X, held_out_rows, estimator):
-    settings = {"init": "data"} if estimator is VarianceDictionaryLearning else {}
-    model = estimator(n_components=16, max_iter=1, early_stopping=True, validation_fraction=0.5, random_state=0)
-    model.set_params(learning_rate=1e-9, **settings).fit(X)
+    if estimator is VarianceDictionaryLearning:
+        settings = {"init": "data", "optimizer": Adam(1e-9, encoder_learning_rate=1e-4)}
+    else:
+        settings = {"optimizer": SGD(1e-9, dictionary_learning_rate=0.5)}
+    model = estimator(
+        n_components=16, max_iter=1, early_stopping=EarlyStopping(validation_fraction=0.5), random_state=0
+    )
+    model.set_params(**settings).fit(X)
     rows, held_out = (X[part] for part in held_out_rows[0])
-    if settings:
+    if "init" in settings:
         cosines = [_normalized(model.components_) @ _normalized(part).T for part in (rows, held_out)]
         np.testing.assert_allclose(cosines[0].max(1), 1, atol=1e-5)
         assert cosines[1].max() < 0.99
@@ -319,7 +324,7 @@ def test_iterations_of_the_solver_leave_no_trace_in_a_decoder(X):
 
 
 def test_a_continued_fit_holds_out_the_same_rows(X, held_out_rows):
-    model = small(early_stopping=True, validation_fraction=0.3, warm_start=True)
+    model = small(early_stopping=EarlyStopping(validation_fraction=0.3), warm_start=True)
     model.fit(X).fit(X)
     (_, first), (_, second) = held_out_rows
     assert torch.equal(first, second)

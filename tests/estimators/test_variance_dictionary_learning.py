@@ -13,7 +13,7 @@ from skvardict import VarianceDictionaryLearning
 from skvardict.datasets import make_sparse_coded_signals
 from skvardict.preprocessing import GlobalStandardizer
 from skvardict.solvers import FISTA
-from skvardict.training import TrainingDivergedError
+from skvardict.training import Adam, EarlyStopping, TrainingDivergedError
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_planted_dictionary_is_recovered():
     X = X / np.sqrt(np.mean(X**2))
     # More atoms than were planted: with exactly as many, a few atoms settle on mixtures (a local minimum).
     model = VarianceDictionaryLearning(
-        40, alpha=0.05, learning_rate=5e-3, encoder_learning_rate=1e-3, max_iter=60, batch_size=100,
+        40, alpha=0.05, optimizer=Adam(5e-3, encoder_learning_rate=1e-3), max_iter=60, batch_size=100,
         early_stopping=False, random_state=0,
     ).fit(X)  # fmt: skip
     atoms = model.components_ / np.linalg.norm(model.components_, axis=1, keepdims=True)
@@ -68,7 +68,13 @@ def test_clean_targets_score_a_denoiser(digits):
 
 def test_the_hinge_keeps_codes_alive(digits):
     X = digits[0]
-    settings = {"n_components": 32, "alpha": 0.1, "max_iter": 60, "batch_size": 100, "learning_rate": 3e-3}
+    settings = {
+        "n_components": 32,
+        "alpha": 0.1,
+        "max_iter": 60,
+        "batch_size": 100,
+        "optimizer": Adam(3e-3, encoder_learning_rate=1e-4),
+    }
     with pytest.warns(UserWarning, match=r"L1 norm of codes has fallen .* Raise beta \(now 0.0\)"):
         without = small(beta=0.0, **settings).fit(X)
     protected = small(beta=10.0, **settings).fit(X)
@@ -85,7 +91,7 @@ def test_the_best_epoch_on_validation_data_is_kept(digits):
 
 
 def test_early_stopping_stops_and_holds_rows_out(digits):
-    model = small(max_iter=50, n_iter_no_change=1, tol=0.5).fit(digits[0])
+    model = small(max_iter=50, early_stopping=EarlyStopping(n_iter_no_change=1, tol=0.5)).fit(digits[0])
     assert model.n_iter_ < 50
     assert "validation_energy" in model.history_
     # fewer than 20 validation rows: none are held out

@@ -16,11 +16,11 @@ from sklearn.pipeline import make_pipeline
 from skvardict import SparseVAE, SpikeAndSlabVSC, ThresholdedVSC, load, sparse_encode
 from skvardict.datasets import make_sparse_coded_signals
 from skvardict.distributions import PRIORS, Laplace, StudentT
-from skvardict.networks import MLPEncoder
+from skvardict.networks import MLP, Conv, MLPEncoder
 from skvardict.solvers import FISTA
-from skvardict.training import TrainingDivergedError
+from skvardict.training import SGD, Adam, CosineRate, Decay, Ramp, StepDecay, TrainingDivergedError
 
-QUICK = {"encoder_hidden_layer_sizes": (24,), "max_iter": 3, "random_state": 0}
+QUICK = {"encoder": MLP((24,)), "max_iter": 3, "random_state": 0}
 SPARSE = [ThresholdedVSC, SpikeAndSlabVSC]
 MODELS = [SparseVAE, *SPARSE]
 
@@ -33,7 +33,7 @@ def X():
 @pytest.fixture(scope="module")
 def fitted(X):
     """Models that have learned something: a posterior that differs from row to row."""
-    settings = {"encoder_hidden_layer_sizes": (64,), "random_state": 0, "max_iter": 40}
+    settings = {"encoder": MLP((64,)), "random_state": 0, "max_iter": 40}
     return {
         "SVAE": SparseVAE(20, **settings).fit(X),
         "laplace": ThresholdedVSC(20, kl_weight=1e-3, **settings).fit(X),
@@ -54,7 +54,7 @@ def with_algorithm(model, algorithm, **changes):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_training_lowers_the_energy(model, X):
-    fit = model(20, encoder_hidden_layer_sizes=(64,), max_iter=60, random_state=0, kl_weight=1e-4).fit(X)
+    fit = model(20, encoder=MLP((64,)), max_iter=60, random_state=0, kl_weight=1e-4).fit(X)
     # From the end of the warm-up on; before it the noise grows.
     energy = fit.history_["energy"][10:]
     assert energy[-1] < 0.9 * energy[0]
@@ -64,9 +64,7 @@ def test_training_lowers_the_energy(model, X):
 def test_sparse_vae_finds_the_atoms_of_a_sparse_model():
     signals = make_sparse_coded_signals(3000, n_features=16, n_components=16, n_nonzero=2, random_state=0)
     X, atoms = signals[0], signals[-1]
-    model = SparseVAE(
-        16, kl_weight=1e-3, encoder_hidden_layer_sizes=(128,), max_iter=40, learning_rate=3e-3, random_state=0
-    ).fit(X)
+    model = SparseVAE(16, kl_weight=1e-3, encoder=MLP((128,)), max_iter=40, optimizer=Adam(3e-3), random_state=0).fit(X)
     cosine = np.abs(model.components_ @ (atoms / np.linalg.norm(atoms, axis=1, keepdims=True)).T)
     assert np.median(cosine.max(0)) > 0.9
     assert model.score(X) > 0.8
@@ -75,14 +73,24 @@ def test_sparse_vae_finds_the_atoms_of_a_sparse_model():
 def test_atom_norm_is_kept_and_without_it_atoms_start_uniform(X):
     unit = SparseVAE(20, **QUICK).fit(X)
     np.testing.assert_allclose(np.linalg.norm(unit.components_, axis=1), 1, rtol=1e-5)
-    free = SparseVAE(20, atom_norm=None, learning_rate=1e-30, **QUICK).fit(X)
+    free = SparseVAE(20, atom_norm=None, optimizer=Adam(1e-30), **QUICK).fit(X)
     assert np.abs(free.components_).max() <= 20**-0.5
     assert stats.kstest(free.components_.ravel(), stats.uniform(-(20**-0.5), 2 * 20**-0.5).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("model", SPARSE)
 def test_sparse_models_start_from_gaussian_atoms_of_unit_norm(model, X):
-    still = model(20, learning_rate=1e-30, dictionary_learning_rate=1e-30, **QUICK).fit(X)
+    still = model(
+        20,
+        optimizer=SGD(
+            1e-30,
+            dictionary_learning_rate=1e-30,
+            weight_decay=1.6e-6,
+            schedule=CosineRate(0.05),
+            dictionary_schedule=StepDecay(0.99, 1),
+        ),
+        **QUICK,
+    ).fit(X)
     np.testing.assert_allclose(np.linalg.norm(still.components_, axis=1), 1, rtol=1e-5)
 
 
@@ -91,7 +99,7 @@ def test_noise_is_warmed_up_for_laplace_bases_only(X):
     assert laplace[0] == 0.1
     assert laplace[-1] == 1.0
     assert set(ThresholdedVSC(20, base="gaussian", **QUICK).fit(X).history_["noise_warmup"]) == {1.0}
-    in_steps = ThresholdedVSC(20, warmup=(0.5, 0, 4), **QUICK).fit(X).history_["noise_warmup"]
+    in_steps = ThresholdedVSC(20, warmup=Ramp(0.5, 0, 4), **QUICK).fit(X).history_["noise_warmup"]
     assert in_steps == [0.625, 0.875, 1.0]  # two batches an epoch, the factor of the second one
 
 
@@ -275,13 +283,9 @@ def test_convolutional_models_treat_rows_on_their_own(network):
     model = ThresholdedVSC(
         20,
         base="gaussian",
-        encoder=network,
-        decoder=network,
-        image_shape=(28, 28),
-        optimizer="adam",
-        learning_rate=3e-4,
-        adam_betas=(0.5, 0.999),
-        weight_decay=1e-5,
+        encoder=Conv((28, 28), network=network),
+        decoder=Conv((28, 28), network=network),
+        optimizer=Adam(3e-4, betas=(0.5, 0.999), weight_decay=1e-5, schedule=CosineRate(0.05)),
         n_draws=3,
         batch_size=20,
         max_iter=2,
@@ -303,7 +307,7 @@ def test_user_built_networks_are_trained(X):
     def decoder(n_features, n_components):
         return torch.nn.Sequential(torch.nn.Linear(n_components, 8), torch.nn.Tanh(), torch.nn.Linear(8, n_features))
 
-    model = SparseVAE(6, encoder=encoder, decoder=decoder, atom_norm=None, **QUICK).fit(X)
+    model = SparseVAE(6, decoder=decoder, atom_norm=None, **QUICK | {"encoder": encoder}).fit(X)
     assert model.transform(X).shape == (150, 6)
     assert model.components_.shape == (6, 16)
     assert isinstance(model.encoder_, torch.nn.Linear)
@@ -331,17 +335,17 @@ def test_user_built_networks_are_trained(X):
         (ThresholdedVSC(gradient="exact"), "gradient"),
         (SparseVAE(kl_weight=-1), "kl_weight"),
         (SparseVAE(atom_norm=0), "atom_norm"),
-        (SpikeAndSlabVSC(temperature=(1.0,)), "temperature must be"),
-        (SpikeAndSlabVSC(temperature=(1.0, 0.0)), "temperature must be"),
-        (ThresholdedVSC(warmup=(0.1, 5)), "warmup must be"),
-        (ThresholdedVSC(warmup=(0.1, 50, 5)), "warmup must be"),
-        (SparseVAE(adam_betas=(0.9, 1.0)), "adam_betas must be"),
-        (ThresholdedVSC(decoder="conv", image_shape=(5, 5)), r"image_shape=\(5, 5\) has 25 entries, but X has 16"),
-        (ThresholdedVSC(decoder="conv"), "needs image_shape"),
-        (ThresholdedVSC(encoder="fmnist", image_shape=(4, 4)), r"made for image_shape=\(1, 28, 28\)"),
-        (ThresholdedVSC(encoder="conv", image_shape=(2, 8)), "multiples of 4"),
-        (ThresholdedVSC(encoder="conv", image_shape=(16,)), "is no image shape"),
-        (SparseVAE(decoder="conv", image_shape=(4, 4)), "atom_norm=1.0 needs a linear or MLP decoder"),
+        (SpikeAndSlabVSC(temperature=Decay(1.0, 0.0, 0.9995)), "'end' parameter of Decay"),
+        (SpikeAndSlabVSC(temperature=0.5), "'temperature' parameter"),
+        (ThresholdedVSC(warmup=0.1), "'warmup' parameter"),
+        (ThresholdedVSC(warmup=Ramp(0.1, 50, 5)), "begin=50 lies behind end=5"),
+        (SparseVAE(optimizer=Adam(betas=(0.9, 1.0))), "Adam: betas must be"),
+        (ThresholdedVSC(decoder=Conv((5, 5))), r"image_shape=\(5, 5\) has 25 entries, but X has 16"),
+        (ThresholdedVSC(decoder="conv"), "'decoder' parameter"),
+        (ThresholdedVSC(encoder=Conv((4, 4), network="fmnist")), r"made for image_shape=\(1, 28, 28\)"),
+        (ThresholdedVSC(encoder=Conv((2, 8))), "multiples of 4"),
+        (ThresholdedVSC(encoder=Conv((16,))), "is no image shape"),
+        (SparseVAE(decoder=Conv((4, 4))), "atom_norm=1.0 needs a linear or MLP decoder"),
         (ThresholdedVSC(decoder="mlp", transform_algorithm="solver"), "needs decoder='linear'"),
         (SparseVAE(prior="cauchy", transform_algorithm="solver"), "needs prior='laplace'"),
     ],
@@ -370,8 +374,9 @@ def test_divergence_is_said_and_the_last_good_state_kept(model, X):
     good = model(20, warm_start=True, **QUICK).fit(X)
     before = {name: array.copy() for name, array in good.params_.items()}
     codes = good.transform(X)
-    good.set_params(learning_rate=1e25, atom_norm=None)
-    with pytest.raises(TrainingDivergedError, match=r"became non-finite in epoch .*kept\. Lower learning_rate"):
+    optimizer = Adam(1e25) if model is SparseVAE else SGD(1e25, dictionary_learning_rate=0.5)
+    good.set_params(optimizer=optimizer, atom_norm=None)
+    with pytest.raises(TrainingDivergedError, match=r"became non-finite in epoch .*kept\. Lower the learning rate"):
         good.fit(X)
     for name, array in before.items():
         np.testing.assert_array_equal(good.params_[name], array)
@@ -382,7 +387,7 @@ def test_divergence_is_said_and_the_last_good_state_kept(model, X):
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.filterwarnings("ignore:.*mean square of X:UserWarning")
 def test_default_settings_do_not_diverge(model, scale, X):
-    fit = model(20, encoder_hidden_layer_sizes=(24,), max_iter=30, random_state=0).fit(scale * X)
+    fit = model(20, encoder=MLP((24,)), max_iter=30, random_state=0).fit(scale * X)
     assert np.isfinite(fit.history_["energy"]).all()
 
 
@@ -394,7 +399,7 @@ def test_a_linear_decoder_adds_the_mean_of_the_data(model, X):
     codes = np.random.default_rng(0).standard_normal((3, 20)).astype(np.float32)
     np.testing.assert_allclose(fit.inverse_transform(codes), fit.mean_ + codes @ fit.components_, atol=1e-5)
     np.testing.assert_array_equal(fit.partial_fit(X).mean_, fit.mean_)
-    other = model(20, decoder="mlp", hidden_layer_sizes=(8,), **QUICK).fit(shifted)
+    other = model(20, decoder=MLP((8,)), **QUICK).fit(shifted)
     with pytest.raises(AttributeError, match="no mean_"):
         _ = other.mean_
 
@@ -436,7 +441,17 @@ def test_an_energy_that_explodes_is_a_divergence():
 
 @pytest.mark.parametrize("model", [ThresholdedVSC, SpikeAndSlabVSC])
 def test_the_networks_move_by_a_gradient_of_at_most_unit_length(model, X):
-    settings = {"learning_rate_schedule": "constant", "learning_rate": 1e-2, "batch_size": len(X), "random_state": 0}
+    settings = {
+        "optimizer": SGD(
+            1e-2,
+            dictionary_learning_rate=0.5,
+            weight_decay=1.6e-6,
+            schedule=StepDecay(0.99, 1),
+            dictionary_schedule=StepDecay(0.99, 1),
+        ),
+        "batch_size": len(X),
+        "random_state": 0,
+    }
     one, two = (model(20, max_iter=n, **settings).fit(9 * X).params_ for n in (1, 2))
     steps = [two[name] - one[name] for name in one if name.startswith("encoder")]
     length = np.sqrt(sum(float((step**2).sum()) for step in steps))
@@ -446,7 +461,19 @@ def test_the_networks_move_by_a_gradient_of_at_most_unit_length(model, X):
 
 def test_plain_laplace_model_does_not_diverge_without_a_long_warm_up(X):
     # The dictionary's step is limited by the codes of the batch; the released code needs 75 % of warm-up here.
-    model = ThresholdedVSC(40, threshold=0, learning_rate_warmup=0.0, warmup=None, **QUICK | {"max_iter": 20}).fit(X)
+    model = ThresholdedVSC(
+        40,
+        threshold=0,
+        optimizer=SGD(
+            1e-2,
+            dictionary_learning_rate=0.5,
+            weight_decay=1.6e-6,
+            schedule=CosineRate(0.0),
+            dictionary_schedule=StepDecay(0.99, 1),
+        ),
+        warmup=None,
+        **QUICK | {"max_iter": 20},
+    ).fit(X)
     assert np.isfinite(model.history_["energy"]).all()
 
 

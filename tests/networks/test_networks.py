@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from skvardict.energies import reconstruction
-from skvardict.networks import LISTAEncoder, MLPDecoder, build_decoder, build_encoder, normalize_atoms_
+from skvardict.networks import LISTAEncoder, MLPDecoder, build_code_encoder, build_decoder, normalize_atoms_
 
 
 def _generator(seed=0):
@@ -22,7 +22,7 @@ def test_lista_follows_its_recursion():
 
 
 def test_initial_weights_have_the_papers_column_norms():
-    decoder = build_decoder("linear", 784, 128, hidden_layer_sizes=(), generator=_generator())
+    decoder = build_decoder("linear", 784, 128, generator=_generator())
     assert decoder.components.detach().norm(dim=1).mean().item() == pytest.approx(1.43, abs=0.01)
     mlp = MLPDecoder(128, 784, (1024,), _generator())
     assert mlp.weights[0].detach().norm(dim=1).mean().item() == pytest.approx(1.64, abs=0.01)
@@ -70,18 +70,18 @@ def test_normalisation_leaves_zero_rows_alone():
 
 def test_builders_are_seeded_and_leave_the_global_generator_alone():
     state = torch.get_rng_state()
-    built = [build_encoder(torch.nn.Linear, 5, 4, n_iter=3, positive=True, generator=_generator(7)) for _ in range(2)]
+    built = [build_code_encoder(torch.nn.Linear, 5, 4, positive=True, generator=_generator(7)) for _ in range(2)]
     torch.testing.assert_close(built[0].weight, built[1].weight)
     assert torch.equal(state, torch.get_rng_state())
 
 
 def test_a_builder_that_returns_no_module_is_refused():
     with pytest.raises(TypeError, match="returned int"):
-        build_decoder(lambda d, k: 3, 5, 4, hidden_layer_sizes=(), generator=_generator())
+        build_decoder(lambda d, k: 3, 5, 4, generator=_generator())
 
 
 def test_lending_a_seed_to_a_builder_leaves_generators_of_gpus_alone(monkeypatch):
     seeded = []
     monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
-    build_encoder(torch.nn.Linear, 5, 4, n_iter=3, positive=True, generator=_generator(7))
+    build_code_encoder(torch.nn.Linear, 5, 4, positive=True, generator=_generator(7))
     assert not seeded

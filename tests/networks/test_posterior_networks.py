@@ -4,27 +4,22 @@ import pytest
 import torch
 
 from skvardict._utils.random import make_generator, private_global_generator
-from skvardict.networks import MLPEncoder, ResidualEncoder, build_decoder, build_posterior_encoder
+from skvardict.networks import MLP, Conv, MLPEncoder, ResidualEncoder, ResNet, build_decoder, build_posterior_encoder
 
 SHAPES = {"conv": (1, 12, 8), "fmnist": (1, 28, 28), "celeba": (3, 64, 64)}
 
 
+def part(network, shape):
+    return {"mlp": MLP((9,)), "resnet": ResNet((9,))}.get(network) or Conv(shape, network=network)
+
+
 def encoder(network, shape, n_outputs=10, seed=0):
     n_features = torch.Size(shape).numel()
-    return build_posterior_encoder(
-        network, n_features, n_outputs, hidden_layer_sizes=(9,), image_shape=shape, generator=make_generator(seed)
-    )
+    return build_posterior_encoder(part(network, shape), n_features, n_outputs, generator=make_generator(seed))
 
 
 def decoder(network, shape, n_components=5):
-    return build_decoder(
-        network,
-        torch.Size(shape).numel(),
-        n_components,
-        hidden_layer_sizes=(9,),
-        image_shape=shape,
-        generator=make_generator(0),
-    )
+    return build_decoder(part(network, shape), torch.Size(shape).numel(), n_components, generator=make_generator(0))
 
 
 @pytest.mark.parametrize("network", list(SHAPES))

@@ -11,8 +11,7 @@ from skvardict.models import ThresholdedLatent, VariationalModel
 from skvardict.models.latents import Anneal
 from skvardict.networks import LinearDecoder, MLPDecoder, MLPEncoder
 from skvardict.objectives import VariationalObjective
-from skvardict.training import Position
-from skvardict.training.schedules import CosineRate, Decay, Ramp
+from skvardict.training import SGD, CosineRate, Decay, Position, Ramp
 
 N, D, L = 12, 7, 5
 THRESHOLDED = ThresholdedLatent(Thresholded(Laplace(scale=0.5), 0.4), straight_through=True)
@@ -20,7 +19,7 @@ THRESHOLDED = ThresholdedLatent(Thresholded(Laplace(scale=0.5), 0.4), straight_t
 
 def objective(latent, **changes):
     generator = make_generator(0)
-    settings = {"n_draws": 6, "draw_reduction": "max", "atom_norm": None, "learning_rate": 1e-2} | changes
+    settings = {"n_draws": 6, "draw_reduction": "max", "atom_norm": None} | changes
     with torch.random.fork_rng():
         torch.manual_seed(0)  # noqa: TID251
         encoder = MLPEncoder(D, latent.n_heads * L, (16,))
@@ -105,7 +104,8 @@ def test_gradient_of_the_dictionary_is_the_textbook_one(X):
     noise = made._chosen_noise(X, posterior, make_generator(3), Anneal())
     codes = made.model.latent.codes(posterior, noise, Anneal()).detach()
     residual = X - codes @ made.model.decoder.components.detach()
-    rate = made.parameter_groups()[1]["lr"]
+    steps = SGD(dictionary_learning_rate=1e-6).start(made.parameter_groups())
+    rate = steps.optimizer.param_groups[1]["lr"]
     np.testing.assert_allclose(-rate * gradient, 1e-6 * codes.mT @ residual / N, rtol=1e-8)
 
 
@@ -116,12 +116,12 @@ def test_validation_sees_the_same_noise_every_time(latent, X):
 
 
 def test_schedules():
-    cosine = CosineRate(10, 0.2)
-    at = [cosine(Position(0, epoch)) for epoch in (0.5, 1.0, 2.0, 6.0, 9.999, 10.5)]
+    cosine = CosineRate(0.2)
+    at = [cosine(Position(0, epoch, 10)) for epoch in (0.5, 1.0, 2.0, 6.0, 9.999, 10.5)]
     np.testing.assert_allclose(at, [0.25, 0.5, 1.0, 0.5, 0.0, 0.25], atol=1e-6)
     ramp = Ramp(0.1, 100, 200)
-    assert [ramp(Position(step, 0.0)) for step in (0, 100, 150, 200, 10**6)] == [0.1, 0.1, 0.55, 1.0, 1.0]
-    assert [Ramp(0.1, 5, 5)(Position(step, 0.0)) for step in (4, 5)] == [0.1, 1.0]
-    assert Ramp(0.1, 0.25, 0.75, 8)(Position(0, 4.0)) == 0.55
+    assert [ramp(Position(step, 0.0, 1)) for step in (0, 100, 150, 200, 10**6)] == [0.1, 0.1, 0.55, 1.0, 1.0]
+    assert [Ramp(0.1, 5, 5)(Position(step, 0.0, 1)) for step in (4, 5)] == [0.1, 1.0]
+    assert Ramp(0.1, 0.25, 0.75, unit="fraction")(Position(0, 4.0, 8)) == 0.55
     decay = Decay(1.0, 0.5, 0.9)
-    assert [round(decay(Position(step, 0.0)), 3) for step in (0, 1, 2, 50)] == [1.0, 0.9, 0.81, 0.5]
+    assert [round(decay(Position(step, 0.0, 1)), 3) for step in (0, 1, 2, 50)] == [1.0, 0.9, 0.81, 0.5]

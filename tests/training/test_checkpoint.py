@@ -16,13 +16,14 @@ import torch
 import skvardict
 import skvardict.training.loop as loop
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
+from skvardict.networks import MLP
 from skvardict.storage.files import DamagedFileError, read_file, to_bytes
-from skvardict.training import CheckpointMismatchError
+from skvardict.training import SGD, Adam, CheckpointMismatchError, EarlyStopping, StepDecay
 from skvardict.training import checkpoint as checkpoint_module
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*mean square of X:UserWarning")
 
-MLP = {"decoder": "mlp", "hidden_layer_sizes": (12,)}
+NONLINEAR = {"decoder": MLP((12,))}
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +80,14 @@ def assert_same_fit(one, other):
     "parameters",
     [
         {},
-        MLP,
-        {"encoder": None, "optimizer": "sgd", "learning_rate": 0.1},
-        {"learning_rate_decay": (0.5, 2), "early_stopping": False, "batch_size": 70},
-        {"max_iter": 40, "n_iter_no_change": 1, "tol": 0.2},
+        NONLINEAR,
+        {"encoder": None, "optimizer": SGD(0.1, momentum=0, nesterov=False, max_grad_norm=None)},
+        {
+            "optimizer": Adam(3e-4, encoder_learning_rate=1e-4, schedule=StepDecay(0.5, 2), encoder_schedule=None),
+            "early_stopping": False,
+            "batch_size": 70,
+        },
+        {"max_iter": 40, "early_stopping": EarlyStopping(n_iter_no_change=1, tol=0.2)},
     ],
     ids=["linear", "mlp", "sgd without encoder", "schedule", "early stopping"],
 )

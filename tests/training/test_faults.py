@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.preprocessing import GlobalStandardizer
 from skvardict.solvers import FISTA
-from skvardict.training import TrainingDivergedError
+from skvardict.training import Adam, TrainingDivergedError
 from skvardict.training.health import find_trouble
 
 
@@ -82,7 +82,7 @@ def test_non_finite_rows_leave_what_was_fitted(X, tmp_path):
 
 
 def test_divergence_names_the_batch_the_losses_and_the_parameter(X):
-    with pytest.raises(TrainingDivergedError, match=r"epoch 1, batch 1 \(decoder (nan|inf).*Lower learning_rate"):
+    with pytest.raises(TrainingDivergedError, match=r"epoch 1, batch 1 \(decoder (nan|inf).*Lower the learning rate"):
         small(solver=FISTA(step_size=1e6)).fit(X)
 
 
@@ -107,7 +107,13 @@ def test_dead_components_are_warned_about_once_with_the_number(digits):
 
 def test_codes_that_shrink_while_the_decoder_grows_are_warned_about(digits):
     model = StandardDictionaryLearning(
-        16, alpha=0.02, atom_norm=None, learning_rate=5e-2, max_iter=30, batch_size=50, random_state=0
+        16,
+        alpha=0.02,
+        atom_norm=None,
+        optimizer=Adam(5e-2, encoder_learning_rate=3e-4),
+        max_iter=30,
+        batch_size=50,
+        random_state=0,
     )
     with pytest.warns(
         UserWarning, match=r"L1 norm of codes has fallen from .* grew from .* Set atom_norm \(now None\)"

@@ -18,9 +18,10 @@ from joblib import Parallel, delayed
 
 from skvardict import VarianceDictionaryLearning
 from skvardict._utils import random as random_module
+from skvardict.networks import MLP
 
 ROOT = Path(__file__).resolve().parents[2]
-MLP = {"decoder": "mlp", "hidden_layer_sizes": (9,)}
+NONLINEAR = {"decoder": MLP((9,))}
 
 
 def build(n_features, n_components):
@@ -46,7 +47,7 @@ def assert_same_model(one, other):
 
 
 @pytest.mark.filterwarnings("ignore:.*solver did not converge:sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("parameters", [{}, MLP, {"decoder": build}], ids=["linear", "mlp", "builder"])
+@pytest.mark.parametrize("parameters", [{}, NONLINEAR, {"decoder": build}], ids=["linear", "mlp", "builder"])
 def test_fits_in_four_threads_equal_fits_one_after_another(X, parameters):
     seeds = range(8)
     expected = [small(random_state=seed, **parameters).fit(X) for seed in seeds]
@@ -87,7 +88,7 @@ def fit_and_digest():
     assert torch.get_num_threads() == 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return " ".join(digest(small(**parameters).fit(rows())) for parameters in ({}, MLP))
+        return " ".join(digest(small(**parameters).fit(rows())) for parameters in ({}, NONLINEAR))
 
 
 def run_python(code, threads):
@@ -141,7 +142,7 @@ def test_the_same_seed_gives_the_same_bits_in_every_process_with_the_same_thread
     import warnings; warnings.simplefilter("ignore")
     from tests.training.test_isolation import *
     X = np.random.default_rng(0).standard_normal((400, 64)).astype(np.float32)
-    for parameters in ({}, MLP):
+    for parameters in ({}, NONLINEAR):
         model = small(n_components=48, max_iter=1, batch_size=200, **parameters).fit(X)
         print(torch.get_num_threads(), digest(model), hashlib.sha256(model.transform(X).tobytes()).hexdigest())
     """
@@ -151,7 +152,7 @@ def test_the_same_seed_gives_the_same_bits_in_every_process_with_the_same_thread
 
 
 @pytest.mark.filterwarnings("ignore:.*solver did not converge:sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("parameters", [{}, MLP], ids=["linear", "mlp"])
+@pytest.mark.parametrize("parameters", [{}, NONLINEAR], ids=["linear", "mlp"])
 def test_bits_do_not_depend_on_where_rows_lie_in_memory(X, parameters):
     expected = small(**parameters).fit(X)
     for shift in (4, 8, 20):

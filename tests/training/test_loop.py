@@ -9,7 +9,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 from skvardict import ThresholdedVSC, VarianceDictionaryLearning
-from skvardict.training import TrainingDivergedError
+from skvardict.networks import MLP
+from skvardict.training import SGD, Adam, CosineRate, StepDecay, TrainingDivergedError
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def test_ctrl_c_stops_a_search_and_leaves_the_estimators_usable(X, meddle):
 
 
 def test_a_continued_fit_returns_nothing_worse_than_it_was_left_with(X):
-    settings = {"n_components": 20, "learning_rate": 0.1, "encoder_learning_rate": 3e-2, "random_state": 4}
+    settings = {"n_components": 20, "optimizer": Adam(0.1, encoder_learning_rate=3e-2), "random_state": 4}
     model = small(max_iter=8, warm_start=True, batch_size=250, **settings).fit(X[:200], X_val=X[200:])
     best, epoch, params = min(model.history_["validation_energy"]), model.best_epoch_, dict(model.params_)
     assert epoch < 8
@@ -115,7 +116,7 @@ def test_a_continued_fit_returns_nothing_worse_than_it_was_left_with(X):
 
 @pytest.mark.parametrize("with_validation", [True, False])
 def test_weights_that_overflow_in_the_last_step_are_noticed(X, with_validation):
-    model = small(max_iter=1, batch_size=300, learning_rate=1e39)
+    model = small(max_iter=1, batch_size=300, optimizer=Adam(1e39, encoder_learning_rate=1e-4))
     with pytest.raises(TrainingDivergedError, match=r"decoder\.components became non-finite in epoch 1\."):
         model.fit(X, X_val=X[:50] if with_validation else None)
     with pytest.raises(TrainingDivergedError, match="became non-finite"):
@@ -123,7 +124,7 @@ def test_weights_that_overflow_in_the_last_step_are_noticed(X, with_validation):
 
 
 def test_a_divergence_names_the_epoch_that_is_kept(X, meddle):
-    model = small(max_iter=9, learning_rate=0.3)
+    model = small(max_iter=9, optimizer=Adam(0.3, encoder_learning_rate=1e-4))
     said = r"in epoch 9, batch 1 .*The state after epoch (\d+) is kept"
     with meddle(lambda session: session.n_epochs == 8), pytest.raises(TrainingDivergedError, match=said) as error:
         model.fit(X, X_val=X[:100])
@@ -133,9 +134,20 @@ def test_a_divergence_names_the_epoch_that_is_kept(X, meddle):
 
 def test_a_single_pass_over_a_stream_trains(X):
     # The rate begins at a thousandth and the noise at a tenth: that would be the whole pass.
-    settings = {"encoder_hidden_layer_sizes": (16,), "batch_size": 20, "random_state": 0}
+    settings = {"encoder": MLP((16,)), "batch_size": 20, "random_state": 0}
     model = ThresholdedVSC(8, max_iter=1, **settings).fit_stream(iter([X]))
-    still = ThresholdedVSC(8, max_iter=1, learning_rate=1e-30, **settings).fit_stream(iter([X]))
+    still = ThresholdedVSC(
+        8,
+        max_iter=1,
+        optimizer=SGD(
+            1e-30,
+            dictionary_learning_rate=0.5,
+            weight_decay=1.6e-6,
+            schedule=CosineRate(0.05),
+            dictionary_schedule=StepDecay(0.99, 1),
+        ),
+        **settings,
+    ).fit_stream(iter([X]))
     moved = [model.params_[name] - still.params_[name] for name in model.params_ if name.startswith("encoder")]
     assert np.sqrt(sum(float((change**2).sum()) for change in moved)) > 0.05
     assert model.history_["noise_warmup"] == [1.0]

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from skvardict import VarianceDictionaryLearning
+from skvardict.networks import MLP
+from skvardict.training import Adam
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def mapped(X, folder, how="npy"):
 
 
 @pytest.mark.parametrize("how", ["npy", "r", "r+", "c"])
-@pytest.mark.parametrize("parameters", [{}, {"decoder": "mlp", "hidden_layer_sizes": (9,)}], ids=["linear", "mlp"])
+@pytest.mark.parametrize("parameters", [{}, {"decoder": MLP((9,))}], ids=["linear", "mlp"])
 def test_a_memory_map_gives_the_model_of_the_array(X, tmp_path, how, parameters):
     model, expected = small(**parameters).fit(mapped(X, tmp_path, how)), small(**parameters).fit(X)
     for name, array in expected.params_.items():
@@ -50,6 +52,7 @@ def test_fit_and_transform_of_a_large_map_hold_a_small_part_of_it(tmp_path):
     import sys, warnings
     import numpy as np, torch
     from skvardict import VarianceDictionaryLearning
+    from skvardict.networks import LISTA
 
     def peak():
         return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) / 1024
@@ -61,7 +64,7 @@ def test_fit_and_transform_of_a_large_map_hold_a_small_part_of_it(tmp_path):
         X[start : start + 10_000] = rng.random((10_000, 800), dtype=np.float32)
     del X
     X = np.memmap(folder + "/X.bin", dtype=np.float32, mode="r", shape=(50_000, 800))
-    model = VarianceDictionaryLearning(4, max_iter=1, batch_size=1000, random_state=0, encoder_n_iter=1)
+    model = VarianceDictionaryLearning(4, max_iter=1, batch_size=1000, random_state=0, encoder=LISTA(1))
     model.fit(np.ascontiguousarray(X[:2000])).transform(X[:2000])  # what the libraries take, whatever the data
     out = np.memmap(folder + "/codes.bin", dtype=np.float32, mode="w+", shape=(50_000, 4))
     open("/proc/self/clear_refs", "w").write("5")
@@ -155,7 +158,13 @@ def test_a_stream_of_everything_learns_what_fit_learns(X):
     codes = np.maximum(rng.standard_normal((2000, 6)) - 1, 0)
     X = (codes @ planted).astype(np.float32)
     X /= np.sqrt((X**2).mean())
-    settings = {"n_components": 8, "max_iter": 20, "batch_size": 100, "early_stopping": False, "learning_rate": 1e-2}
+    settings = {
+        "n_components": 8,
+        "max_iter": 20,
+        "batch_size": 100,
+        "early_stopping": False,
+        "optimizer": Adam(1e-2, encoder_learning_rate=1e-4),
+    }
     whole, stream = small(**settings).fit(X), small(**settings).fit_stream(chunks_of(X, 300), buffer_rows=1000)
     # Other batches, so no equality: the same quality, to a few percent of the variance.
     assert stream.score(X) == pytest.approx(whole.score(X), abs=0.03)

@@ -116,7 +116,7 @@ class FISTA(BaseEstimator):
         self._validate_params()
         whole = problem = problem.start_at(start)
         problem, rule = choose_step(problem, start, self.step_size, use_metric=self._use_metric)
-        at = Iterate(start, start, self._first_t(problem, rule, start))
+        at = Iterate(start, start, self._first_t(rule, start))
         rows = follow_rows(start, self.max_iter)
         check_every = self.check_every or problem.check_every
         for iteration in range(1, self.max_iter + 1):
@@ -146,7 +146,7 @@ class FISTA(BaseEstimator):
             return torch.add(z, change, alpha=momentum), t
         return torch.addcmul(z, momentum, change), t
 
-    def _first_t(self, problem: CodingProblem, rule: StepRule, start: Tensor) -> float | Tensor:
+    def _first_t(self, rule: StepRule, start: Tensor) -> float | Tensor:
         """Return 1: one for each row where rows restart, or their steps are accepted, on their own."""
         if not (self.restart or isinstance(rule, BacktrackingStep)):
             return 1.0

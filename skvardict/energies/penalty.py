@@ -20,8 +20,8 @@ class Penalty(ABC):
     name : str
         Of the entry of :meth:`measure` in dictionaries of energies.
     slope : float
-        The penalty is ``slope * sum(z)`` plus a rest with the operator :meth:`prox_of_rest_`. Solvers that take the same
-        step again and again add the slope to their constants once. Zero, and the rest is everything, by default.
+        The penalty is ``slope * sum(z)`` plus a rest, which has the operator :meth:`prox_of_rest_`. Solvers that take
+        the same step again and again add the slope to their constants once. By default zero: the rest is everything.
     """
 
     alpha: float

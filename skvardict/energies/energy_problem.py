@@ -101,15 +101,15 @@ class EnergyProblem(ABC):
         if self._running is not None:
             pull, mean = self._running.pull(point, self._running.constants_times(step, point))
             moved = moved + pull * (point - mean)
-        return self.prox_of_rest(moved, step)
+        return self.prox_of_rest_(moved, step)
 
     def prox(self, point: Tensor, step: float | Tensor) -> Tensor:
         """Return the proximal operator of the penalty."""
         return self.penalty.prox(point, step)
 
-    def prox_of_rest(self, point: Tensor, step: float | Tensor) -> Tensor:
-        """Return the proximal operator of the penalty without its slope."""
-        return self.penalty.prox_of_rest(point, step)
+    def prox_of_rest_(self, point: Tensor, step: float | Tensor) -> Tensor:
+        """Return the proximal operator of the penalty without its slope; it may overwrite `point`."""
+        return self.penalty.prox_of_rest_(point, step)
 
     def gradient(self, point: Tensor) -> Tensor:
         """Return the gradient of :meth:`smooth_value`, summed over rows."""

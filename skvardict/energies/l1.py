@@ -47,9 +47,9 @@ class L1(Penalty):
         """Shrink by ``step * alpha``."""
         return soft_threshold(point, step * self.alpha, positive=self.positive)
 
-    def prox_of_rest(self, point: Tensor, step: float | Tensor) -> Tensor:
+    def prox_of_rest_(self, point: Tensor, step: float | Tensor) -> Tensor:
         """Project on the non-negative codes; signed codes have no slope."""
-        return point.clamp_min(0) if self.positive else self.prox(point, step)
+        return point.clamp_min_(0) if self.positive else self.prox(point, step)
 
     def dual_norm(self, gradient: Tensor) -> Tensor:
         """Return the largest correlation with an atom, ``max_j c_j`` or ``max_j |c_j|``, where ``c = -gradient``."""

@@ -29,7 +29,7 @@ class LinearProblem(EnergyProblem):
 
     With ``H = 2/d W W^T + 2 gamma/l I`` and ``B = 2/d X W^T + 2 gamma/l E``, and the slope of the penalty, a step is
 
-        prox_of_rest(z - step (z H - B + slope)) = prox_of_rest(z M + C),    M = I - step H,    C = step (B - slope)
+        prox_of_rest_(z - step (z H - B + slope)) = prox_of_rest_(z M + C),    M = I - step H,    C = step (B - slope)
 
     and the hinge adds its pull to the diagonal of M and a row vector to C.
 
@@ -96,15 +96,15 @@ class LinearProblem(EnergyProblem):
         return stepping
 
     def proximal_step(self, point: Tensor) -> Tensor:
-        """Return ``prox_of_rest(z M + C)``, with the hinge in the diagonal of M and a row of C."""
+        """Return ``prox_of_rest_(z M + C)``, with the hinge in the diagonal of M and a row of C."""
         assert self._matrices is not None, "with_step comes first"
         assert self._step is not None
         matrix, offset, diagonal, own_diagonal, hinge = self._matrices
         if hinge is None or self._running is None:
-            return self.prox_of_rest(affine(offset, point, matrix), self._step)
+            return self.prox_of_rest_(affine(offset, point, matrix), self._step)
         pull, mean = self._running.pull(point, hinge)
-        torch.add(own_diagonal, pull, out=diagonal)
-        return self.prox_of_rest(affine(offset, point, matrix) - pull * mean, self._step)
+        torch.add(own_diagonal, pull, out=diagonal)  # in place: a copy of M would cost as much as the hinge
+        return self.prox_of_rest_(affine(offset, point, matrix).sub_(pull * mean), self._step)
 
     def keep_rows(self, keep: Tensor, ended_codes: Tensor) -> Self:
         """Return the problem of the rows `keep`, sharing the matrices; X and B are taken apart when asked for."""

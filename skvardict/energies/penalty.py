@@ -20,8 +20,8 @@ class Penalty(ABC):
     name : str
         Of the entry of :meth:`measure` in dictionaries of energies.
     slope : float
-        The penalty is ``slope * sum(z)`` plus a rest with the operator :meth:`prox_of_rest`. Solvers that take the same
-        step again and again add the slope to their constants once. Zero, and the rest is everything, by default.
+        The penalty is ``slope * sum(z)`` plus a rest, which has the operator :meth:`prox_of_rest_`. Solvers that take
+        the same step again and again add the slope to their constants once. By default zero: the rest is everything.
     """
 
     alpha: float
@@ -61,8 +61,8 @@ class Penalty(ABC):
         """Return the sum of :meth:`measure` over all codes, shape ()."""
         return self.measure(codes).sum()
 
-    def prox_of_rest(self, point: Tensor, step: float | Tensor) -> Tensor:
-        """Return ``prox(point + step * slope, step)``."""
+    def prox_of_rest_(self, point: Tensor, step: float | Tensor) -> Tensor:
+        """Return ``prox(point + step * slope, step)``; it may overwrite `point`."""
         return self.prox(point, step)
 
     def dual_limit(self, gradient: Tensor) -> Tensor:

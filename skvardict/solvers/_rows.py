@@ -5,8 +5,7 @@ the computation. With leading batch axes and on a GPU all rows stay, and a mask 
 shapes, and no waiting for the device between two tests.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -17,8 +16,7 @@ from skvardict.solvers.protocol import CodingProblem
 _TESTS_PER_SYNC = 4  # on a GPU: how many convergence tests pass before the host asks whether all rows have ended
 
 
-@dataclass(frozen=True)
-class Iterate:
+class Iterate(NamedTuple):
     """Codes `z`, momentum point `x`, and momentum parameter `t`: a float, or one per row, (..., n, 1)."""
 
     z: Tensor

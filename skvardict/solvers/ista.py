@@ -44,5 +44,7 @@ class ISTA(FISTA):
     def __init__(self, max_iter=200, tol=1e-3, step_size="auto", criterion="change", check_every=None):
         super().__init__(max_iter, tol, step_size, criterion=criterion, check_every=check_every)
 
-    def _extrapolate(self, problem: CodingProblem, at: Iterate, z: Tensor) -> tuple[Tensor, float | Tensor]:
+    def _extrapolate(
+        self, problem: CodingProblem, at: Iterate, z: Tensor, change: Tensor
+    ) -> tuple[Tensor, float | Tensor]:
         return z, at.t

@@ -60,7 +60,7 @@ class CodingProblem(Protocol):
 
     @property
     def slope(self) -> float:
-        """The penalty is ``slope * sum(z)`` plus a rest, so that ``prox(p, s) = prox_of_rest(p - s * slope, s)``."""
+        """The penalty is ``slope * sum(z)`` plus a rest, so that ``prox(p, s) = prox_of_rest_(p - s * slope, s)``."""
 
     def start_at(self, codes: Tensor) -> Self:
         """Return the problem for iterations from `codes`. It comes first."""
@@ -83,8 +83,8 @@ class CodingProblem(Protocol):
     def prox(self, point: Tensor, step: float | Tensor) -> Tensor:
         """Return the proximal operator of ``step`` times the penalty."""
 
-    def prox_of_rest(self, point: Tensor, step: float | Tensor) -> Tensor:
-        """Return the proximal operator of ``step`` times the penalty without its slope, often a cheaper one."""
+    def prox_of_rest_(self, point: Tensor, step: float | Tensor) -> Tensor:
+        """Return the proximal operator of ``step`` times the penalty without its slope; it may overwrite `point`."""
 
     def with_step(self, step: float | Tensor) -> Self:
         """Return the problem with all that one size of step makes constant; :meth:`proximal_step` then takes it."""

@@ -67,7 +67,7 @@ class MetricStep:
         offset = self.step * (point @ self.metric) - step * (problem.gradient(point) + problem.slope)
         codes, at, t = point, point, 1.0
         for _ in range(_MODEL_ITERATIONS):
-            moved = problem.prox_of_rest(affine(offset, at, self.matrix), step)
+            moved = problem.prox_of_rest_(affine(offset, at, self.matrix), step)
             momentum, t = next_momentum(t)
             at = torch.add(moved, moved - codes, alpha=momentum)
             codes = moved

@@ -64,9 +64,9 @@ def test_no_feasible_neighbour_of_a_prox_is_better(penalty):
 
 
 @every_penalty
-def test_prox_is_slope_then_prox_of_rest(penalty):
+def test_prox_is_slope_then_prox_of_rest_(penalty):
     step = _rand(N, 1, seed=4).abs()
-    moved = penalty.prox_of_rest(POINTS - step * penalty.slope, step)
+    moved = penalty.prox_of_rest_(POINTS - step * penalty.slope, step)
     torch.testing.assert_close(moved, penalty.prox(POINTS, step))
 
 

@@ -282,7 +282,7 @@ class _Reader:
 
     def _named_object(self, value: Any, name: str) -> str:
         """Read what pickle would take by name, if it is found under that name."""
-        if not any(vars(module).get(name) is value for module in list(sys.modules.values()) if module is not None):
+        if not any(getattr(module, "__dict__", {}).get(name) is value for module in list(sys.modules.values())):
             self._refuse(value)
         module = getattr(value, "__module__", None) or type(value).__module__
         return _hash("object by name", str(module), name, package_version(module))

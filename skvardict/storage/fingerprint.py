@@ -301,7 +301,8 @@ class _Reader:
         if is_installed(module):
             if _is_found_by_name(function, module):
                 return _hash("installed", str(module), function.__qualname__, package_version(module))
-            return self._join("installed", home=[module, function.__qualname__, package_version(module)], **parts)
+            home = [module, function.__qualname__, package_version(module)]
+            return self._join("installed", home=home, code=code_content(function.__code__), **parts)
         return self._join("function", code=code_content(function.__code__), globals=self._globals(function), **parts)
 
     def _globals(self, function: FunctionType) -> dict[str, str]:

@@ -59,11 +59,11 @@ def nested_closure(content):
     return lambda n_features: inner(n_features, 1)
 
 
-def from_source(source, name="build", **known):
+def from_source(source, function="build", **known):
     """Return the function that a notebook cell would define."""
-    namespace = {"__name__": "__main__", **known}
+    namespace = {"__name__": "__main__"} | known
     exec(textwrap.dedent(source), namespace)
-    return namespace[name]
+    return namespace[function]
 
 
 def recursive(content):
@@ -276,6 +276,10 @@ DIFFERENT = {
     "ufuncs": (np.tanh, np.sin),
     "builtins": (torch.relu, torch.tanh),
     "classes of libraries": (torch.nn.Linear, torch.nn.Bilinear),
+    "functions that a library made": (
+        from_source("def f(): return 1", "f", __name__="numpy"),
+        from_source("def f(): return 2", "f", __name__="numpy"),
+    ),
     "modules": (functools, collections),
     "a nesting": ([[1], 2], [[1, 2]]),
     "dates of numpy": (np.datetime64("2020-01-01T00:00:00.000000001"), np.datetime64("2020-01-01T00:00:00.000000002")),

@@ -1,5 +1,6 @@
 """What code says, without where it stands: the same function at another line, or in another process, reads the same."""
 
+import inspect
 import sys
 from dis import get_instructions
 from pathlib import PurePath
@@ -7,6 +8,15 @@ from types import CodeType
 
 # Known by their versions even where they are installed from a folder of sources.
 _KNOWN = {"joblib", "numpy", "pandas", "polars", "scipy", "sklearn", "skvardict", "torch"}
+# Of the others, one says whether a function is defined within another, and some where its module imports from.
+_FLAGS = (
+    inspect.CO_VARARGS
+    | inspect.CO_VARKEYWORDS
+    | inspect.CO_GENERATOR
+    | inspect.CO_COROUTINE
+    | inspect.CO_ITERABLE_COROUTINE
+    | inspect.CO_ASYNC_GENERATOR
+)
 _LOADS_GLOBAL = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
 
 
@@ -31,7 +41,7 @@ def code_content(code: CodeType) -> tuple:
     return (
         code.co_code,
         code.co_exceptiontable,
-        code.co_flags,
+        code.co_flags & _FLAGS,
         (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount),
         (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars),
         tuple(code_content(entry) if isinstance(entry, CodeType) else entry for entry in code.co_consts),

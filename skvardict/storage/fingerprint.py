@@ -282,7 +282,7 @@ class _Reader:
 
     def _named_object(self, value: Any, name: str) -> str:
         """Read what pickle would take by name, if it is found under that name."""
-        if not any(vars(module).get(name) is value for module in list(sys.modules.values()) if module is not None):
+        if not any(getattr(module, "__dict__", {}).get(name) is value for module in list(sys.modules.values())):
             self._refuse(value)
         module = getattr(value, "__module__", None) or type(value).__module__
         return _hash("object by name", str(module), name, package_version(module))
@@ -301,7 +301,8 @@ class _Reader:
         if is_installed(module):
             if _is_found_by_name(function, module):
                 return _hash("installed", str(module), function.__qualname__, package_version(module))
-            return self._join("installed", home=[module, function.__qualname__, package_version(module)], **parts)
+            home = [module, function.__qualname__, package_version(module)]
+            return self._join("installed", home=home, code=code_content(function.__code__), **parts)
         return self._join("function", code=code_content(function.__code__), globals=self._globals(function), **parts)
 
     def _globals(self, function: FunctionType) -> dict[str, str]:

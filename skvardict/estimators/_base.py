@@ -13,9 +13,10 @@ from skvardict.estimators._coding import FittedCoder
 from skvardict.estimators._fields import CoderParameters
 from skvardict.estimators._files import save
 from skvardict.estimators._messages import warn_about_scale
-from skvardict.estimators._training import fitting, run_training, store
+from skvardict.estimators._training import fitting, run_training
 from skvardict.rows import ChunkSource, Rows, Stream
 from skvardict.training import EarlyStopping, Outcome, TrainingPlan, TrainingSession
+from skvardict.training.session import to_numpy
 
 _FEWEST_VALIDATION_ROWS = 20
 
@@ -81,10 +82,8 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
                     "Standard deviations of codes need several rows."
                 )
             warn_about_scale(self, rows)
-            checkpointing = {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every}
-            run_training(
-                self, rows, self._plan(), continued=continued, X_val=X_val, holds_out=True, y=y, **checkpointing
-            )
+            saving, plan = (checkpoint, checkpoint_every), self._plan()
+            run_training(self, rows, plan, continued=continued, X_val=X_val, holds_out=True, y=y, saving=saving)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -132,8 +131,8 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             first = Rows.check(self, source.first(), reset=not continued)
             warn_about_scale(self, first)
             rows = Stream(source, first, lambda chunk: Rows.check(self, chunk, reset=False), int(buffer_rows))
-            checkpointing = {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every}
-            run_training(self, rows, self._plan(), continued=continued, X_val=X_val, **checkpointing)
+            saving = (checkpoint, checkpoint_every)
+            run_training(self, rows, self._plan(), continued=continued, X_val=X_val, saving=saving)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -174,7 +173,15 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         save(self, path)
 
     def _store(self, session: TrainingSession, outcome: Outcome) -> None:
-        store(self, session, outcome)
+        """Set the fitted attributes."""
+        self.params_ = to_numpy(outcome.params)
+        self.history_ = session.history
+        self.n_iter_ = max(session.n_epochs, 1)
+        self.n_steps_ = session.n_steps
+        self.best_epoch_ = outcome.best_epoch
+        self.resumed_epoch_ = outcome.resumed_epoch
+        self.n_dead_ = int(session.history["n_dead"][-1]) if session.history else 0
+        self._train_state = session.to_arrays()
 
     # --- parameters of training ---------------------------------------------------------------------------------------
 

@@ -71,18 +71,17 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
             raise ValueError(f"sparse_encode expects {name} to be a finite number, at least 0, but got {value!r}.")
     if not isinstance(max_iter, Integral) or max_iter < 1:
         raise ValueError(f"sparse_encode expects max_iter to be a whole number, at least 1, but got {max_iter!r}.")
-    rows = Rows(_shared(X))
-    atoms = _as_double(components, rows.device)
+    rows = Rows(X)
+    atoms = Rows(components).to(rows.device, torch.float64).read()
     if alpha > 0:
         solver = ActiveSetADMM(max_iter, tol)
     else:  # no supports to find, and no dual point near the solution is feasible
         solver = FISTA(max_iter=max_iter, tol=_CHANGE_PER_GAP * tol, restart=True, check_every=10)
-    codes = torch.empty(len(rows), len(atoms), dtype=rows.dtype, device=rows.device)
-    n_unconverged = 0
-    for where, block in rows.to(dtype=torch.float64).slices(_ROWS_PER_CHUNK):
+    codes, n_unconverged = rows.new_rows(len(atoms)), 0
+    for where, block in Rows(_shared(X)).to(dtype=torch.float64).slices(_ROWS_PER_CHUNK):
         problem = LinearProblem(block, atoms, L1(alpha, positive))
         result = solver.solve(problem, block.new_zeros(len(block), len(atoms)))
-        codes[where] = result.codes
+        codes[where] = rows.give_back(result.codes)
         n_unconverged += int((~result.converged).sum())
     if n_unconverged:
         warnings.warn(
@@ -92,7 +91,7 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
             ConvergenceWarning,
             stacklevel=2,
         )
-    return codes if isinstance(X, Tensor) else codes.numpy()
+    return codes
 
 
 def alpha_max(X, components, *, positive=True) -> float:
@@ -122,7 +121,7 @@ def alpha_max(X, components, *, positive=True) -> float:
     """
     X, components = _check_pair(X, components)
     rows, largest = Rows(X), 0.0
-    atoms = _as_double(components, rows.device)
+    atoms = Rows(components).to(rows.device, torch.float64).read()
     for _, block in rows.to(dtype=torch.float64).slices(_ROWS_PER_CHUNK):
         correlation = block @ atoms.mT
         largest = max(largest, float((correlation if positive else correlation.abs()).max()))
@@ -136,10 +135,6 @@ def _shared(X):
     """
     sharable = type(X) is np.ndarray and X.flags.c_contiguous and X.flags.writeable and X.dtype.isnative
     return torch.from_numpy(X) if sharable and X.dtype in (np.float32, np.float64) else X
-
-
-def _as_double(rows, device: torch.device) -> Tensor:
-    return Rows(rows).to(device, torch.float64).read()
 
 
 def _check_pair(X, components):

@@ -13,8 +13,7 @@ from skvardict._utils.random import draw_seed, make_generator
 from skvardict.estimators._identity import fit_identity
 from skvardict.estimators._messages import Watch, describe_end
 from skvardict.rows import Rows, Stream
-from skvardict.training import Checkpoint, Outcome, TrainingPlan, TrainingSession, train
-from skvardict.training.session import to_numpy
+from skvardict.training import Checkpoint, TrainingPlan, TrainingSession, train
 
 
 @contextmanager
@@ -45,8 +44,7 @@ def run_training(
     X_val=None,
     holds_out: bool = False,
     y=None,
-    checkpoint=None,
-    checkpoint_every: int = 1,
+    saving: tuple[Any, int] = (None, 1),
 ) -> None:
     """Train `estimator` on `rows` and store what was fitted.
 
@@ -63,21 +61,16 @@ def run_training(
         Whether a part of `rows` has that purpose where there is no `X_val`.
     y : object
         What scikit-learn's callbacks get beside X.
-    checkpoint, checkpoint_every
-        As in `fit`.
+    saving : tuple
+        `checkpoint` and `checkpoint_every` of `fit`.
     """
     first = rows.first
     validation: Rows | None = None
     if X_val is not None:
         validation = Rows.check_columns(estimator, X_val, "X_val").to(first.device, first.dtype)
-    seed, saved = draw_seed(estimator.random_state), None
-    if checkpoint is not None:
-        start = estimator._train_state if continued else None
-        held_out = None if validation is None else validation.X
-        identity = fit_identity(estimator, first.X, held_out, first.device, start)
-        if isinstance(rows, Stream):
-            identity["stream"] = f"buffer_rows={rows.buffer_rows}"
-        saved = _open_checkpoint(estimator, checkpoint, checkpoint_every, identity, seed)
+    seed = draw_seed(estimator.random_state)
+    saved = _open_checkpoint(estimator, rows, validation, seed, *saving, continued=continued)
+    if saved is not None:
         seed = saved.seed
     if holds_out and validation is None and isinstance(rows, Rows):
         # Of a generator of its own: with an integer as random_state, a continued fit holds out the same rows again.
@@ -86,9 +79,15 @@ def run_training(
     _run(estimator, session, plan, rows, validation, y, saved)
 
 
-def _open_checkpoint(estimator, path, every, identity: dict[str, str], seed: int) -> Checkpoint:
+def _open_checkpoint(estimator, rows, validation, seed: int, path, every, *, continued: bool) -> Checkpoint | None:
+    if path is None:
+        return None
     if not isinstance(every, Integral) or every < 1:
         raise ValueError(f"checkpoint_every expects a whole number of epochs, at least 1, but got {every!r}.")
+    first, X_val = rows.first, None if validation is None else validation.X
+    identity = fit_identity(estimator, first.X, X_val, first.device, estimator._train_state if continued else None)
+    if isinstance(rows, Stream):
+        identity["stream"] = f"buffer_rows={rows.buffer_rows}"
     saved = Checkpoint(path, int(every), identity, seed)
     if saved.resumed_epoch:
         say(f"[{type(estimator).__name__}] resumed after epoch {saved.resumed_epoch} from {path}")
@@ -131,15 +130,3 @@ def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validati
         raise outcome.error
     after_fit()
     watch.at_end(session, outcome)
-
-
-def store(estimator, session: TrainingSession, outcome: Outcome) -> None:
-    """Set the fitted attributes."""
-    estimator.params_ = to_numpy(outcome.params)
-    estimator.history_ = session.history
-    estimator.n_iter_ = max(session.n_epochs, 1)
-    estimator.n_steps_ = session.n_steps
-    estimator.best_epoch_ = outcome.best_epoch
-    estimator.resumed_epoch_ = outcome.resumed_epoch
-    estimator.n_dead_ = int(session.history["n_dead"][-1]) if session.history else 0
-    estimator._train_state = session.to_arrays()

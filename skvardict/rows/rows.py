@@ -43,6 +43,9 @@ class Rows:
     device : torch.device
     dtype : torch.dtype
         That of results: float64 stays what it is, everything else becomes float32.
+    is_tensor : bool
+        Whether the caller gave a tensor and gets tensors back.
+    n_features : int
     index : Tensor or None
         Which rows of `X` these are, where they are not all.
     """
@@ -53,6 +56,8 @@ class Rows:
         self.dtype = torch.float64 if float_dtype(X) in (np.float64, torch.float64) else torch.float32
         self.name = name
         self.owner = owner
+        self.is_tensor = isinstance(X, Tensor)
+        self.n_features: int = X.shape[1]
         self.index: Tensor | None = None
         self._pages = MappedPages(X)
 
@@ -100,16 +105,6 @@ class Rows:
 
     def __len__(self) -> int:
         return self.X.shape[0] if self.index is None else len(self.index)
-
-    @property
-    def n_features(self) -> int:
-        """Number of columns."""
-        return self.X.shape[1]
-
-    @property
-    def is_tensor(self) -> bool:
-        """Whether the caller gave a tensor and gets tensors back."""
-        return isinstance(self.X, Tensor)
 
     @property
     def exact_dtype(self) -> torch.dtype:
@@ -178,11 +173,14 @@ class Rows:
                 if n_rows == 1:
                     raise
                 if limit == most_rows:
-                    self._warn_about_memory(n_rows)
+                    warn(
+                        f"{self.owner}: no memory on {self.device} for chunks of {n_rows} rows; going on with smaller "
+                        "ones. Free memory there, or use device='cpu'."
+                    )
                 limit = n_rows // 2
                 chunks.appendleft(rows)
-                continue
-            yield rows, result
+            else:
+                yield rows, result
 
     # --- results in the caller's kind of container --------------------------------------------------------------------
 
@@ -263,9 +261,3 @@ class Rows:
     @property
     def _label(self) -> str:
         return f"{self.owner}: {self.name}" if self.owner else self.name
-
-    def _warn_about_memory(self, n_rows: int) -> None:
-        warn(
-            f"{self.owner}: no memory on {self.device} for chunks of {n_rows} rows; going on with smaller ones. Free "
-            "memory there, or use device='cpu'."
-        )

@@ -15,7 +15,7 @@ from skvardict.distributions.law import Law
 class LocationScale(Law, ABC):
     """Independent variables ``loc + scale * e``, e from a symmetric law.
 
-    A law with further parameters declares them as fields, after these two and with a default.
+    A law with further parameters is a frozen dataclass that declares them as fields with defaults.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from skvardict import SparseVAE, SpikeAndSlabVSC, ThresholdedVSC, load, sparse_encode
 from skvardict.datasets import make_sparse_coded_signals
-from skvardict.distributions import PRIORS, Laplace, StudentT
+from skvardict.distributions import PRIORS, Laplace, LocationScale, StudentT
 from skvardict.networks import MLP, Conv, MLPEncoder
 from skvardict.solvers import FISTA
 from skvardict.training import SGD, Adam, CosineRate, Decay, Ramp, StepDecay, TrainingDivergedError
@@ -213,6 +213,26 @@ def test_a_prior_may_be_a_law_with_parameters_of_its_own(X):
     assert "prior=StudentT(loc=0.0, scale=1.0, df=1.0)" in repr(heavy)
     bound, tighter = (heavy.iwae(X, n_draws, random_state=0).mean() for n_draws in (2, 200))
     assert tighter > bound
+
+
+class Logistic(LocationScale):
+    """A law of the user's: what is needed, and no more."""
+
+    def draw_noise(self, shape, generator, like):
+        return torch.logit(like.new_empty(shape).uniform_(1e-6, 1 - 1e-6, generator=generator))
+
+    def _log_density(self, value):
+        standard = (value - self.loc) / self.scale
+        return -standard - 2 * torch.nn.functional.softplus(-standard) - self.scale.log()
+
+    def entropy(self):
+        return self.scale.log() + 2
+
+
+def test_a_law_of_the_users_is_a_prior(X):
+    model = SparseVAE(20, prior=Logistic(), prior_scale=0.3, **QUICK).fit(X)
+    assert stats.kstest(model.sample_prior_codes(500, random_state=0).ravel(), stats.logistic(0, 0.3).cdf).pvalue > 1e-3
+    assert model.iwae(X, 50, random_state=0).mean() > model.elbo(X, 50, random_state=0).mean()
 
 
 def test_models_of_every_law_are_loaded(X, tmp_path):

@@ -33,7 +33,9 @@ from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialize
 
 import skvardict
+from skvardict.estimators._training import open_session
 from skvardict.networks import MLP
+from skvardict.rows import Rows
 from skvardict.solvers import FISTA
 from skvardict.storage import files
 from skvardict.storage.packing import unpack
@@ -49,6 +51,8 @@ HOSTILE = [
     "builtins.eval", [], {}, [[]] * 50, [1] * 3000, {"array": "../x"}, {"tuple": 3}, {"dict": []}, {"numbers": "x"},
     {"strings": ["a", "b"]}, {"float": "1"}, {"omitted": "builder"}, {"part": {"FISTA": {"max_iter": -3}}},
     {"part": {"ISTA": {}}}, {"part": {"ISTA": {"tol": {"part": {"FISTA": {}}}}}}, {"part": {"os": {}}}, {"part": 1},
+    {"part": {"MLP": {"hidden_layer_sizes": [1] * 3000}}},
+    {"part": {"Adam": {"schedule": {"part": {"StepDecay": {}}}}}},
     {"device": "meta"}, {"device": "cuda"}, {"float": "nan"}, {"array_of": 1}, "mlp", "lista",
 ]  # fmt: skip
 
@@ -240,7 +244,8 @@ class CheckpointReader:
         saved = unpack(content["state"], arrays)
         self.identity = saved["identity"]
         model = skvardict.VarianceDictionaryLearning(24, random_state=0)
-        self.session, _ = model._open_session(np.zeros((120, 40), np.float32), continued=False, seed=0, n_rows=120)
+        rows = Rows(np.zeros((120, 40), np.float32))
+        self.session = open_session(model, rows, model._plan(), continued=False, seed=0)
 
     def __call__(self, path: Path) -> None:
         """Read and restore, or raise."""

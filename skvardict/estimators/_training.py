@@ -75,7 +75,7 @@ def run_training(
     if holds_out and validation is None and isinstance(rows, Rows):
         # Of a generator of its own: with an integer as random_state, a continued fit holds out the same rows again.
         rows, validation = rows.split(estimator._n_held_out(len(rows)), make_generator(seed))
-    session = _open_session(estimator, rows, plan, continued=continued, seed=seed)
+    session = open_session(estimator, rows, plan, continued=continued, seed=seed)
     _run(estimator, session, plan, rows, validation, y, saved)
 
 
@@ -94,7 +94,8 @@ def _open_checkpoint(estimator, rows, validation, seed: int, path, every, *, con
     return saved
 
 
-def _open_session(estimator, rows: Rows | Stream, plan: TrainingPlan, *, continued: bool, seed: int) -> TrainingSession:
+def open_session(estimator, rows: Rows | Stream, plan: TrainingPlan, *, continued: bool, seed: int) -> TrainingSession:
+    """Return a session of fresh parts, or one that goes on from the estimator's training state."""
     generator = make_generator(seed)
     model = estimator._build_model(rows.first.n_features, generator)
     objective = estimator._build_objective(model, rows.mean_batch_size(plan.batch_size))

@@ -250,6 +250,10 @@ def fitted(content):
     return content["fitted"]
 
 
+def mlp(sizes):
+    return {"part": {"MLP": {"hidden_layer_sizes": sizes}}}
+
+
 HOSTILE = {
     "an unknown class": lambda a, c: c.update({"class": "os.system"}),
     "a class of another module": lambda a, c: c.update({"class": "load"}),
@@ -270,10 +274,10 @@ HOSTILE = {
     "more components than memory addresses": lambda a, c: params(c).update(n_components=10**18),
     "a billion features": lambda a, c: fitted(c).update(n_features_in_=10**9),
     "no features": lambda a, c: fitted(c).update(n_features_in_=0),
-    "ten thousand layers": lambda a, c: params(c).update(decoder="mlp", hidden_layer_sizes=[1] * 10_000),
-    "a layer of negative size": lambda a, c: params(c).update(decoder="mlp", hidden_layer_sizes=[-3]),
-    "layers that are no numbers": lambda a, c: params(c).update(decoder="mlp", hidden_layer_sizes=["a", None]),
-    "another decoder": lambda a, c: params(c).update(decoder="mlp", hidden_layer_sizes=[3]),
+    "ten thousand layers": lambda a, c: params(c).update(decoder=mlp([1] * 10_000)),
+    "a layer of negative size": lambda a, c: params(c).update(decoder=mlp([-3])),
+    "layers that are no numbers": lambda a, c: params(c).update(decoder=mlp(["a", None])),
+    "another decoder": lambda a, c: params(c).update(decoder=mlp([3])),
     "an attribute that is a method": lambda a, c: fitted(c).update(transform=1),
     "an attribute that is a property": lambda a, c: fitted(c).update(components_={"array": "x"}),
     "a private attribute": lambda a, c: fitted(c).update(__class__="x"),

@@ -72,7 +72,7 @@ def test_a_penalty_of_the_user_reaches_the_solver_and_the_reported_energies():
 @pytest.mark.parametrize("penalty", [Ball(0.3), ElasticNet(0.1), GroupLasso(0.1, 4)], ids=lambda p: p.name)
 @pytest.mark.parametrize("beta", [0.0, 10.0])
 def test_a_penalty_is_part_of_the_training_and_validation_energies(penalty, beta):
-    objective = DictionaryObjective(_model(penalty, beta=beta), N, None, 0.01, 0.01)
+    objective = DictionaryObjective(_model(penalty, beta=beta), N, None)
     codes = objective.model.solve(X, None, in_training=True).codes
     _, sums = objective.step(X, torch.Generator())
     trained = objective.summarize(sums, validation=False)

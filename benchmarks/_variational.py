@@ -87,7 +87,7 @@ def prior_nonzero(model, n_samples: int = 4000) -> float:
 
 def gradient_ratios(model, X: NDArray, n_draws: int) -> dict[str, float]:
     """Return the signal-to-noise ratios of the gradients of encoder and decoder on one batch."""
-    objective = model._build_objective(copy.deepcopy(model._model(torch.device("cpu"))), len(X))
+    objective = model._build_objective(copy.deepcopy(model._model(torch.device("cpu"))), len(X), model._plan(len(X)))
     parts = objective.modules()
     for module in parts.values():
         module.requires_grad_(True)

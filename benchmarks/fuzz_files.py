@@ -245,7 +245,7 @@ class CheckpointReader:
         self.identity = saved["identity"]
         model = skvardict.VarianceDictionaryLearning(24, random_state=0)
         rows = Rows(np.zeros((120, 40), np.float32))
-        self.session = open_session(model, rows, model._plan(), continued=False, seed=0)
+        self.session = open_session(model, rows, model._plan(120), continued=False, seed=0)
 
     def __call__(self, path: Path) -> None:
         """Read and restore, or raise."""

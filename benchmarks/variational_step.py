@@ -36,8 +36,8 @@ def peak_bytes() -> int:
 
 def milliseconds_per_step(model) -> float:
     generator = make_generator(0)
-    objective = model._build_objective(model._build_model(FEATURES, generator), ROWS)
-    session = TrainingSession(objective, model._optimizer(), generator)
+    objective = model._build_objective(model._build_model(FEATURES, generator), ROWS, model._plan(ROWS))
+    session = TrainingSession(objective, model._optimizer(model._plan(ROWS)), generator)
     X = torch.randn(ROWS, FEATURES, generator=generator)
 
     def run() -> float:

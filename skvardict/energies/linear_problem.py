@@ -124,7 +124,8 @@ class LinearProblem(EnergyProblem):
             hessian = hessian + diagonal_like(hessian, curvature)
         is_full = self.coupling is not None or curvature > 0
         rank = len(hessian) if is_full else min(self.components.shape)
-        return Lasso(hessian, self._left(self.linear), penalty.alpha, penalty.slope > 0, rank)
+        factor = None if is_full else self.components * (2 / self.components.shape[-1]) ** 0.5
+        return Lasso(hessian, self._left(self.linear), penalty.alpha, penalty.slope > 0, rank, factor)
 
     def relative_gap(self, codes: Tensor, gradient: Tensor | None = None) -> Gap:
         """Return the duality gap of every row against its best dual point along the residual.

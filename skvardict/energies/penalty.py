@@ -1,6 +1,8 @@
 """What a penalty is: the term of the energy that a solver meets through its proximal operator."""
 
 from abc import ABC, abstractmethod
+from copy import copy
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -56,6 +58,12 @@ class Penalty(ABC):
     def value(self, codes: Tensor) -> Tensor:
         """Return the penalty of each code, shape (..., n)."""
         return self.alpha * self.measure(codes)
+
+    def with_alpha(self, alpha: float) -> Self:
+        """Return the same penalty with another weight."""
+        changed = copy(self)
+        object.__setattr__(changed, "alpha", alpha)  # penalties may be frozen
+        return changed
 
     def total(self, codes: Tensor) -> Tensor:
         """Return the sum of :meth:`measure` over all codes, shape ()."""

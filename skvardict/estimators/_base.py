@@ -34,8 +34,8 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
     _MEAN_SQUARE_RANGE = (0.1, 10.0)
 
     @abstractmethod
-    def _build_objective(self, model, batch_rows: float):
-        """Return what trains `model` on batches of `batch_rows` rows on average."""
+    def _build_objective(self, model, batch_rows: float, plan: TrainingPlan):
+        """Return what trains `model` by `plan`, on batches of `batch_rows` rows on average."""
 
     def _initialize(self, model, rows: Rows, generator: torch.Generator) -> None:
         """Set first parameters that depend on the data; called once, before training."""
@@ -82,7 +82,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
                     "Standard deviations of codes need several rows."
                 )
             warn_about_scale(self, rows)
-            saving, plan = (checkpoint, checkpoint_every), self._plan()
+            saving, plan = (checkpoint, checkpoint_every), self._plan(len(rows))
             run_training(self, rows, plan, continued=continued, X_val=X_val, holds_out=True, y=y, saving=saving)
         return self
 
@@ -118,10 +118,10 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             chunk and rows), or if a stream that can be read once is to last several epochs.
         """
         source = ChunkSource(chunks)
-        if self.max_iter > 1 and not source.is_repeatable:
+        if self._plan(0).max_epochs > 1 and not source.is_repeatable:
             raise ValueError(
-                f"{type(self).__name__}.fit_stream got an iterator, which can be read once, but "
-                f"max_iter={self.max_iter} epochs read the stream as often. Pass a list, a function that returns a new "
+                f"{type(self).__name__}.fit_stream got an iterator, which can be read once, but max_iter="
+                f"{self.max_iter!r} epochs read the stream as often. Pass a list, a function that returns a new "
                 "iterator, or max_iter=1."
             )
         if not isinstance(buffer_rows, Integral) or buffer_rows < 1:
@@ -132,7 +132,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             warn_about_scale(self, first)
             rows = Stream(source, first, lambda chunk: Rows.check(self, chunk, reset=False), int(buffer_rows))
             saving = (checkpoint, checkpoint_every)
-            run_training(self, rows, self._plan(), continued=continued, X_val=X_val, saving=saving)
+            run_training(self, rows, self._plan(0), continued=continued, X_val=X_val, saving=saving)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -155,7 +155,9 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         with fitting(self):
             continued = hasattr(self, "_train_state")
             rows = Rows.check(self, X, reset=not continued)
-            run_training(self, rows, replace(self._plan(), max_epochs=1), continued=continued, y=y)
+            plan = self._plan(len(rows))
+            plan = replace(plan, max_epochs=1, schedule_epochs=plan.max_epochs)
+            run_training(self, rows, plan, continued=continued, y=y)
         return self
 
     def save(self, path: str | os.PathLike) -> None:
@@ -185,8 +187,9 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
 
     # --- parameters of training ---------------------------------------------------------------------------------------
 
-    def _plan(self) -> TrainingPlan:
-        return TrainingPlan(self.batch_size, self.max_iter, self._early_stopping())
+    def _plan(self, n_rows: int) -> TrainingPlan:
+        """Return the budget for so many rows; 0 where nobody knows."""
+        return TrainingPlan(int(self.batch_size), int(self.max_iter), self._early_stopping())
 
     def _early_stopping(self) -> EarlyStopping | None:
         if not isinstance(self.early_stopping, EarlyStopping):
@@ -194,7 +197,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         self.early_stopping.check()
         return self.early_stopping
 
-    def _optimizer(self) -> Any:
+    def _optimizer(self, plan: TrainingPlan) -> Any:
         """Return the optimiser part; "auto" is the estimator's own."""
         return self._AUTO_OPTIMIZER if isinstance(self.optimizer, str) else self.optimizer
 

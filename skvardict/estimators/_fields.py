@@ -11,12 +11,12 @@ from skvardict._sklearn import HasMethods, Interval, StrOptions
 from skvardict._utils.parameters import PARTS, RUN, TRAINING, Part, parameter, with_parameters
 from skvardict.networks.builders import Builder
 from skvardict.solvers import FISTA, ISTA
-from skvardict.training import SGD, Adam, EarlyStopping
+from skvardict.training import SGD, Adam, EarlyStopping, OnlineUpdate
 
 Decoder = str | Part | Builder
 Encoder = str | Part | Builder
 Solver = FISTA | ISTA
-Optimizer = str | Adam | SGD
+Optimizer = str | Adam | SGD | OnlineUpdate
 
 OPTIMIZERS = [StrOptions({"auto"}), HasMethods(["start"])]
 SOLVERS = [HasMethods(["solve"]), None]
@@ -66,14 +66,14 @@ class CoderParameters:
         ':class:`skvardict.training.Adam` and :class:`~skvardict.training.SGD`. "auto": the estimator\'s own.',
         group=TRAINING,
     )
-    batch_size: int = parameter(
+    batch_size: int | str = parameter(
         default=250,
         accepts=[Interval(Integral, 1, None, closed="left")],
         kind="int",
         text="Rows per batch at most.",
         group=TRAINING,
     )
-    max_iter: int = parameter(
+    max_iter: int | str = parameter(
         default=200,
         accepts=[Interval(Integral, 1, None, closed="left")],
         kind="int",

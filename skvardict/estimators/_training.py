@@ -98,19 +98,19 @@ def open_session(estimator, rows: Rows | Stream, plan: TrainingPlan, *, continue
     """Return a session of fresh parts, or one that goes on from the estimator's training state."""
     generator = make_generator(seed)
     model = estimator._build_model(rows.first.n_features, generator)
-    objective = estimator._build_objective(model, rows.mean_batch_size(plan.batch_size))
+    objective = estimator._build_objective(model, rows.mean_batch_size(plan.batch_size), plan)
     for module in objective.modules().values():
         module.to(device=rows.first.device, dtype=rows.first.dtype)
+    if not continued:
+        # From the rows that the model will be trained on, not from those held out.
+        estimator._initialize(model, rows.first, generator)
+        objective.constrain_()
     from_builders = callable(estimator.decoder) or callable(estimator.encoder)
-    session = TrainingSession(objective, estimator._optimizer(), generator, draws_globally=from_builders)
+    session = TrainingSession(objective, estimator._optimizer(plan), generator, draws_globally=from_builders)
     if continued:
         session.load_arrays(estimator._train_state)
         session.history = {name: list(values) for name, values in estimator.history_.items()}
         session.kept = estimator.params_, estimator.best_epoch_
-    else:
-        # From the rows that the model will be trained on, not from those held out.
-        estimator._initialize(model, rows.first, generator)
-        objective.constrain_()
     return session
 
 

@@ -1,7 +1,7 @@
 """Dictionary learning with iterative inference and an amortised encoder."""
 
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,14 +13,18 @@ from skvardict._sklearn import HasMethods, Interval, StrOptions
 from skvardict._utils.parameters import PARTS, TRAINING, parameter, with_parameters
 from skvardict.energies import L1, VarianceHinge
 from skvardict.estimators._base import BaseCoder
-from skvardict.estimators._fields import SOLVERS, Encoder, Solver
-from skvardict.models import DictionaryModel
-from skvardict.networks import CODE_ENCODERS, Linear, LinearDecoder, build_code_encoder, build_decoder
-from skvardict.objectives import DictionaryObjective
-from skvardict.rows import Rows
-from skvardict.solvers import FISTA
-from skvardict.training import Adam
+from skvardict.estimators._fields import OPTIMIZERS, SOLVERS, Encoder, Optimizer, Solver
+from skvardict.models import DictionaryModel, TunedWeight
+from skvardict.networks import CODE_ENCODERS, Linear, LinearDecoder, LISTAEncoder, build_code_encoder, build_decoder
+from skvardict.objectives import Annealing, DictionaryObjective
+from skvardict.rows import ROWS_PER_CHUNK, Rows
+from skvardict.solvers import ADMM, FISTA
+from skvardict.training import Adam, CosineRate, EarlyStopping, OnlineUpdate, TargetSparsity, TrainingPlan
 
+_ALPHA = 0.005
+_TRAINING_ITERATIONS = 4  # of FISTA a batch in an automatic fit: from the encoder's prediction the rest changes little
+_MANY_ROWS = 2500  # from here on epochs count, below steps
+_FEW_WEIGHTS = 64 * 64  # of a dictionary that is trained longer, since it costs little
 _GAMMA_LINEAR, _GAMMA_OTHER = 5.0, 100.0  # Table 3 of Evtimova & LeCun: MNIST, VDL and VDL-NL
 
 
@@ -28,21 +32,27 @@ _GAMMA_LINEAR, _GAMMA_OTHER = 5.0, 100.0  # Table 3 of Evtimova & LeCun: MNIST, 
 class _DictionaryCoder(BaseCoder):
     """Parts and codes of a dictionary model; a subclass adds what keeps its decoder from growing, and the defaults."""
 
-    _AUTO_OPTIMIZER: ClassVar[Adam] = Adam(1e-3, encoder_learning_rate=3e-4)
+    # Of the automatic fit: rates of decoder and encoder relative to their weights, and how a linear decoder begins.
+    _RATES: ClassVar[tuple[float, float]] = (0.12, 0.035)
+    _FIRST_ATOMS: ClassVar[str] = "data"
+    _ANNEALS: ClassVar[bool] = False
     _ATTRIBUTES: ClassVar[Mapping[str, str]] = {
         "history_ : dict of list": "One entry per epoch: energies per row by term, R^2, PSNR for a data range of 1 in "
         "the units of X (add ``20 log10(range)``), sparsity, mean L1, dead components, mean component deviation, "
         "solver iterations, seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the "
         "solver if there is none.",
+        "alpha_ : float": "Weight of the L1 norm that the model was fitted with.",
         "n_dead_ : int": "Components never active in the last epoch.",
     }
 
-    alpha: float = parameter(
-        default=0.005,
-        accepts=[Interval(Real, 0, None, closed="left")],
-        kind="float",
+    alpha: float | str | TargetSparsity = parameter(
+        default="auto",
+        accepts=[StrOptions({"auto"}), Interval(Real, 0, None, closed="left"), TargetSparsity],
+        kind='float, "auto" or TargetSparsity',
         text="Weight of the L1 norm; larger gives sparser codes. In the units of the paper's Table 3: see "
-        ":func:`skvardict.energies.to_sklearn_alpha`.",
+        ':func:`skvardict.energies.to_sklearn_alpha`. "auto" is 0.005, and less for rows of fewer than 64 features: '
+        "``0.005 min(1, d / 64)``. ``TargetSparsity(0.9)`` looks for the weight at which nine tenths of the codes are "
+        "zero. The weight that was used is `alpha_`.",
     )
     gamma: float | str = parameter(
         default=1.0,
@@ -83,13 +93,40 @@ class _DictionaryCoder(BaseCoder):
         group=PARTS,
     )
     init: Any = parameter(
-        default="random",
-        accepts=[StrOptions({"random", "data"}), "array-like"],
-        kind='{"random", "data"} or array-like of shape (n_components, n_features)',
-        text="First atoms of a linear decoder: uniform; distinct rows of `X`, scaled to the norm of the uniform ones; "
-        "or those given.",
+        default="auto",
+        accepts=[StrOptions({"auto", "random", "data"}), "array-like"],
+        kind='{"auto", "random", "data"} or array-like of shape (n_components, n_features)',
+        text="First atoms of a linear decoder: uniform; distinct centred rows of `X`, scaled to the norm of the "
+        'uniform ones; or those given. "auto": rows where atoms have a norm or there is no encoder, else uniform in '
+        "the scale of the rows.",
         group=TRAINING,
     )
+    optimizer: Optimizer = parameter(
+        default="auto",
+        accepts=OPTIMIZERS,
+        kind='"auto", Adam, SGD or OnlineUpdate',
+        text='How the weights are trained. "auto" takes what gives good codes soonest: for a linear decoder without '
+        "encoder :class:`skvardict.training.OnlineUpdate`, else :class:`~skvardict.training.Adam` with large rates "
+        "that rise and fall once, few inference steps a batch, and an encoder that follows the atoms. The papers' "
+        "training is in :mod:`skvardict.recipes`.",
+        group=TRAINING,
+    )
+    batch_size: int | str = parameter(
+        default="auto",
+        accepts=[StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        kind='int or "auto"',
+        text='Rows per batch at most; "auto": up to 200 (online: 512), fewer for small data.',
+        group=TRAINING,
+    )
+    max_iter: int | str = parameter(
+        default="auto",
+        accepts=[StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        kind='int or "auto"',
+        text='Epochs; "auto": at least 10 (online: 15), and as many as make 1,000 steps (1,500 of a small dictionary, '
+        "400 online).",
+        group=TRAINING,
+    )
+    early_stopping: bool | EarlyStopping = False
 
     def energy(self, X) -> dict[str, float]:
         """Return the mean energy per row of the codes of `X`, by term (unweighted) and in all.
@@ -130,12 +167,6 @@ class _DictionaryCoder(BaseCoder):
                 "transform_algorithm='encoder' needs an encoder, but encoder=None. "
                 "Use encoder='lista', or transform_algorithm='solver'."
             )
-        beta, _ = self._hinge()
-        if beta > 0 and self.batch_size < 2:
-            raise ValueError(
-                f"{type(self).__name__}: beta={beta} holds standard deviations over a batch, but batch_size="
-                f"{self.batch_size}. Use batches of at least 2 rows, or beta=0."
-            )
         decoder = build_decoder(
             self.decoder,
             n_features,
@@ -154,18 +185,104 @@ class _DictionaryCoder(BaseCoder):
             ),
             n_components=self.n_components,
             solver=FISTA() if self.solver is None else self.solver,
-            penalty=L1(self.alpha, self.positive_code),
+            penalty=L1(self._alpha(n_features), self.positive_code),
             hinge=VarianceHinge(*self._hinge()),
             gamma=self._gamma(),
+            tuned=TunedWeight(self._alpha(n_features)) if self._target() else None,
         )
 
-    def _build_objective(self, model: DictionaryModel, batch_rows: float) -> DictionaryObjective:
+    def _build_objective(self, model: DictionaryModel, batch_rows: float, plan: TrainingPlan) -> DictionaryObjective:
+        beta, _ = self._hinge()
+        if beta > 0 and plan.batch_size < 2:
+            raise ValueError(
+                f"{type(self).__name__}: beta={beta} holds standard deviations over a batch, but batch_size="
+                f"{plan.batch_size}. Use batches of at least 2 rows, or beta=0."
+            )
+        target = self._target()
+        if target is not None:
+            target.check()
+        is_fast = self._is_automatic() or self._is_online()
+        fast = {"solver": self._training_solver(model), "tracks": _can_track(model)} if is_fast else {}
+        anneals = self._is_automatic() and self._ANNEALS and target is None and plan.schedule_epochs is None
         return DictionaryObjective(
             model=model,
             batch_rows=batch_rows,
             atom_norm=getattr(self, "atom_norm", None),
             weight_decay=getattr(self, "weight_decay", 0.0),
+            annealing=Annealing(self._peak_alpha(model.penalty.alpha)) if anneals else None,
+            target=target,
+            gives_statistics=self._is_online() and isinstance(model.decoder, LinearDecoder),
+            **fast,
         )
+
+    def _is_automatic(self) -> bool:
+        return isinstance(self.optimizer, str)
+
+    def _is_online(self) -> bool:
+        """Whether atoms come from statistics; a user's builder may build any decoder."""
+        if isinstance(self.optimizer, OnlineUpdate):
+            return True
+        return self._is_automatic() and self.encoder is None and self._is_linear()
+
+    def _is_linear(self) -> bool:
+        return self.decoder == "linear" or isinstance(self.decoder, Linear)
+
+    def _optimizer(self, plan: TrainingPlan) -> Any:
+        if not self._is_automatic():
+            return self.optimizer
+        if self._is_online():
+            return OnlineUpdate()
+        decoder_rate, encoder_rate = self._RATES
+        # Calls of partial_fit have no end that rates could fall towards.
+        schedule = CosineRate(0.1, start=0.1) if plan.schedule_epochs is None else None
+        return Adam(decoder_rate, encoder_learning_rate=encoder_rate, relative=True, schedule=schedule)
+
+    def _training_solver(self, model: DictionaryModel) -> Any:
+        if self.solver is not None:
+            return None
+        is_lasso = self._is_online() and self.encoder is None and self._hinge()[0] == 0
+        return ADMM() if is_lasso else FISTA(max_iter=_TRAINING_ITERATIONS)
+
+    def _plan(self, n_rows: int) -> TrainingPlan:
+        """Return the budget for so many rows; 0 where nobody knows."""
+        batch_size = self._batch_size(n_rows) if isinstance(self.batch_size, str) else self.batch_size
+        n_batches = max(1, -(-n_rows // batch_size))
+        max_epochs = self._n_epochs(n_rows, n_batches) if isinstance(self.max_iter, str) else self.max_iter
+        return TrainingPlan(batch_size, max_epochs, self._early_stopping())
+
+    def _batch_size(self, n_rows: int) -> int:
+        if self._is_online():
+            return min(max(n_rows // 8, 32), 512) if n_rows else 512
+        return min(max(n_rows // 4, 32), 125) if 0 < n_rows < _MANY_ROWS else 200
+
+    def _n_epochs(self, n_rows: int, n_batches: int) -> int:
+        fewest_epochs, n_steps = (15, 400) if self._is_online() else (10, 1000)
+        if n_rows == 0:
+            return fewest_epochs
+        if not self._is_online() and n_rows < _MANY_ROWS and self.n_components * self.n_features_in_ <= _FEW_WEIGHTS:
+            n_steps = 1500
+        return max(fewest_epochs, -(-n_steps // n_batches)) if n_rows < _MANY_ROWS else fewest_epochs
+
+    def _target(self) -> TargetSparsity | None:
+        return self.alpha if isinstance(self.alpha, TargetSparsity) else None
+
+    def _alpha(self, n_features: int) -> float:
+        """Return the weight of the L1 norm; of one that is looked for the first value."""
+        if isinstance(self.alpha, str | TargetSparsity):
+            return _ALPHA * min(1.0, n_features / 64)
+        return float(self.alpha)
+
+    def _peak_alpha(self, alpha: float) -> float:
+        """Return where the weight begins in an automatic fit."""
+        return min(2 / self.n_components, 12 * alpha)
+
+    @property
+    def alpha_(self) -> float:
+        """Weight of the L1 norm that the model was fitted with."""
+        if "params_" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} has no alpha_ before fit.")
+        found = self.params_.get("penalty.alpha")
+        return self._alpha(self.n_features_in_) if found is None else float(found)
 
     def _encode_block(self, model, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         if model.encoder is not None and self.transform_algorithm != "solver":
@@ -174,18 +291,25 @@ class _DictionaryCoder(BaseCoder):
         return result.codes, result.n_iter, result.converged
 
     def _initialize(self, model, rows: Rows, generator: torch.Generator) -> None:
-        if isinstance(self.init, str) and self.init == "random":
+        linear = isinstance(model.decoder, LinearDecoder)
+        init = self.init
+        if isinstance(init, str) and init == "auto":
+            init = "random" if not linear else "data" if self.encoder is None else self._FIRST_ATOMS
+        if isinstance(init, str) and init == "random":
             return
-        if not isinstance(model.decoder, LinearDecoder):
+        if not linear:
             raise ValueError(
                 f"{type(self).__name__}: init= gives the atoms of a linear dictionary, but decoder={self.decoder!r}. "
-                "Use init='random', or a builder that sets its own weights."
+                "Use init='auto', or a builder that sets its own weights."
             )
         components = model.decoder.components
+        if isinstance(init, str) and init == "scaled":
+            _scale_weights_(model, rows)
+            return
         atoms = (
             self._draw_atoms(rows, components, generator)
-            if isinstance(self.init, str)
-            else check_array(self.init, dtype=np.float64, order="C", copy=True, input_name="init")
+            if isinstance(init, str)
+            else check_array(init, dtype=np.float64, order="C", copy=True, input_name="init")
         )
         if tuple(atoms.shape) != tuple(components.shape):
             raise ValueError(
@@ -196,17 +320,41 @@ class _DictionaryCoder(BaseCoder):
             components.copy_(torch.as_tensor(atoms))
 
     def _draw_atoms(self, rows: Rows, components: Tensor, generator: torch.Generator) -> Tensor:
-        """Return distinct rows, each scaled to the norm of the random atom it replaces; zero rows replace none."""
-        if len(rows) < self.n_components:
+        """Return distinct centred rows in the norms of the random atoms they replace; rows at the mean replace none."""
+        if len(rows) < self.n_components and self.init == "data":
             raise ValueError(
                 f"{type(self).__name__}: init='data' takes {self.n_components} distinct rows as atoms, but there are "
                 f"only {len(rows)}. Lower n_components or use init='random'."
             )
         chosen = torch.randperm(len(rows), generator=generator)[: self.n_components]
         drawn = rows.take(chosen.sort().values)
+        drawn = drawn - _first_rows(rows).mean(0)
         norms = torch.linalg.vector_norm(drawn, dim=1, keepdim=True)
-        scale = torch.linalg.vector_norm(components.detach(), dim=1, keepdim=True)
-        return torch.where(norms > 0, drawn / norms * scale, components.detach())
+        atoms = components.detach().clone()
+        scale = torch.linalg.vector_norm(atoms[: len(drawn)], dim=1, keepdim=True)
+        atoms[: len(drawn)] = torch.where(norms > 0, drawn / norms * scale, atoms[: len(drawn)])
+        return atoms
+
+
+def _first_rows(rows: Rows) -> Tensor:
+    """Return rows enough to tell mean and scale."""
+    return rows.read(0, min(len(rows), ROWS_PER_CHUNK))
+
+
+@torch.no_grad()
+def _scale_weights_(model: DictionaryModel, rows: Rows) -> None:
+    """Bring the first weights to the scale of the rows: reconstructions of codes of order one, and such codes."""
+    first = _first_rows(rows)
+    scale = (first - first.mean(0)).square().mean().sqrt()
+    if not bool(scale > 0):
+        return
+    model.decoder.components.mul_(scale)  # type: ignore[operator]
+    if isinstance(model.encoder, LISTAEncoder):
+        model.encoder.input.div_(scale)
+
+
+def _can_track(model: DictionaryModel) -> bool:
+    return isinstance(model.decoder, LinearDecoder) and isinstance(model.encoder, LISTAEncoder)
 
 
 @with_parameters
@@ -238,7 +386,9 @@ class VarianceDictionaryLearning(_DictionaryCoder):
     (10, 32)
     """
 
-    _AUTO_OPTIMIZER: ClassVar[Adam] = Adam(3e-4, encoder_learning_rate=1e-4)
+    _RATES: ClassVar[tuple[float, float]] = (0.24, 0.055)
+    _FIRST_ATOMS: ClassVar[str] = "scaled"
+    _ANNEALS: ClassVar[bool] = True
 
     beta: float = parameter(
         default=10.0,
@@ -264,8 +414,7 @@ class VarianceDictionaryLearning(_DictionaryCoder):
     def _gamma(self) -> float:
         if not isinstance(self.gamma, str):
             return float(self.gamma)
-        is_linear = self.decoder == "linear" or isinstance(self.decoder, Linear)
-        return _GAMMA_LINEAR if is_linear else _GAMMA_OTHER
+        return _GAMMA_LINEAR if self._is_linear() else _GAMMA_OTHER
 
 
 @with_parameters

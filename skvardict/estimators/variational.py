@@ -39,7 +39,7 @@ from skvardict.networks import (
 )
 from skvardict.objectives import VariationalObjective
 from skvardict.rows import ROWS_PER_CHUNK, Rows
-from skvardict.training import SGD, Adam, CosineRate, Decay, EarlyStopping, Ramp, StepDecay
+from skvardict.training import SGD, Adam, CosineRate, Decay, EarlyStopping, Ramp, StepDecay, TrainingPlan
 from skvardict.training.optimizers import Schedule
 
 _GAMMA_CONCENTRATION = 3.0  # of the prior of a random threshold (Fallah & Rozell, appendix B)
@@ -292,13 +292,13 @@ class _VariationalCoder(BaseCoder):
         model.check_algorithm(self.transform_algorithm)
         return model
 
-    def _build_objective(self, model: VariationalModel, batch_rows: float) -> VariationalObjective:
+    def _build_objective(self, model: VariationalModel, batch_rows: float, plan: TrainingPlan) -> VariationalObjective:
         return VariationalObjective(
             model=model,
             n_draws=self.n_draws,
             draw_reduction=self.draw_reduction,
             atom_norm=self.atom_norm,
-            dictionary_learning_rate=getattr(self._optimizer(), "dictionary_learning_rate", None),
+            dictionary_learning_rate=getattr(self._optimizer(plan), "dictionary_learning_rate", None),
             **self._schedules(),
         )
 

@@ -1,5 +1,6 @@
 """Pure functions on tensors. All accept leading batch axes: ``(..., n, k)`` codes, ``(..., k, d)`` atoms."""
 
+from skvardict.functional.dictionary_update import quadratic_error, ridge_atoms, unit_norm_sweep_
 from skvardict.functional.linalg import (
     affine,
     gram,
@@ -32,8 +33,11 @@ __all__ = [
     "mean_and_std",
     "pooled_r2",
     "power_iteration",
+    "quadratic_error",
+    "ridge_atoms",
     "schatten_bound",
     "soft_threshold",
     "spectral_norm_squared",
     "std_of",
+    "unit_norm_sweep_",
 ]

@@ -1,6 +1,6 @@
 """A decoder and an encoder, with the way from rows to codes and back; no losses, no optimiser."""
 
-from skvardict.models.dictionary import DictionaryModel
+from skvardict.models.dictionary import DictionaryModel, TunedWeight
 from skvardict.models.latents import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent
 from skvardict.models.variational import VariationalModel
 
@@ -9,5 +9,6 @@ __all__ = [
     "DictionaryModel",
     "SpikeAndSlabLatent",
     "ThresholdedLatent",
+    "TunedWeight",
     "VariationalModel",
 ]

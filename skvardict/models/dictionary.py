@@ -6,6 +6,7 @@ it. Without an encoder the solver starts at zero (non-linear decoders: slightly 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,26 @@ from skvardict._utils.modules import evaluating
 from skvardict.energies import Coupling, EnergyProblem, Penalty, VarianceHinge, coupling, reconstruction
 from skvardict.networks import coding_problem
 from skvardict.solvers import FISTA, SolverResult
+
+
+class TunedWeight(nn.Module):
+    """The weight of a penalty as a saved number that training changes.
+
+    Parameters
+    ----------
+    alpha : float
+        First value.
+    """
+
+    alpha: Tensor
+
+    def __init__(self, alpha: float):
+        super().__init__()
+        self.register_buffer("alpha", torch.tensor(alpha))
+
+    def move_(self, excess: Tensor | float) -> None:
+        """Multiply the weight by ``exp(excess)``."""
+        self.alpha.mul_(torch.as_tensor(excess).exp())
 
 
 @dataclass
@@ -32,6 +53,8 @@ class DictionaryModel:
         It acts in training only, where rows come in batches.
     gamma : float
         Weight of the coupling to the encoder's prediction.
+    tuned : TunedWeight or None
+        The penalty's weight, where training looks for it.
     """
 
     decoder: nn.Module
@@ -41,31 +64,47 @@ class DictionaryModel:
     penalty: Penalty
     hinge: VarianceHinge
     gamma: float = 0.0
+    tuned: TunedWeight | None = None
 
     def modules(self) -> dict[str, nn.Module]:
         """Return the parts that are trained and saved, by name."""
-        parts = {"decoder": self.decoder}
-        return parts if self.encoder is None else parts | {"encoder": self.encoder}
+        parts = {"decoder": self.decoder, "encoder": self.encoder, "penalty": self.tuned}
+        return {name: part for name, part in parts.items() if part is not None}
 
-    def problem(self, X: Tensor, prediction: Tensor | None, *, in_training: bool = False) -> EnergyProblem:
-        """Return the inference problem of `X`; the hinge is part of it in training."""
+    @property
+    def fitted_penalty(self) -> Penalty:
+        """The penalty, with the weight that training has found where it looks for one."""
+        return self.penalty if self.tuned is None else self.penalty.with_alpha(float(self.tuned.alpha))
+
+    def problem(
+        self, X: Tensor, prediction: Tensor | None, *, in_training: bool = False, penalty: Penalty | None = None
+    ) -> EnergyProblem:
+        """Return the inference problem of `X`, under `penalty` or the model's own; the hinge belongs to training."""
         target = None if prediction is None else Coupling(self.gamma, prediction)
         hinge = self.hinge if in_training else None
-        return coding_problem(self.decoder, X, self.penalty, target, hinge, in_training=in_training)
+        return coding_problem(self.decoder, X, penalty or self.fitted_penalty, target, hinge, in_training=in_training)
 
     def infer(self, X: Tensor) -> SolverResult:
         """Return the solver's codes of the rows of `X`, from the encoder's prediction where there is one."""
         with torch.no_grad():
             return self.solve(X, None if self.encoder is None else self.encoder(X))
 
-    def solve(self, X: Tensor, prediction: Tensor | None, *, in_training: bool = False) -> SolverResult:
-        """Return the solver's codes of the rows of `X`, started at and coupled to `prediction`."""
-        problem = self.problem(X, prediction, in_training=in_training)
+    def solve(
+        self,
+        X: Tensor,
+        prediction: Tensor | None,
+        *,
+        in_training: bool = False,
+        penalty: Penalty | None = None,
+        solver: Any = None,
+    ) -> SolverResult:
+        """Return codes of the rows of `X`, started at and coupled to `prediction`, by `solver` or the model's own."""
+        problem = self.problem(X, prediction, in_training=in_training, penalty=penalty)
         start = prediction
         if start is None:
             start = X.new_full((*X.shape[:-1], self.n_components), problem.first_code)
         with evaluating(self.decoder):  # rows keep their codes to themselves, and iterations leave no trace
-            return self.solver.solve(problem, start)
+            return (solver or self.solver).solve(problem, start)
 
     def energy_terms(self, X: Tensor, codes: Tensor) -> dict[str, Tensor]:
         """Return the unweighted terms of the energy per row, each of shape (n,); "coupling" only with an encoder."""
@@ -81,5 +120,5 @@ class DictionaryModel:
         The hinge belongs to a batch: `batch_rows` rows share it.
         """
         coupled = means["reconstruction"] + self.gamma * means.get("coupling", 0.0)
-        penalized = coupled + self.penalty.alpha * means[self.penalty.name]
+        penalized = coupled + self.fitted_penalty.alpha * means[self.penalty.name]
         return penalized + self.hinge.beta * means.get("hinge", 0.0) / batch_rows

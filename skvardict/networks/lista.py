@@ -86,6 +86,17 @@ class LISTAEncoder(nn.Module):
             codes = self._shrink(affine(drive, codes, self.recurrent))
         return codes
 
+    @torch.no_grad()
+    def follow_(self, before: Tensor, after: Tensor) -> None:
+        """Move the input weights along with atoms that moved from `before` to `after`.
+
+        Column j of ``U`` changes by ``k_j (w_j' - w_j)`` with ``k_j = U_j w_j / |w_j|^2``: to first order, the drive of
+        component j then answers to the new atom as it did to the old one.
+        """
+        size = before.square().sum(1).clamp_min(torch.finfo(before.dtype).tiny)
+        share = (self.input.mT * before).sum(1) / size
+        self.input.add_(((after - before) * share[:, None]).mT)
+
     def _shrink(self, codes: Tensor) -> Tensor:
         if self.raw_threshold is None:
             return codes.relu()

@@ -9,18 +9,21 @@ Without an encoder the solver starts at zero (non-linear decoders: slightly abov
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from skvardict._utils.modules import evaluating
-from skvardict.energies import reconstruction
-from skvardict.functional import mean_and_std, pooled_r2
+from skvardict.energies import Penalty, reconstruction
+from skvardict.functional import mean_and_std, pooled_r2, quadratic_error
 from skvardict.models import DictionaryModel
 from skvardict.networks import normalize_atoms_, reconstruction_loss
 from skvardict.objectives.groups import decoder_group, encoder_group
+from skvardict.objectives.learning import Annealing
 from skvardict.solvers import SolverResult
-from skvardict.training.protocol import ParameterGroup, Position
+from skvardict.training import TargetSparsity
+from skvardict.training.protocol import ParameterGroup, Position, Statistics, Step
 
 Sums = dict[str, Tensor]
 
@@ -38,12 +41,31 @@ class DictionaryObjective:
         Norm that the rows of every decoder matrix are set to after each step.
     weight_decay : float
         Of the decoder's weights, beside that of the optimiser.
+    solver : solver or None
+        For training, where few iterations will do; None is the model's. Rows are then not expected to converge.
+    tracks : bool
+        Whether a LISTA encoder is moved along when the atoms of a linear decoder move.
+    gives_statistics : bool
+        Whether atoms are moved by statistics of codes; the decoder's loss then has no gradient.
+    annealing : Annealing or None
+        Of the penalty's weight; validation knows its final value only.
+    target : TargetSparsity or None
+        By which ``model.tuned`` is moved.
     """
 
     model: DictionaryModel
     batch_rows: float
     atom_norm: float | None
     weight_decay: float = 0.0
+    solver: Any = None
+    tracks: bool = False
+    gives_statistics: bool = False
+    annealing: Annealing | None = None
+    target: TargetSparsity | None = None
+
+    def __post_init__(self):
+        self._penalty: Penalty | None = None  # of the next step; None is the model's
+        self._atoms: Tensor | None = None  # before the step
 
     def modules(self) -> dict[str, nn.Module]:
         """Return the parts that are trained and saved, by name."""
@@ -51,26 +73,48 @@ class DictionaryObjective:
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return the trained tensors of decoder and encoder."""
-        groups = [decoder_group(self.model.decoder, self.weight_decay)]
+        groups = [decoder_group(self.model.decoder, self.weight_decay, self.atom_norm)]
         return groups if self.model.encoder is None else [*groups, encoder_group(self.model.encoder)]
 
     def advance_to(self, position: Position) -> None:
-        """Nothing is warmed up."""
+        """Set the weight of the penalty, and remember the atoms that the encoder will follow."""
+        penalty = self.model.fitted_penalty
+        if self.annealing is not None:
+            self._penalty = penalty.with_alpha(self.annealing(penalty.alpha, position))
+        if self.tracks:
+            self._atoms = self.model.decoder.components.detach().clone()  # type: ignore[operator]
 
     def constrain_(self) -> None:
-        """Put the decoder back on its constraint set."""
+        """Put the decoder back on its constraint set, and the encoder where the atoms have gone."""
         if self.atom_norm is not None:
             normalize_atoms_(self.model.decoder.atom_matrices(), self.atom_norm)  # type: ignore[operator]
+        if self._atoms is not None and self.model.encoder is not None:
+            self.model.encoder.follow_(self._atoms, self.model.decoder.components.detach())  # type: ignore[operator]
 
-    def step(self, X: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], Sums]:
+    def step(self, X: Tensor, generator: torch.Generator) -> Step:
         """Return the losses of a batch, ready for one backward pass, and sums for the history."""
         prediction = None if self.model.encoder is None else self.model.encoder(X)
-        result = self.model.solve(X, None if prediction is None else prediction.detach(), in_training=True)
+        target = None if prediction is None else prediction.detach()
+        result = self.model.solve(X, target, in_training=True, penalty=self._penalty, solver=self.solver)
         codes = result.codes
-        losses = {"decoder": reconstruction_loss(self.model.decoder, codes, X)}
+        if self.target is not None and self.model.tuned is not None:
+            zeros = ((codes if target is None else target) == 0).mean(dtype=codes.dtype)
+            self.model.tuned.move_(self.target.rate * (self.target.target - zeros))
+        statistics = self._statistics(codes, X) if self.gives_statistics else None
+        losses = {"decoder": self._decoder_loss(codes, X, statistics)}
         if prediction is not None:
             losses["encoder"] = nn.functional.mse_loss(prediction, codes)
-        return losses, self._sums(result, losses)
+        return Step(losses, self._sums(result, losses), statistics)
+
+    def _statistics(self, codes: Tensor, X: Tensor) -> Statistics:
+        return Statistics(codes, codes.mT @ codes, codes.mT @ X)
+
+    def _decoder_loss(self, codes: Tensor, X: Tensor, statistics: Statistics | None) -> Tensor:
+        if statistics is None:
+            return reconstruction_loss(self.model.decoder, codes, X)
+        atoms = self.model.decoder.components.detach()  # type: ignore[operator]
+        error = torch.linalg.vector_norm(X).square() + quadratic_error(atoms, statistics.gram, statistics.cross)
+        return error.clamp_min(0) / X.numel()
 
     @torch.no_grad()
     def evaluate(self, X: Tensor) -> Sums:
@@ -110,6 +154,7 @@ class DictionaryObjective:
         per_row = {name: float(sums[name]) / n_rows for name in ("reconstruction", "coupling", "l1", "n_iter")}
         return {
             "energy": self.model.energy(per_row | terms, self.batch_rows),
+            **({} if self.target is None else {"alpha": self.model.fitted_penalty.alpha}),
             "reconstruction": per_row["reconstruction"],
             "l1": per_row["l1"],
             "hinge": hinge,
@@ -137,5 +182,6 @@ class DictionaryObjective:
             "std": std.mean(),
             "n_active": torch.count_nonzero(codes, dim=0),
             "n_iter": result.n_iter.sum(),
-            "n_unconverged": torch.count_nonzero(~result.converged),
+            # A solver of few iterations is not meant to converge.
+            "n_unconverged": torch.count_nonzero(~result.converged) * (self.solver is None),
         }

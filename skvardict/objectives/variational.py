@@ -26,7 +26,7 @@ from skvardict.models import VariationalModel
 from skvardict.models.latents import Anneal, Noise
 from skvardict.networks import LinearDecoder, normalize_atoms_
 from skvardict.objectives.groups import decoder_group, encoder_group
-from skvardict.training.protocol import ParameterGroup, Position
+from skvardict.training.protocol import ParameterGroup, Position, Step
 
 Sums = dict[str, Tensor]
 
@@ -89,7 +89,7 @@ class VariationalObjective:
         if self.atom_norm is not None:
             normalize_atoms_(self.model.decoder.atom_matrices(), self.atom_norm)  # type: ignore[operator]
 
-    def step(self, X: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], Sums]:
+    def step(self, X: Tensor, generator: torch.Generator) -> Step:
         """Return the losses of a batch, ready for one backward pass, and sums for the history."""
         posterior = self.model.posterior(X)
         generator = generator_for(X.device, generator)
@@ -99,7 +99,7 @@ class VariationalObjective:
         error, terms = self._reduce_draws(error, self.model.latent.kl(posterior, codes))
         losses = {"reconstruction": error.mean()}
         losses |= {name: self.model.kl_weights[name] * value.mean() for name, value in terms.items()}
-        return losses, self._sums(codes.detach(), error, terms)
+        return Step(losses, self._sums(codes.detach(), error, terms))
 
     @torch.no_grad()
     def evaluate(self, X: Tensor) -> Sums:

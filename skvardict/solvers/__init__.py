@@ -2,7 +2,8 @@
 
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers.active_set import ActiveSetADMM
+from skvardict.solvers.admm import ADMM
 from skvardict.solvers.fista import FISTA
 from skvardict.solvers.ista import ISTA
 
-__all__ = ["FISTA", "ISTA", "ActiveSetADMM", "SolverResult"]
+__all__ = ["ADMM", "FISTA", "ISTA", "ActiveSetADMM", "SolverResult"]

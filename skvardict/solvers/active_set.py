@@ -9,14 +9,13 @@ from torch import Tensor
 
 from skvardict._sklearn import Interval
 from skvardict.solvers._result import SolverResult
+from skvardict.solvers._scaled_lasso import ScaledLasso
 from skvardict.solvers.fista import FISTA
 from skvardict.solvers.protocol import CodingProblem, Lasso
 
-_RELAXATION = 1.9
 _FIRST_ITERATIONS = 18  # of ADMM before the first look at the supports
 _ITERATIONS = 5  # between two looks after that; few, since they start near the solution
 _MOST_ITERATIONS = 375  # after which first-order iterations take what is left
-_ROWS_IN_CACHE = 256
 _JITTER = 64  # in units of the rounding error; keeps the normal equations of repeated atoms solvable
 _ENTRIES = 2**18  # of the normal matrices built at a time: 2 MB in double precision
 
@@ -92,7 +91,7 @@ class ActiveSetADMM(BaseEstimator):
         self._validate_params()
         problem = problem.start_at(start)
         lasso = _lasso(problem)
-        scaled = _ScaledLasso(lasso)
+        scaled = _SupportSolver(lasso)
         codes, whole = start.clone(), problem
         n_iter = torch.full(start.shape[:1], self.max_iter, device=start.device)
         converged = torch.zeros(start.shape[:1], dtype=torch.bool, device=start.device)
@@ -140,53 +139,17 @@ def _lasso(problem: CodingProblem) -> Lasso:
     return lasso
 
 
-class _ScaledLasso:
-    """Matrices of a problem with atoms scaled to a Hessian of unit diagonal; codes go in and out unscaled."""
+class _SupportSolver(ScaledLasso):
+    """Adds the normal equations of given supports."""
 
     def __init__(self, lasso: Lasso):
-        diagonal = lasso.hessian.diagonal()
-        self.scale = torch.where(diagonal > 0, diagonal, 1).rsqrt()
-        self.positive = lasso.positive
-        self.tau = (lasso.alpha * self.scale).float()
+        super().__init__(lasso)
         self.alpha = lasso.alpha
-        hessian = self.scale[:, None] * lasso.hessian * self.scale
-        eye = torch.eye(len(hessian), dtype=hessian.dtype, device=hessian.device)
-        inverse = torch.linalg.inv(hessian + eye)
-        self.offset_matrix = (self.scale[:, None] * inverse * _RELAXATION).float()
-        self.matrix = (_RELAXATION * inverse - _RELAXATION / 2 * eye).float()
         # A row and a column of zeros at the end: where rows of unequal support point to in a common block.
         self.padded_hessian = torch.nn.functional.pad(lasso.hessian, (0, 1, 0, 1)).flatten()
         # More atoms than this on a support: no unique solution, and nothing gained by one.
         self.rank = lasso.rank
-        self.jitter = _JITTER * torch.finfo(hessian.dtype).eps * diagonal.max()
-
-    def dual_sum(self, codes: Tensor, gradient: Tensor) -> Tensor:
-        """Return the vector ``w`` that stands for `codes` and the dual variables ``b - z H``."""
-        return (codes / self.scale - gradient * self.scale).float()
-
-    def admm(self, w: Tensor, linear: Tensor, n_iter: int) -> Tensor:
-        """Return ``w`` after `n_iter` iterations.
-
-        Non-negative codes iterate on ``u = w - tau``, because ``w - 2 min(w, tau) = |u| - tau``: one pass less.
-        """
-        state = w - self.tau if self.positive else w.clone()
-        offset = linear.float() @ self.offset_matrix
-        if self.positive:
-            offset -= self.tau @ self.matrix + self.tau * (_RELAXATION / 2)
-        in_cache = len(w) if w.is_cuda else _ROWS_IN_CACHE
-        for u, constant in zip(state.split(in_cache), offset.split(in_cache), strict=True):
-            turned = torch.empty_like(u)
-            for _ in range(n_iter):
-                if self.positive:
-                    torch.abs(u, out=turned)
-                else:
-                    torch.sub(u, self._clip(u, out=turned), alpha=2, out=turned)
-                torch.add(constant, u, alpha=1 - _RELAXATION / 2, out=u).addmm_(turned, self.matrix)
-        return state.add_(self.tau) if self.positive else state
-
-    def shrink(self, w: Tensor) -> Tensor:
-        """Return the codes of ``w``."""
-        return (w - self._clip(w)) * self.scale
+        self.jitter = _JITTER * torch.finfo(lasso.hessian.dtype).eps * lasso.hessian.diagonal().max()
 
     def solve_on_support(self, w: Tensor, linear: Tensor) -> Tensor:
         """Return the stationary codes with the support and signs of ``w``; entries that change sign become zero.
@@ -222,11 +185,6 @@ class _ScaledLasso:
             values = torch.linalg.solve_triangular(factor.mT, half, upper=True)[row, place, 0]
             codes[row_of_all, column] = torch.where(values * sign > 0, values, 0.0)
         return codes
-
-    def _clip(self, w: Tensor, out: Tensor | None = None) -> Tensor:
-        if self.positive:
-            return torch.minimum(w, self.tau, out=out)
-        return torch.clamp(w, -self.tau, self.tau, out=out)
 
 
 def _block_end(sizes: list[int], begin: int) -> int:

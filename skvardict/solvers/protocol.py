@@ -28,6 +28,8 @@ class Lasso(NamedTuple):
     positive : bool
     rank : int
         The rank of `hessian` is at most this.
+    factor : Tensor of shape (l, rank) or None
+        ``hessian = factor @ factor^T``, where it is known.
     """
 
     hessian: Tensor
@@ -35,6 +37,7 @@ class Lasso(NamedTuple):
     alpha: float
     positive: bool
     rank: int
+    factor: Tensor | None = None
 
 
 class CodingProblem(Protocol):

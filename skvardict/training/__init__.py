@@ -4,10 +4,12 @@ from skvardict.training.checkpoint import Checkpoint, CheckpointMismatchError
 from skvardict.training.early_stopping import EarlyStopping
 from skvardict.training.history import History, Patience
 from skvardict.training.loop import Outcome, TrainingDivergedError, train
+from skvardict.training.online import OnlineUpdate
 from skvardict.training.optimizers import SGD, Adam
-from skvardict.training.protocol import Objective, ParameterGroup, Position
+from skvardict.training.protocol import Objective, ParameterGroup, Position, Step
 from skvardict.training.schedules import CosineRate, Decay, Ramp, StepDecay
 from skvardict.training.session import TrainingPlan, TrainingSession
+from skvardict.training.sparsity import TargetSparsity
 
 __all__ = [
     "SGD",
@@ -19,12 +21,15 @@ __all__ = [
     "EarlyStopping",
     "History",
     "Objective",
+    "OnlineUpdate",
     "Outcome",
     "ParameterGroup",
     "Patience",
     "Position",
     "Ramp",
+    "Step",
     "StepDecay",
+    "TargetSparsity",
     "TrainingDivergedError",
     "TrainingPlan",
     "TrainingSession",

@@ -47,13 +47,16 @@ class Patience:
     reference: float = inf
     n_stale: int = 0
 
-    def update(self, energy: float) -> bool:
-        """Take the energy of an epoch; return whether it is the best so far."""
+    def update(self, energy: float, *, counts: bool = True) -> bool:
+        """Take the energy of an epoch; return whether it is the best so far.
+
+        An epoch in which rates still follow a schedule does not count against the patience.
+        """
         margin = self.tol * abs(self.reference) if self.reference < inf else 0.0
         if energy < self.reference - margin:
             self.reference, self.n_stale = energy, 0
         else:
-            self.n_stale += 1
+            self.n_stale += counts
         improved = energy < self.best
         self.best = min(self.best, energy)
         return improved

@@ -111,7 +111,8 @@ def train(
                 break
             outcome.n_new_epochs += 1
             last_good = session.to_arrays()
-            if validation is None or patience.update(session.history["validation_energy"][-1]):
+            settled = session.steps.is_settled
+            if validation is None or patience.update(session.history["validation_energy"][-1], counts=settled):
                 outcome.params, outcome.best_epoch = session.snapshot(), session.n_epochs
             stops = on_epoch(session)
             outcome.stopped_early = (
@@ -158,7 +159,7 @@ def _run_epoch(
     sums: dict[str, Tensor] = {}
     n_rows, n_expected = 0, _rows_per_epoch(session, rows)
     for index, batch in enumerate(rows.shuffled(plan.batch_size, session.generator)):
-        session.advance(min(n_rows / n_expected, 1.0) if n_expected else 0.5, plan.max_epochs)
+        session.advance(min(n_rows / n_expected, 1.0) if n_expected else 0.5, plan.n_scheduled)
         losses = _step(session, batch, sums)
         n_rows += len(batch)
         # On a GPU asking would wait for every batch; the sums of the epoch carry a NaN just as well.
@@ -182,6 +183,7 @@ def _run_epoch(
     if problem is not None:
         return f"{problem} became non-finite in epoch {session.n_epochs + 1}"
     session.n_epochs += 1
+    entries |= session.steps.report()
     entries |= {"decoder_norm": session.decoder_norm(), "n_rows": n_rows, "seconds": perf_counter() - begin}
     append_epoch(session.history, {"epoch": session.n_epochs, **entries})
     return None
@@ -197,12 +199,12 @@ def _rows_per_epoch(session: TrainingSession, rows: Rows | Stream) -> float:
 
 def _step(session: TrainingSession, batch: Tensor, sums: dict[str, Tensor]) -> dict[str, Tensor]:
     with private_global_generator(session.generator) if session.draws_globally else nullcontext():
-        losses, monitored = session.objective.step(batch, session.generator)
-        session.steps.step(losses)
+        made = session.objective.step(batch, session.generator)
+        session.steps.step(made, batch, session.generator)
     session.objective.constrain_()
     session.n_steps += 1
-    _add(sums, monitored)
-    return losses
+    _add(sums, made.sums)
+    return made.losses
 
 
 def _evaluate(session: TrainingSession, validation: Rows, batch_size: int) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import sqrt
 from numbers import Real
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from skvardict._sklearn import Interval, StrOptions
 from skvardict._utils.parameters import Part, parameter, with_parameters
-from skvardict.training.protocol import ParameterGroup, Position
+from skvardict.training.protocol import ParameterGroup, Position, Step
 
 Schedule = Callable[[Position], float]
 
@@ -119,6 +120,13 @@ class Adam(_Optimizer):
          schedule=StepDecay(n_epochs=30))
     """
 
+    relative: bool = parameter(
+        default=False,
+        accepts=["boolean"],
+        kind="bool",
+        text="Whether rates are in units of the weights at the start: a matrix that was drawn uniformly from +-b has b "
+        "times the rate, the biases behind it too. One rate then serves every size and scale.",
+    )
     betas: tuple[float, float] = parameter(
         default=(0.9, 0.999),
         accepts=[tuple],
@@ -133,6 +141,10 @@ class Adam(_Optimizer):
         valid = len(betas) == 2 and all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in betas)
         if not valid:
             raise ValueError(f"Adam: betas must be (beta_1, beta_2), both in [0, 1), but got {self.betas!r}.")
+
+    def _settings(self, group: ParameterGroup) -> list[dict[str, Any]]:
+        settings = super()._settings(group)
+        return [one for many in settings for one in _relative_to_weights(many)] if self.relative else settings
 
     def _steps(self) -> "_Steps":
         betas = self.betas
@@ -214,6 +226,16 @@ class SGD(_Optimizer):
         return [{**settings, **further} for settings in super()._settings(group)]
 
 
+def _relative_to_weights(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a group per tensor, with the rate times the bound that uniform weights of its size would have."""
+    groups, bound = [], 1.0
+    for tensor in settings["params"]:
+        size = float(tensor.detach().square().mean().sqrt()) * sqrt(3)
+        bound = size if tensor.dim() > 1 and size > 0 else bound
+        groups.append({**settings, "params": [tensor], "lr": settings["lr"] * bound})
+    return groups
+
+
 @dataclass(frozen=True)
 class _Steps:
     """Torch's optimiser for given groups, and the names of its state per parameter."""
@@ -232,6 +254,8 @@ class GradientSteps:
     steps : _Steps
     """
 
+    is_settled = True  # whether no rate is on its way to somewhere
+
     def __init__(self, groups: list[dict], steps: _Steps):
         self.optimizer = steps.build(groups)
         self._state_names = steps.state_names
@@ -246,13 +270,18 @@ class GradientSteps:
 
     def advance(self, position: Position) -> None:
         """Set the rates of the step that is about to begin."""
-        for group in self.optimizer.param_groups:
-            if group["schedule"] is not None:
-                group["lr"] = group["initial_lr"] * group["schedule"](position)
+        scheduled = [group for group in self.optimizer.param_groups if group["schedule"] is not None]
+        for group in scheduled:
+            group["lr"] = group["initial_lr"] * group["schedule"](position)
+        self.is_settled = all(getattr(group["schedule"], "is_settled", True) for group in scheduled)
 
-    def step(self, losses: Mapping[str, Tensor]) -> None:
-        """Make one step down the gradient of the sum of `losses`."""
-        torch.stack(list(losses.values())).sum().backward()
+    def report(self) -> dict[str, float]:
+        """Return what happened since the last call, for the history."""
+        return {}
+
+    def step(self, made: Step, X: Tensor, generator: torch.Generator) -> None:
+        """Make one step down the gradient of the sum of the losses."""
+        torch.stack(list(made.losses.values())).sum().backward()
         for parameters, norm in self._bounded:
             torch.nn.utils.clip_grad_norm_(parameters, norm)
         self.optimizer.step()
@@ -265,20 +294,28 @@ class GradientSteps:
             for index, state in self.optimizer.state_dict()["state"].items()
             for name, value in state.items()
             if value is not None  # the momentum of SGD without momentum
-        }
+        } | {"rates": np.array([group["initial_lr"] for group in self.optimizer.param_groups])}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Set the moments to what :meth:`to_arrays` returned."""
         state: dict[int, dict[str, Any]] = {}
+        for group, rate in zip(self.optimizer.param_groups, arrays["rates"], strict=True):
+            group["initial_lr"] = float(rate)
         for name, array in arrays.items():
+            if name == "rates":
+                continue
             index, key = name.split(".", 1)
             state.setdefault(int(index), {})[key] = torch.from_numpy(np.array(array))
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 
     def state_shapes(self) -> list[dict[str, tuple[int, ...]]]:
-        """Return, for every parameter, the shapes of its moments by name; the first step makes all of a parameter."""
+        """Return the shapes of rates and, for every parameter, moments by name; the first step makes all of one."""
         stepped = [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
+        rates: dict[str, tuple[int, ...]] = {"rates": (len(self.optimizer.param_groups),)}
         return [
-            {f"{index}.{key}": () if key == "step" else tuple(tensor.shape) for key in self._state_names}
-            for index, tensor in enumerate(stepped)
+            rates,
+            *(
+                {f"{index}.{key}": () if key == "step" else tuple(tensor.shape) for key in self._state_names}
+                for index, tensor in enumerate(stepped)
+            ),
         ]

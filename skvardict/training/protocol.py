@@ -25,6 +25,41 @@ class Position(NamedTuple):
     n_epochs: int
 
 
+class Statistics(NamedTuple):
+    """What a batch of codes Z of rows X tells about the atoms of a linear decoder.
+
+    Attributes
+    ----------
+    codes : Tensor of shape (n, l)
+    gram : Tensor of shape (l, l)
+        ``Z^T Z``.
+    cross : Tensor of shape (l, d)
+        ``Z^T X``.
+    """
+
+    codes: Tensor
+    gram: Tensor
+    cross: Tensor
+
+
+class Step(NamedTuple):
+    """What an objective makes of a batch.
+
+    Attributes
+    ----------
+    losses : dict of Tensor
+        Their sum is what gradient optimisers go down.
+    sums : dict of Tensor
+        What the loop sums over the epoch.
+    statistics : Statistics or None
+        For optimisers that work from them.
+    """
+
+    losses: dict[str, Tensor]
+    sums: dict[str, Tensor]
+    statistics: Statistics | None = None
+
+
 @dataclass(frozen=True)
 class ParameterGroup:
     """The trained tensors of one part of a model.
@@ -38,12 +73,15 @@ class ParameterGroup:
         What the model itself adds to the decay of the part's weights.
     is_dictionary : bool
         Whether the part is one matrix of atoms.
+    atom_norm : float or None
+        Norm that its atoms are held at.
     """
 
     part: str
     parameters: dict[str, Tensor]
     weight_decay: float = 0.0
     is_dictionary: bool = False
+    atom_norm: float | None = None
 
 
 class Objective(Protocol):
@@ -66,8 +104,8 @@ class Objective(Protocol):
     def advance_to(self, position: Position) -> None:
         """Set what the objective warms up by itself; called before every step."""
 
-    def step(self, X: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the losses of a training batch, and tensors that the loop sums over the epoch."""
+    def step(self, X: Tensor, generator: torch.Generator) -> Step:
+        """Return losses, monitored sums and codes of a training batch."""
 
     def evaluate(self, X: Tensor) -> dict[str, Tensor]:
         """Return tensors that the loop sums over the validation batches."""

@@ -2,6 +2,7 @@
 
 from math import cos, pi
 from numbers import Integral, Real
+from typing import ClassVar
 
 from skvardict._sklearn import Interval, StrOptions
 from skvardict._utils.parameters import Part, parameter, with_parameters
@@ -10,6 +11,8 @@ from skvardict.training.protocol import Position
 
 class Schedule(Part):
     """Base of all schedules: a function of the position in training."""
+
+    is_settled: ClassVar[bool] = True  # whether epochs under it may be judged by early stopping
 
     def __call__(self, position: Position) -> float:
         """Return the factor or value at `position`."""
@@ -51,7 +54,8 @@ class StepDecay(Schedule):
 class CosineRate(Schedule):
     """Linear rise over a share of training, then half a cosine down to zero over the rest.
 
-    Epochs beyond those planned begin a new cycle, so that a continued model goes on learning.
+    Epochs beyond those planned begin a new cycle, so that a continued model goes on learning. Early stopping judges no
+    epoch of it.
 
     Examples
     --------
@@ -60,19 +64,28 @@ class CosineRate(Schedule):
     0.5
     """
 
+    is_settled: ClassVar[bool] = False
+
     warmup: float = parameter(
         default=0.05,
         accepts=[Interval(Real, 0, 1, closed="left")],
         kind="float",
-        text="Share of training in which the rate rises from zero.",
+        text="Share of training in which the rate rises.",
         kw_only=False,
+    )
+    start: float = parameter(
+        default=0.0,
+        accepts=[Interval(Real, 0, 1, closed="both")],
+        kind="float",
+        text="Factor at the beginning of the rise.",
     )
 
     def __call__(self, position: Position) -> float:
         """Return the factor of the learning rate."""
         phase = (position.epoch % position.n_epochs) / position.n_epochs
         if phase < self.warmup:
-            return max(phase / self.warmup, 1e-3)  # a rate of exactly zero would waste the first step
+            # A rate of exactly zero would waste the first step.
+            return max(self.start + (1 - self.start) * phase / self.warmup, 1e-3)
         return 0.5 * (1 + cos(pi * (phase - self.warmup) / (1 - self.warmup)))
 
 

@@ -29,11 +29,19 @@ class TrainingPlan:
     max_epochs : int
     early_stopping : EarlyStopping or None
         When epochs without an improvement end the run.
+    schedule_epochs : int or None
+        Epochs over which schedules reach; None: `max_epochs`.
     """
 
     batch_size: int
     max_epochs: int
     early_stopping: EarlyStopping | None = None
+    schedule_epochs: int | None = None
+
+    @property
+    def n_scheduled(self) -> int:
+        """Epochs over which schedules reach."""
+        return self.max_epochs if self.schedule_epochs is None else self.schedule_epochs
 
 
 @dataclass

@@ -230,7 +230,7 @@ def test_image_shapes_may_be_integers_of_numpy():
 def test_iwae_weights_without_a_divergence_choose_the_best_draw(X):
     def objective(reduction):
         model = ThresholdedVSC(6, kl_weight=0, n_draws=4, draw_reduction=reduction, encoder=MLP((8,)))
-        return model._build_objective(model._build_model(10, torch.Generator().manual_seed(0)), 60)
+        return model._build_objective(model._build_model(10, torch.Generator().manual_seed(0)), 60, model._plan(60))
 
     rows = torch.from_numpy(50 * X[:60])
     losses = [objective(kind).step(rows, torch.Generator().manual_seed(1))[0] for kind in ("iwae", "max")]

@@ -74,7 +74,7 @@ def test_a_penalty_of_the_user_reaches_the_solver_and_the_reported_energies():
 def test_a_penalty_is_part_of_the_training_and_validation_energies(penalty, beta):
     objective = DictionaryObjective(_model(penalty, beta=beta), N, None)
     codes = objective.model.solve(X, None, in_training=True).codes
-    _, sums = objective.step(X, torch.Generator())
+    _, sums, _ = objective.step(X, torch.Generator())
     trained = objective.summarize(sums, validation=False)
     problem = objective.model.problem(X, None, in_training=True)
     assert trained["energy"] == pytest.approx(float(problem.energy(codes).mean()))

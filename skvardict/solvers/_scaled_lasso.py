@@ -1,0 +1,92 @@
+"""The iteration that ADMM and the active set method share, in a scale where every atom has curvature one."""
+
+import torch
+from torch import Tensor
+
+from skvardict.solvers.protocol import Lasso
+
+RELAXATION = 1.9
+_ROWS_IN_CACHE = 256
+
+
+class ScaledLasso:
+    """Matrices of a lasso with atoms scaled to a Hessian of unit diagonal; codes go in and out unscaled.
+
+    The matrix ``M = r P - r/2 I`` with ``P = (H + I)^-1`` has l x l entries. Where ``H = U U^T`` has less than half
+    that rank, ``P = I - U (U^T U + I)^-1 U^T`` gives the same product by two thin ones.
+
+    Parameters
+    ----------
+    lasso : Lasso
+    """
+
+    def __init__(self, lasso: Lasso):
+        diagonal = lasso.hessian.diagonal()
+        self.scale = torch.where(diagonal > 0, diagonal, 1).rsqrt()
+        self.positive = lasso.positive
+        self.tau = (lasso.alpha * self.scale).float()
+        factor = lasso.factor
+        self.is_thin = factor is not None and 2 * factor.shape[1] <= len(factor)
+        if factor is not None and self.is_thin:
+            factor = self.scale[:, None] * factor
+            inner = factor.mT @ factor
+            self.left = (factor @ torch.linalg.inv(inner + _eye_like(inner)) * -RELAXATION).float()
+            self.right = factor.mT.float()
+        else:
+            hessian = self.scale[:, None] * lasso.hessian * self.scale
+            inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian + _eye_like(hessian)))
+            self.offset_matrix = (self.scale[:, None] * inverse * RELAXATION).float()
+            self.matrix = (RELAXATION * inverse - RELAXATION / 2 * _eye_like(hessian)).float()
+
+    def dual_sum(self, codes: Tensor, gradient: Tensor) -> Tensor:
+        """Return the vector ``w`` that stands for `codes` and the dual variables ``b - z H``."""
+        return (codes / self.scale - gradient * self.scale).float()
+
+    def admm(self, w: Tensor, linear: Tensor, n_iter: int) -> Tensor:
+        """Return ``w`` after `n_iter` iterations.
+
+        Non-negative codes iterate on ``u = w - tau``, because ``w - 2 min(w, tau) = |u| - tau``: one pass less.
+        """
+        state = w - self.tau if self.positive else w.clone()
+        offset = self._offset(linear)
+        if self.positive:
+            offset -= self._times_matrix(self.tau[None]) + self.tau * (RELAXATION / 2)
+        in_cache = len(w) if w.is_cuda else _ROWS_IN_CACHE
+        for u, constant in zip(state.split(in_cache), offset.split(in_cache), strict=True):
+            turned = torch.empty_like(u)
+            for _ in range(n_iter):
+                if self.positive:
+                    torch.abs(u, out=turned)
+                else:
+                    torch.sub(u, self._clip(u, out=turned), alpha=2, out=turned)
+                torch.add(constant, u, alpha=1 - RELAXATION / 2, out=u)
+                if self.is_thin:
+                    u.add_(turned, alpha=RELAXATION / 2).addmm_(turned @ self.left, self.right)
+                else:
+                    u.addmm_(turned, self.matrix)
+        return state.add_(self.tau) if self.positive else state
+
+    def shrink(self, w: Tensor) -> Tensor:
+        """Return the codes of ``w``."""
+        return (w - self._clip(w)) * self.scale
+
+    def _offset(self, linear: Tensor) -> Tensor:
+        """Return ``r b P``."""
+        if not self.is_thin:
+            return linear.float() @ self.offset_matrix
+        scaled = (linear * self.scale).float()
+        return torch.addmm(scaled, scaled @ self.left, self.right, beta=RELAXATION)
+
+    def _times_matrix(self, rows: Tensor) -> Tensor:
+        if not self.is_thin:
+            return rows @ self.matrix
+        return torch.addmm(rows, rows @ self.left, self.right, beta=RELAXATION / 2)
+
+    def _clip(self, w: Tensor, out: Tensor | None = None) -> Tensor:
+        if self.positive:
+            return torch.minimum(w, self.tau, out=out)
+        return torch.clamp(w, -self.tau, self.tau, out=out)
+
+
+def _eye_like(matrix: Tensor) -> Tensor:
+    return torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)

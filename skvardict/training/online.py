@@ -1,0 +1,203 @@
+"""Online dictionary learning: atoms from running sums over codes and rows, no gradient (Mairal et al. 2010)."""
+
+from collections.abc import Iterable, Mapping
+from math import exp, log
+from numbers import Real
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skvardict._sklearn import Interval
+from skvardict._utils.parameters import Part, parameter, with_parameters
+from skvardict.functional import ridge_atoms, unit_norm_sweep_
+from skvardict.training.optimizers import Adam, GradientSteps
+from skvardict.training.protocol import ParameterGroup, Position, Statistics, Step
+
+_FLOOR = 4  # rows per atom that the sums remember at least
+_IDLE = 8  # rows per atom without which an atom counts as dead
+
+
+@with_parameters
+class OnlineUpdate(Part):
+    """Atoms of a linear decoder from sufficient statistics of the codes of recent rows.
+
+    After every batch of codes Z of rows X, ``A <- r A + Z^T Z`` and ``B <- r B + Z^T X``, where r forgets rows beyond a
+    window. The atoms are then moved to what these sums ask for:
+
+    - of fixed norm (``atom_norm``): one pass of block coordinate descent over the atoms;
+    - with weight decay w: ``(A + n w d / 2 I) W = B``, n being the rows in the window;
+    - else, as in variance-regularised models: ``(A + m I) W = B + m W_old``, m being `damping` times the mean of A's
+      diagonal.
+
+    Atoms that no code has used for a while are replaced by rows with large errors. All that is kept are sums over rows:
+    uneven batches, streams and resumed runs are the same arithmetic. An encoder is trained by Adam beside it.
+
+    References
+    ----------
+    Mairal, Bach, Ponce & Sapiro, Online learning for matrix factorization and sparse coding, JMLR 2010, algorithms 1
+    and 2 and section 3.4.
+
+    Examples
+    --------
+    >>> from skvardict.training import OnlineUpdate
+    >>> OnlineUpdate(window=0.5)
+    OnlineUpdate(window=0.5)
+    """
+
+    window: float = parameter(
+        default=0.07,
+        accepts=[Interval(Real, 0, None, closed="neither")],
+        kind="float",
+        text="Share of the rows seen so far over which the sums reach, but at least four rows per atom: short at "
+        "first, when codes are poor, and longer as they get better.",
+        kw_only=False,
+    )
+    damping: float = parameter(
+        default=0.1,
+        accepts=[Interval(Real, 0, None, closed="neither")],
+        kind="float",
+        text="How much atoms without norm or weight decay hold on to where they were.",
+    )
+    encoder_optimizer: Adam | None = parameter(
+        default=None,
+        accepts=[Adam, None],
+        kind="Adam or None",
+        text="Trains the encoder, where there is one; None is ``Adam(1e-3)``.",
+    )
+
+    def start(self, groups: Iterable[ParameterGroup]) -> "OnlineSteps":
+        """Return what steps the parameters of `groups`.
+
+        Raises
+        ------
+        ValueError
+            If the decoder is not linear.
+        """
+        self.check()
+        by_part = {group.part: group for group in groups}
+        decoder = by_part["decoder"]
+        if not decoder.is_dictionary:
+            raise ValueError("OnlineUpdate moves the atoms of a linear decoder. Use decoder='linear', or Adam().")
+        encoder = by_part.get("encoder")
+        inner = None if encoder is None else (self.encoder_optimizer or Adam(1e-3)).start([encoder])
+        return OnlineSteps(decoder, self.window, self.damping, inner)
+
+
+class OnlineSteps:
+    """Running sums and the steps that atoms make by them.
+
+    Parameters
+    ----------
+    decoder : ParameterGroup
+    window, damping : float
+    encoder_steps : GradientSteps or None
+    """
+
+    is_settled = True
+
+    def __init__(self, decoder: ParameterGroup, window: float, damping: float, encoder_steps: GradientSteps | None):
+        (self.components,) = decoder.parameters.values()
+        self.group, self.window, self.damping, self.encoder_steps = decoder, window, damping, encoder_steps
+        n_components, _ = self.components.shape
+        self.gram = self.components.new_zeros(n_components, n_components).detach()
+        self.cross = torch.zeros_like(self.components).detach()
+        self.idle = self.components.new_zeros(n_components).detach()
+        self.n_seen = self.mass = 0.0  # rows seen, and rows in the window
+        self.n_replaced = 0
+
+    def advance(self, position: Position) -> None:
+        """Set the rates of the encoder's step."""
+        if self.encoder_steps is not None:
+            self.encoder_steps.advance(position)
+
+    def step(self, made: Step, X: Tensor, generator: torch.Generator) -> None:
+        """Add the batch to the sums and move the atoms; step down the gradient of the encoder's loss."""
+        if self.encoder_steps is not None:
+            self.encoder_steps.step(made._replace(losses={"encoder": made.losses["encoder"]}), X, generator)
+        if made.statistics is None:
+            raise ValueError("OnlineUpdate works from statistics of codes, but this model gives none. Use Adam().")
+        with torch.no_grad():
+            self._add(made.statistics)
+            self._replace_dead(made.statistics.codes, X, generator)
+            self._move_atoms()
+
+    def report(self) -> dict[str, float]:
+        """Return what happened since the last call, for the history."""
+        n_replaced, self.n_replaced = self.n_replaced, 0
+        return {"n_replaced": n_replaced}
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the sums, and the state of the encoder's optimiser."""
+        sums = {"gram": self.gram, "cross": self.cross, "idle": self.idle}
+        arrays = {f"online.{name}": value.cpu().numpy().copy() for name, value in sums.items()}
+        arrays["online.rows"] = np.array([self.n_seen, self.mass])
+        return arrays if self.encoder_steps is None else arrays | self.encoder_steps.to_arrays()
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Set the state to what :meth:`to_arrays` returned."""
+        for name in ("gram", "cross", "idle"):
+            getattr(self, name).copy_(torch.from_numpy(np.array(arrays[f"online.{name}"])))
+        self.n_seen, self.mass = (float(value) for value in arrays["online.rows"])
+        if self.encoder_steps is not None:
+            rest = {name: array for name, array in arrays.items() if not name.startswith("online.")}
+            self.encoder_steps.load_arrays(rest)
+
+    def state_shapes(self) -> list[dict[str, tuple[int, ...]]]:
+        """Return the shapes of the state by name; what belongs together is there together."""
+        n_components, n_features = self.components.shape
+        own = {
+            "online.gram": (n_components, n_components),
+            "online.cross": (n_components, n_features),
+            "online.idle": (n_components,),
+            "online.rows": (2,),
+        }
+        return [own] if self.encoder_steps is None else [own, *self.encoder_steps.state_shapes()]
+
+    def _add(self, new: Statistics) -> None:
+        n_new = len(new.codes)
+        kept = forgetting(self.n_seen, n_new, self.window, _FLOOR * len(self.components))
+        self.gram.mul_(kept).add_(new.gram)
+        self.cross.mul_(kept).add_(new.cross)
+        self.n_seen, self.mass = self.n_seen + n_new, kept * self.mass + n_new
+        self.idle.add_(n_new).mul_(new.gram.diagonal() == 0)
+
+    def _replace_dead(self, codes: Tensor, X: Tensor, generator: torch.Generator) -> None:
+        """Put badly reconstructed rows in the place of atoms that codes no longer use."""
+        dead = (self.idle >= _IDLE * len(self.components)).nonzero().squeeze(1)
+        if len(dead) == 0:
+            return
+        error = (X - codes @ self.components).square().sum(1)
+        dead = dead[: int((error > 0).sum())]
+        if len(dead) == 0:
+            return
+        chosen = torch.multinomial(error.cpu(), len(dead), generator=generator).to(X.device)
+        rows = X.index_select(0, chosen)
+        norms = torch.linalg.vector_norm(self.components, dim=1)
+        norm = self.group.atom_norm or norms[norms > 0].median()
+        length = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
+        self.components[dead] = rows * (norm / length)
+        self.gram[dead], self.gram[:, dead], self.cross[dead], self.idle[dead] = 0, 0, 0, 0
+        self.n_replaced += len(dead)
+
+    def _move_atoms(self) -> None:
+        atoms, d = self.components, self.components.shape[1]
+        if self.group.atom_norm is not None:
+            unit_norm_sweep_(atoms, self.gram, self.cross, self.group.atom_norm)
+        elif self.group.weight_decay > 0:
+            atoms.copy_(ridge_atoms(self.gram, self.cross, self.group.weight_decay * self.mass * d / 2))
+        else:
+            diagonal = self.gram.diagonal().mean()
+            weight = (self.damping * diagonal).clamp_min(torch.finfo(diagonal.dtype).tiny ** 0.5)
+            atoms.copy_(ridge_atoms(self.gram, self.cross, weight, atoms))
+
+
+def forgetting(n_seen: float, n_new: int, window: float, floor: float) -> float:
+    """Return what is left of sums over `n_seen` rows when `n_new` come: ``exp(-integral ds / max(floor, window s))``.
+
+    The factor of several batches is that of the one they make up, however they are cut.
+    """
+    turn, end = floor / window, n_seen + n_new
+    short = (min(end, turn) - min(n_seen, turn)) / floor
+    long = log(max(end, turn) / max(n_seen, turn)) / window
+    return exp(-short - long)

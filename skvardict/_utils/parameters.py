@@ -9,10 +9,11 @@ inherited; a subclass that redeclares one with a plain value changes its default
 import dataclasses
 import inspect
 from collections.abc import Sequence
+from numbers import Integral
 from textwrap import fill
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
-from sklearn.base import BaseEstimator
+from skvardict._sklearn import BaseEstimator
 
 Class = TypeVar("Class", bound=type)
 
@@ -23,9 +24,9 @@ MODEL, PARTS, TRAINING, RUN = range(4)  # in this order parameters are documente
 def parameter(
     *,
     default: Any = dataclasses.MISSING,
-    accepts: Sequence[Any],
-    kind: str,
-    text: str,
+    accepts: Sequence[Any] = (),
+    kind: str = "",
+    text: str = "",
     kw_only: bool = True,
     group: int = MODEL,
 ) -> Any:
@@ -40,7 +41,8 @@ def parameter(
     kind : str
         Type and shape, as they stand in the documentation.
     text : str
-        What the parameter is, and what a larger or other value does.
+        What the parameter is, and what a larger or other value does. Left out where a subclass gives a new default to
+        a parameter that is not keyword-only; else it declares the plain value.
     kw_only : bool, default=True
     group : int
         Place in the documentation.
@@ -55,20 +57,20 @@ def with_parameters(cls: Class) -> Class:
     inherited = {field.name: field for field in getattr(cls, "__dataclass_fields__", {}).values()}
     for name in inspect.get_annotations(cls):
         value = cls.__dict__.get(name, dataclasses.MISSING)
-        if name in inherited and inherited[name].metadata and _is_plain(cls, name, value):
+        if name in inherited and inherited[name].metadata and _is_default(cls, name, value):
             # A new default for a parameter that is described above.
-            old = inherited[name]
-            setattr(cls, name, dataclasses.field(default=value, kw_only=old.kw_only, metadata=old.metadata))
+            old, default = inherited[name], value.default if isinstance(value, dataclasses.Field) else value
+            setattr(cls, name, dataclasses.field(default=default, kw_only=old.kw_only, metadata=old.metadata))
     made: Any = dataclasses.dataclass(eq=False, repr=False, match_args=False, kw_only=True)(cls)
     made._parameter_constraints = {field.name: field.metadata["accepts"] for field in _fields(made)}
     made.__doc__ = _document(made)
     return made
 
 
-def _is_plain(cls: type, name: str, value: Any) -> bool:
+def _is_default(cls: type, name: str, value: Any) -> bool:
     annotation = inspect.get_annotations(cls)[name]
-    is_class_variable = "ClassVar" in str(annotation)
-    return not is_class_variable and value is not dataclasses.MISSING and not isinstance(value, dataclasses.Field)
+    is_described = isinstance(value, dataclasses.Field) and value.metadata["text"]
+    return "ClassVar" not in str(annotation) and value is not dataclasses.MISSING and not is_described
 
 
 def _fields(cls: Any) -> list[dataclasses.Field]:
@@ -109,6 +111,12 @@ def _section(title: str, entries: list[str]) -> str:
     return "\n".join([title, "-" * len(title), *entries]) if entries else ""
 
 
+def check_count(name: str, value: Any) -> None:
+    """Raise a ValueError where `value`, an argument called `name`, is no integer of at least 1."""
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, but got {value!r}.")
+
+
 class Part(BaseEstimator):
     """What an estimator is assembled from: settings only, that clone, print, are searched over and saved.
 
@@ -120,3 +128,9 @@ class Part(BaseEstimator):
     def check(self) -> None:
         """Raise a ValueError that names the setting that is out of range."""
         self._validate_params()
+
+
+def check_part(value: Any) -> None:
+    """Check the settings of `value`, where it is a part."""
+    if isinstance(value, Part):
+        value.check()

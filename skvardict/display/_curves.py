@@ -1,5 +1,7 @@
 """Curves over a grid of models: sparsity against reconstruction, labels against errors."""
 
+from typing import Any
+
 import pandas as pd
 
 from skvardict._utils.messages import shown
@@ -29,7 +31,9 @@ class RegretCurveDisplay:
 
     Examples
     --------
-    >>> import pandas as pd
+    >>> from typing import Any
+
+    import pandas as pd
     >>> from skvardict.display import RegretCurveDisplay
     >>> rows = [("VDL", 0.01, 0, 0.8, 19.0), ("VDL", 0.01, 1, 0.9, 18.0), ("VDL", 0.02, 0, 0.95, 17.0)]
     >>> table = pd.DataFrame(rows, columns=["model", "alpha", "seed", "sparsity", "psnr"])
@@ -42,7 +46,7 @@ class RegretCurveDisplay:
         grouped = table.dropna(subset=["psnr"]).groupby(["model", "alpha"], sort=False)[["sparsity", "psnr"]]
         self.points = grouped.mean().join(grouped.std().add_suffix("_std")).reset_index()
 
-    def plot(self, ax=None, *, annotate: bool = False, **errorbar_kwargs) -> "RegretCurveDisplay":
+    def plot(self, ax: Any = None, *, annotate: bool = False, **errorbar_kwargs: Any) -> "RegretCurveDisplay":
         """Draw the curves.
 
         Parameters
@@ -102,7 +106,9 @@ class LowLabelDisplay:
 
     Examples
     --------
-    >>> import pandas as pd
+    >>> from typing import Any
+
+    import pandas as pd
     >>> from skvardict.display import LowLabelDisplay
     >>> rows = [("VDL", 0.01, n, d, 0.5, 60 - n, 30.0) for n in (1, 10) for d in (0, 1)]
     >>> names = ["model", "candidate", "n_per_class", "draw", "validation_accuracy", "top1_error", "top3_error"]
@@ -115,7 +121,7 @@ class LowLabelDisplay:
         _check_columns(type(self).__name__, table, needed)
         self.summary = low_label_summary(table)
 
-    def plot(self, ax=None, *, top: int = 1, **errorbar_kwargs) -> "LowLabelDisplay":
+    def plot(self, ax: Any = None, *, top: int = 1, **errorbar_kwargs: Any) -> "LowLabelDisplay":
         """Draw the curves.
 
         Parameters

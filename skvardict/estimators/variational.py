@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from skvardict._sklearn import HasMethods, Interval, StrOptions
-from skvardict._utils.parameters import PARTS, TRAINING, Part, parameter, with_parameters
+from skvardict._utils.parameters import PARTS, TRAINING, Part, check_count, check_part, parameter, with_parameters
 from skvardict._utils.random import draw_seed, make_generator
+from skvardict._utils.types import Array, ArrayLike, RandomState
 from skvardict.distributions import (
     PRIORS,
     Gamma,
@@ -60,6 +61,7 @@ class _VariationalCoder(BaseCoder):
     _ENCODERS: ClassVar[Mapping[str, Part]] = POSTERIOR_ENCODERS  # what names stand for
     _DECODERS: ClassVar[Mapping[str, Part]] = DECODERS
     _AUTO_OPTIMIZER: ClassVar[Adam | SGD] = Adam(1e-3)
+    transform_algorithm: str  # whose names a subclass lists
     _ATTRIBUTES: ClassVar[Mapping[str, str]] = {
         "history_ : dict of list": 'One entry per epoch: "energy" and its terms "reconstruction" and "kl" (with a '
         'random threshold also "threshold_kl") per row, mean L1 and sparsity of the draws, dead components, seconds; '
@@ -69,7 +71,7 @@ class _VariationalCoder(BaseCoder):
         "noise_seed_ : int": 'Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.',
     }
 
-    n_components: int = 256
+    n_components: int = parameter(default=256, kw_only=False)
     prior_scale: float | None = parameter(
         default=None,
         accepts=[Interval(Real, 0, None, closed="neither"), None],
@@ -122,7 +124,7 @@ class _VariationalCoder(BaseCoder):
     def _latent(self) -> Any:
         """Return the family of posterior and prior."""
 
-    def posterior_params(self, X) -> dict[str, np.ndarray]:
+    def posterior_params(self, X: ArrayLike) -> dict[str, Array]:
         """Return the parameters of the posterior of every row.
 
         Parameters
@@ -139,7 +141,7 @@ class _VariationalCoder(BaseCoder):
         blocks = self._map_blocks(lambda model, block: model.posterior_params(block), rows)
         return {name: rows.give_back(torch.cat([block[name] for block in blocks])) for name in blocks[0]}
 
-    def sample_codes(self, X, n_draws=1, random_state=None):
+    def sample_codes(self, X: ArrayLike, n_draws: int = 1, random_state: RandomState = None) -> Array:
         """Return draws from the posterior of every row.
 
         Parameters
@@ -152,13 +154,13 @@ class _VariationalCoder(BaseCoder):
         -------
         codes : ndarray or Tensor of shape (n_draws, n_samples, n_components)
         """
-        _check_count("n_draws", n_draws)
+        check_count("n_draws", n_draws)
         rows = self._rows(X)
         generator = make_generator(draw_seed(random_state), rows.device)
         blocks = self._map_blocks(lambda model, block: model.sample_codes(block, n_draws, generator), rows, n_draws)
         return rows.give_back(torch.cat(blocks, dim=1))
 
-    def sample_prior_codes(self, n_samples=1, random_state=None):
+    def sample_prior_codes(self, n_samples: int = 1, random_state: RandomState = None) -> np.ndarray:
         """Return codes drawn from the prior.
 
         Parameters
@@ -170,11 +172,11 @@ class _VariationalCoder(BaseCoder):
         -------
         codes : ndarray of shape (n_samples, n_components)
         """
-        _check_count("n_samples", n_samples)
+        check_count("n_samples", n_samples)
         model = self._model(torch.device("cpu"))
         return model.sample_prior_codes(n_samples, make_generator(draw_seed(random_state))).numpy()
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> np.ndarray:
         """Return data generated from the prior: decoded draws, without noise of the likelihood.
 
         Parameters
@@ -188,7 +190,7 @@ class _VariationalCoder(BaseCoder):
         """
         return self.inverse_transform(self.sample_prior_codes(n_samples, random_state))
 
-    def elbo(self, X, n_draws=1, random_state=None):
+    def elbo(self, X: ArrayLike, n_draws: int = 1, random_state: RandomState = None) -> Array:
         """Return the evidence lower bound of every row, in nats.
 
         The likelihood is Gaussian with variance ``n_features * kl_weight / 2``, its constants included. The
@@ -212,7 +214,7 @@ class _VariationalCoder(BaseCoder):
         """
         return self._bound("elbo", X, n_draws, random_state)
 
-    def iwae(self, X, n_draws=100, random_state=None):
+    def iwae(self, X: ArrayLike, n_draws: int = 100, random_state: RandomState = None) -> Array:
         """Return the importance-weighted bound ``log 1/K sum_k p(x, z_k) / q(z_k | x)`` of every row, in nats.
 
         Larger `n_draws` K give a tighter bound; K = 1 has the expectation of :meth:`elbo`. Likelihood and densities
@@ -240,7 +242,7 @@ class _VariationalCoder(BaseCoder):
         return self._bound("iwae", X, n_draws, random_state)
 
     def _bound(self, name: str, X, n_draws: int, random_state):
-        _check_count("n_draws", n_draws)
+        check_count("n_draws", n_draws)
         rows = self._rows(X)
         generator = make_generator(draw_seed(random_state), rows.device)
         bounds = self._map_blocks(lambda model, block: getattr(model, name)(block, n_draws, generator), rows, n_draws)
@@ -453,8 +455,7 @@ class _SparseVariationalCoder(_VariationalCoder):
 
     def _noise_warmup(self) -> Schedule | None:
         warmup = _WARMUP if isinstance(self.warmup, str) else self.warmup
-        if isinstance(warmup, Part):
-            warmup.check()
+        check_part(warmup)
         return warmup
 
 
@@ -628,11 +629,5 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
 
     def _schedules(self) -> dict[str, Any]:
         temperature = Decay() if isinstance(self.temperature, str) else self.temperature
-        if isinstance(temperature, Part):
-            temperature.check()
+        check_part(temperature)
         return super()._schedules() | {"temperature": temperature}
-
-
-def _check_count(name: str, value) -> None:
-    if not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, but got {value!r}.")

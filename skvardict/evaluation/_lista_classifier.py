@@ -3,7 +3,7 @@
 import warnings
 from copy import deepcopy
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 
 from skvardict._sklearn import Interval
 from skvardict._utils.random import draw_seed, make_generator
+from skvardict._utils.types import ArrayLike, RandomState
 from skvardict.networks import LISTAEncoder
 from skvardict.rows import Rows
 
@@ -78,15 +79,15 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_components=128,
+        n_components: int = 128,
         *,
-        encoder_n_iter=3,
-        learning_rate=1e-3,
-        batch_size=250,
-        max_updates=5000,
-        n_iter_no_change=10,
-        device="auto",
-        random_state=None,
+        encoder_n_iter: int = 3,
+        learning_rate: float = 1e-3,
+        batch_size: int = 250,
+        max_updates: int = 5000,
+        n_iter_no_change: int = 10,
+        device: str | torch.device = "auto",
+        random_state: RandomState = None,
     ):
         self.n_components = n_components
         self.encoder_n_iter = encoder_n_iter
@@ -97,7 +98,7 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
         self.random_state = random_state
 
-    def fit(self, X, y, X_val=None, y_val=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, X_val: ArrayLike | None = None, y_val: ArrayLike | None = None) -> Self:
         """Train on labelled rows.
 
         Parameters
@@ -166,7 +167,7 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
         self.params_ = {name: tensor.detach().cpu().numpy().copy() for name, tensor in best.items()}
         return self
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Return class probabilities, shape (n_samples, n_classes), in the order of `classes_`.
 
         Parameters
@@ -184,7 +185,7 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
         network.load_state_dict({name: torch.tensor(array) for name, array in self.params_.items()})
         return torch.from_numpy(self._scores(network, rows)).softmax(1).numpy()
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the most probable class of each row.
 
         Parameters

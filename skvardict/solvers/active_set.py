@@ -64,7 +64,7 @@ class ActiveSetADMM(BaseEstimator):
         "tol": [Interval(Real, 0, None, closed="left")],
     }
 
-    def __init__(self, max_iter=10_000, tol=1e-4):
+    def __init__(self, max_iter: int = 10_000, tol: float = 1e-4):
         self.max_iter = max_iter
         self.tol = tol
 

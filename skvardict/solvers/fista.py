@@ -80,12 +80,12 @@ class FISTA(BaseEstimator):
 
     def __init__(
         self,
-        max_iter=200,
-        tol=1e-3,
-        step_size="auto",
-        restart=False,
-        criterion="change",
-        check_every=None,
+        max_iter: int = 200,
+        tol: float = 1e-3,
+        step_size: str | float = "auto",
+        restart: bool = False,
+        criterion: str = "change",
+        check_every: int | None = None,
     ):
         self.max_iter = max_iter
         self.tol = tol

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from skvardict._sklearn import Interval, StrOptions
-from skvardict._utils.parameters import Part, parameter, with_parameters
+from skvardict._utils.parameters import Part, check_part, parameter, with_parameters
 from skvardict.training.protocol import ParameterGroup, Position
 
 Schedule = Callable[[Position], float]
@@ -73,9 +73,8 @@ class _Optimizer(Part):
     def check(self) -> None:
         """Raise a ValueError that names the setting that is out of range."""
         super().check()
-        for schedule in (self.schedule, self.encoder_schedule):
-            if isinstance(schedule, Part):
-                schedule.check()
+        check_part(self.schedule)
+        check_part(self.encoder_schedule)
 
     def _steps(self) -> "_Steps":
         raise NotImplementedError(f"{type(self).__name__} does not say how it steps.")  # pragma: no cover
@@ -156,7 +155,7 @@ class SGD(_Optimizer):
     SGD(momentum=0.5)
     """
 
-    learning_rate: float = 1e-2
+    learning_rate: float = parameter(default=1e-2, kw_only=False)
     dictionary_learning_rate: float | None = parameter(
         default=None,
         accepts=[*_POSITIVE, None],
@@ -187,8 +186,7 @@ class SGD(_Optimizer):
     def check(self) -> None:
         """Raise a ValueError that names the setting that is out of range."""
         super().check()
-        if isinstance(self.dictionary_schedule, Part):
-            self.dictionary_schedule.check()
+        check_part(self.dictionary_schedule)
 
     def _steps(self) -> "_Steps":
         return _Steps(lambda groups: torch.optim.SGD(groups, lr=self.learning_rate, fused=True), ("momentum_buffer",))

@@ -172,7 +172,7 @@ def test_checkpoint_every_counts_epochs_and_the_end_is_always_written(X, tmp_pat
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, "2"])
 def test_checkpoint_every_is_checked(X, tmp_path, every):
-    with pytest.raises(ValueError, match=r"checkpoint_every expects .* but got"):
+    with pytest.raises(ValueError, match=r"checkpoint_every must be .* but got"):
         small().fit(X, checkpoint=tmp_path / "run", checkpoint_every=every)
 
 

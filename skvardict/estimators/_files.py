@@ -22,6 +22,7 @@ from skvardict import networks, solvers, training
 from skvardict._utils.random import make_generator
 from skvardict._utils.types import FilePath
 from skvardict._version import __version__
+from skvardict.distributions import PRIORS
 from skvardict.storage.files import DamagedFileError, read_file, write_file
 from skvardict.storage.packing import Arrays, pack, unpack
 from skvardict.storage.parts import Omitted, pack_parameters, unpack_parameter
@@ -297,8 +298,9 @@ def _public_estimators() -> dict[str, type]:
 
 
 def _part_classes() -> dict[str, type]:
-    """Return the classes of the parts that a file can hold, by name: the public small estimators of three modules."""
+    """Return the classes of the parts that a file can hold, by name: public small estimators, and laws of priors."""
     public = {name: getattr(module, name) for module in (solvers, networks, training) for name in module.__all__}
-    return {
+    parts = {
         name: value for name, value in public.items() if isinstance(value, type) and issubclass(value, BaseEstimator)
     }
+    return parts | {law.__name__: law for law in PRIORS.values()}

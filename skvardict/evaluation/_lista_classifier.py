@@ -1,4 +1,9 @@
-"""LISTA and a linear layer, trained on labels alone: what codes learned without labels are compared with."""
+"""LISTA and a linear layer, trained on labels alone: what codes learned without labels are compared with.
+
+It has a loop of its own. That of :mod:`skvardict.training` gives an objective batches of rows without labels, counts
+epochs, and keeps the epoch of the lowest validation energy. Here batches have labels, steps are counted (of ten rows an
+epoch is one step), and the step of the best validation accuracy is kept.
+"""
 
 import warnings
 from copy import deepcopy

@@ -26,7 +26,7 @@ from skvardict.distributions import (
     threshold_for,
 )
 from skvardict.estimators._base import BaseCoder
-from skvardict.estimators._fields import SOLVERS, Encoder, Solver
+from skvardict.estimators._fields import Encoder, Solver
 from skvardict.models import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalModel
 from skvardict.networks import (
     DECODERS,
@@ -113,11 +113,7 @@ class _VariationalCoder(BaseCoder):
         group=PARTS,
     )
     solver: Solver | None = parameter(
-        default=None,
-        accepts=SOLVERS,
-        kind="FISTA, ISTA or None",
-        text='For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.',
-        group=PARTS,
+        default=None, text='For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.'
     )
 
     @abstractmethod
@@ -513,8 +509,6 @@ class ThresholdedVSC(_SparseVariationalCoder):
     )
     activation_probability: float = parameter(
         default=0.1,
-        accepts=[Interval(Real, 0, 1, closed="neither")],
-        kind="float",
         text="Share of components that are on under the prior, turned into the threshold analytically.",
     )
     threshold_prior: str | None = parameter(
@@ -538,8 +532,6 @@ class ThresholdedVSC(_SparseVariationalCoder):
     )
     prior_scale: float | None = parameter(
         default=None,
-        accepts=[Interval(Real, 0, None, closed="neither"), None],
-        kind="float or None",
         text="Scale of the base variable under the prior; None: 0.1 (Laplace), sqrt(0.1) (Gaussian, a standard "
         "deviation).",
     )
@@ -616,10 +608,7 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
         group=TRAINING,
     )
     prior_scale: float | None = parameter(
-        default=None,
-        accepts=[Interval(Real, 0, None, closed="neither"), None],
-        kind="float or None",
-        text="Standard deviation of the slab under the prior; None: sqrt(0.1).",
+        default=None, text="Standard deviation of the slab under the prior; None: sqrt(0.1)."
     )
 
     def _latent(self) -> SpikeAndSlabLatent:

@@ -1,6 +1,7 @@
 """The only file that imports scikit-learn's private helpers, and the shim for what only newer versions have."""
 
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
@@ -37,6 +38,9 @@ else:
 
 
 __all__ = [
+    "COUNT",
+    "NON_NEGATIVE",
+    "POSITIVE",
     "BaseEstimator",
     "CallbackSupportMixin",
     "ClassNamePrefixFeaturesOutMixin",
@@ -47,6 +51,11 @@ __all__ = [
     "checks_parameters",
     "epoch_hooks",
 ]
+
+# What numbers may be, as parameters.
+POSITIVE = [Interval(Real, 0, None, closed="neither")]
+NON_NEGATIVE = [Interval(Real, 0, None, closed="left")]
+COUNT = [Interval(Integral, 1, None, closed="left")]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 

@@ -8,7 +8,7 @@ gives there, and one that declares it as a ``ClassVar`` leaves it out of its con
 
 import dataclasses
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from textwrap import fill
 from typing import Any, ClassVar, TypeVar, dataclass_transform
@@ -109,6 +109,11 @@ def _wrap(text: str) -> str:
 
 def _section(title: str, entries: list[str]) -> str:
     return "\n".join([title, "-" * len(title), *entries]) if entries else ""
+
+
+def one_of(names: Iterable[str]) -> str:
+    """Return the `kind` of a parameter that is one of `names`, or the beginning of it."""
+    return "{" + ", ".join(f'"{name}"' for name in names) + "}"
 
 
 def check_count(name: str, value: Any) -> None:

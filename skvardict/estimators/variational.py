@@ -4,15 +4,24 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import log, sqrt
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from skvardict._sklearn import HasMethods, Interval, StrOptions
-from skvardict._utils.parameters import PARTS, TRAINING, Part, check_count, check_part, parameter, with_parameters
+from skvardict._sklearn import COUNT, NON_NEGATIVE, POSITIVE, HasMethods, Interval, StrOptions
+from skvardict._utils.parameters import (
+    PARTS,
+    TRAINING,
+    Part,
+    check_count,
+    check_part,
+    one_of,
+    parameter,
+    with_parameters,
+)
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict._utils.types import Array, ArrayLike, RandomState
 from skvardict.distributions import (
@@ -73,24 +82,16 @@ class _VariationalCoder(BaseCoder):
 
     n_components: int = parameter(default=256, kw_only=False)
     prior_scale: float | None = parameter(
-        default=None,
-        accepts=[Interval(Real, 0, None, closed="neither"), None],
-        kind="float or None",
-        text="Scale of the prior.",
+        default=None, accepts=[*POSITIVE, None], kind="float or None", text="Scale of the prior."
     )
     kl_weight: float = parameter(
         default=0.01,
-        accepts=[Interval(Real, 0, None, closed="left")],
+        accepts=NON_NEGATIVE,
         kind="float",
         text="Weight of the divergence, summed over components, beside the mean over features of the squared error: it "
         "stands for a likelihood of variance ``n_features * kl_weight / 2``.",
     )
-    n_draws: int = parameter(
-        default=1,
-        accepts=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
-        text="Posterior draws per row and step.",
-    )
+    n_draws: int = parameter(default=1, accepts=COUNT, kind="int", text="Posterior draws per row and step.")
     draw_reduction: str = parameter(
         default="mean",
         accepts=[StrOptions({"max", "mean", "iwae"})],
@@ -99,14 +100,14 @@ class _VariationalCoder(BaseCoder):
     )
     atom_norm: float | None = parameter(
         default=None,
-        accepts=[Interval(Real, 0, None, closed="neither"), None],
+        accepts=[*POSITIVE, None],
         kind="float or None",
         text="Norm of every atom; None: free. Convolutional decoders need None.",
     )
     encoder: Encoder = parameter(
         default="mlp",
         accepts=[StrOptions(set(POSTERIOR_ENCODERS)), HasMethods(["build_encoder"]), callable],
-        kind='{"mlp", "resnet"}, part or callable',
+        kind=f"{one_of(POSTERIOR_ENCODERS)}, part or callable",
         text="Gives the parameters of the posterior, side by side. :class:`skvardict.networks.MLP`, "
         ":class:`~skvardict.networks.ResNet` and :class:`~skvardict.networks.Conv` have settings. A callable "
         "``(n_features, n_outputs) -> Module`` may build any network that works row by row.",
@@ -339,14 +340,14 @@ class SparseVAE(_VariationalCoder):
     prior: str | LocationScale = parameter(
         default="laplace",
         accepts=[StrOptions(set(PRIORS)), LocationScale],
-        kind='{"laplace", "gaussian", "cauchy", "student_t"} or law',
+        kind=f"{one_of(PRIORS)} or law",
         text="Law of the codes. A law of :mod:`skvardict.distributions` carries its own parameters, but for center and "
         "scale: ``StudentT(df=2)`` (the name stands for ``df=3``). The divergence from a prior without a closed form "
         "(Cauchy, Student's t, laws of your own) is estimated at the draws.",
     )
     prior_scale: float = parameter(
         default=0.1,
-        accepts=[Interval(Real, 0, None, closed="neither")],
+        accepts=POSITIVE,
         kind="float",
         text="Scale of the prior: mean absolute value (Laplace), standard deviation (Gaussian) or half-width (Cauchy) "
         "of a code.",
@@ -502,14 +503,13 @@ class ThresholdedVSC(_SparseVariationalCoder):
     )
     threshold: float | None = parameter(
         default=None,
-        accepts=[Interval(Real, 0, None, closed="left"), None],
+        accepts=[*NON_NEGATIVE, None],
         kind="float or None",
         text="Distance from the mean within which a code is zero; None: from `activation_probability`. 0 gives dense "
         "codes, the plain Laplace or Gaussian model.",
     )
     activation_probability: float = parameter(
-        default=0.1,
-        text="Share of components that are on under the prior, turned into the threshold analytically.",
+        default=0.1, text="Share of components that are on under the prior, turned into the threshold analytically."
     )
     threshold_prior: str | None = parameter(
         default=None,
@@ -519,10 +519,7 @@ class ThresholdedVSC(_SparseVariationalCoder):
         "and mean `threshold`, or such a mean that the share on is `activation_probability`.",
     )
     threshold_kl_weight: float = parameter(
-        default=0.001,
-        accepts=[Interval(Real, 0, None, closed="left")],
-        kind="float",
-        text="Weight of the divergence of the threshold.",
+        default=0.001, accepts=NON_NEGATIVE, kind="float", text="Weight of the divergence of the threshold."
     )
     gradient: str = parameter(
         default="straight_through",

@@ -7,7 +7,7 @@ epoch is one step), and the step of the best validation accuracy is kept.
 
 import warnings
 from copy import deepcopy
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 from torch import nn
 
-from skvardict._sklearn import Interval
+from skvardict._sklearn import COUNT, POSITIVE, Interval
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict._utils.types import ArrayLike, RandomState
 from skvardict.networks import LISTAEncoder
@@ -72,12 +72,12 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_components": COUNT,
         "encoder_n_iter": [Interval(Integral, 0, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_updates": [Interval(Integral, 1, None, closed="left")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": POSITIVE,
+        "batch_size": COUNT,
+        "max_updates": COUNT,
+        "n_iter_no_change": COUNT,
         "device": [str, torch.device],
         "random_state": ["random_state"],
     }

@@ -9,14 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skvardict._sklearn import Interval, StrOptions
+from skvardict._sklearn import NON_NEGATIVE, POSITIVE, Interval, StrOptions
 from skvardict._utils.parameters import Part, check_part, parameter, with_parameters
 from skvardict.training.protocol import ParameterGroup, Position
 
 Schedule = Callable[[Position], float]
-
-_NON_NEGATIVE = [Interval(Real, 0, None, closed="left")]
-_POSITIVE = [Interval(Real, 0, None, closed="neither")]
 
 
 @with_parameters
@@ -25,29 +22,29 @@ class _Optimizer(Part):
 
     learning_rate: float = parameter(
         default=1e-3,
-        accepts=_POSITIVE,
+        accepts=POSITIVE,
         kind="float",
         text="Of the decoder, and of the encoder unless `encoder_learning_rate` is given.",
         kw_only=False,
     )
     encoder_learning_rate: float | None = parameter(
-        default=None, accepts=[*_POSITIVE, None], kind="float or None", text="None: as `learning_rate`."
+        default=None, accepts=[*POSITIVE, None], kind="float or None", text="None: as `learning_rate`."
     )
     weight_decay: float = parameter(
-        default=0.0, accepts=_NON_NEGATIVE, kind="float", text="Of the decoder, added to its gradient."
+        default=0.0, accepts=NON_NEGATIVE, kind="float", text="Of the decoder, added to its gradient."
     )
     encoder_weight_decay: float = parameter(
-        default=0.0, accepts=_NON_NEGATIVE, kind="float", text="Of the encoder, added to its gradient."
+        default=0.0, accepts=NON_NEGATIVE, kind="float", text="Of the encoder, added to its gradient."
     )
     bias_decay: float | None = parameter(
         default=None,
-        accepts=[*_NON_NEGATIVE, None],
+        accepts=[*NON_NEGATIVE, None],
         kind="float or None",
         text="Weight decay of the decoder's biases; None: as `weight_decay`.",
     )
     encoder_bias_decay: float | None = parameter(
         default=None,
-        accepts=[*_NON_NEGATIVE, None],
+        accepts=[*NON_NEGATIVE, None],
         kind="float or None",
         text="Weight decay of the encoder's biases; None: as `encoder_weight_decay`.",
     )
@@ -158,7 +155,7 @@ class SGD(_Optimizer):
     learning_rate: float = parameter(default=1e-2, kw_only=False)
     dictionary_learning_rate: float | None = parameter(
         default=None,
-        accepts=[*_POSITIVE, None],
+        accepts=[*POSITIVE, None],
         kind="float or None",
         text="Step eta of a linear dictionary, ``A += eta mean(r z^T)`` with residuals r, without momentum; "
         "variational models make it smaller for a batch whose codes would let it diverge. None: `learning_rate` is the "
@@ -172,15 +169,12 @@ class SGD(_Optimizer):
     )
     max_grad_norm: float | None = parameter(
         default=1.0,
-        accepts=[*_POSITIVE, None],
+        accepts=[*POSITIVE, None],
         kind="float or None",
         text="Norm to which longer gradients of a network are scaled down.",
     )
     dictionary_schedule: Schedule | None = parameter(
-        default=None,
-        accepts=[callable, None],
-        kind="schedule or None",
-        text="Factor of `dictionary_learning_rate`.",
+        default=None, accepts=[callable, None], kind="schedule or None", text="Factor of `dictionary_learning_rate`."
     )
 
     def check(self) -> None:

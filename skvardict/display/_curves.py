@@ -31,9 +31,7 @@ class RegretCurveDisplay:
 
     Examples
     --------
-    >>> from typing import Any
-
-    import pandas as pd
+    >>> import pandas as pd
     >>> from skvardict.display import RegretCurveDisplay
     >>> rows = [("VDL", 0.01, 0, 0.8, 19.0), ("VDL", 0.01, 1, 0.9, 18.0), ("VDL", 0.02, 0, 0.95, 17.0)]
     >>> table = pd.DataFrame(rows, columns=["model", "alpha", "seed", "sparsity", "psnr"])
@@ -106,9 +104,7 @@ class LowLabelDisplay:
 
     Examples
     --------
-    >>> from typing import Any
-
-    import pandas as pd
+    >>> import pandas as pd
     >>> from skvardict.display import LowLabelDisplay
     >>> rows = [("VDL", 0.01, n, d, 0.5, 60 - n, 30.0) for n in (1, 10) for d in (0, 1)]
     >>> names = ["model", "candidate", "n_per_class", "draw", "validation_accuracy", "top1_error", "top3_error"]

@@ -35,8 +35,7 @@ class DenoisingDisplay:
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sklearn.decomposition import PCA
-    >>> from skvardict._utils.types import ArrayLike
-    from skvardict.display import DenoisingDisplay
+    >>> from skvardict.display import DenoisingDisplay
     >>> X = load_digits().data / 16
     >>> display = DenoisingDisplay.from_estimator(PCA(8).fit(X), X[:6], sigma=0.3)
     >>> display.images.shape

@@ -24,29 +24,30 @@ if _DATA.is_dir():
     os.environ.setdefault("SKVARDICT_DATA", str(_DATA))
 
 
-@pytest.fixture
-def meddle():
-    """Returns a context manager: inside, training calls ``act(session)`` before every step, epoch or validation.
+@contextmanager
+def meddling(act, before="step"):
+    """Inside, training calls ``act(session)`` before every step, epoch or validation.
 
     `act` may raise; where it returns true before a step, the losses of the step are NaN.
     """
     from skvardict.training import loop
 
-    functions = {"step": "_step", "epoch": "_run_epoch", "validation": "_evaluate"}
+    name = {"step": "_step", "epoch": "_run_epoch", "validation": "_evaluate"}[before]
+    original = getattr(loop, name)
 
-    @contextmanager
-    def meddling(act, before="step"):
-        original = getattr(loop, functions[before])
+    def function(session, *args):
+        is_spoilt = act(session)
+        result = original(session, *args)
+        return {name: loss * float("nan") for name, loss in result.items()} if is_spoilt else result
 
-        def function(session, *args):
-            is_spoilt = act(session)
-            result = original(session, *args)
-            return {name: loss * float("nan") for name, loss in result.items()} if is_spoilt else result
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, name, function)
+        yield
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(loop, functions[before], function)
-            yield
 
+@pytest.fixture
+def meddle():
+    """The one way of tests into the training loop: :func:`meddling`."""
     return meddling
 
 

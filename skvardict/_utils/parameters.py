@@ -2,17 +2,18 @@
 
 A class lists its parameters with :func:`parameter` and takes the decorator :func:`with_parameters`, which is
 :func:`dataclasses.dataclass` without comparison and representation (those are scikit-learn's). Parameters are
-inherited; a subclass that redeclares one with a plain value changes its default only, and one that declares it as a
-``ClassVar`` leaves it out of its constructor.
+inherited; a subclass that redeclares one with a plain value changes its default only, with :func:`parameter` what it
+gives there, and one that declares it as a ``ClassVar`` leaves it out of its constructor.
 """
 
 import dataclasses
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from textwrap import fill
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
-from sklearn.base import BaseEstimator
+from skvardict._sklearn import BaseEstimator
 
 Class = TypeVar("Class", bound=type)
 
@@ -23,11 +24,11 @@ MODEL, PARTS, TRAINING, RUN = range(4)  # in this order parameters are documente
 def parameter(
     *,
     default: Any = dataclasses.MISSING,
-    accepts: Sequence[Any],
-    kind: str,
-    text: str,
+    accepts: Sequence[Any] | None = None,
+    kind: str | None = None,
+    text: str | None = None,
     kw_only: bool = True,
-    group: int = MODEL,
+    group: int | None = None,
 ) -> Any:
     """Return a field of a class with :func:`with_parameters`.
 
@@ -42,33 +43,34 @@ def parameter(
     text : str
         What the parameter is, and what a larger or other value does.
     kw_only : bool, default=True
-    group : int
+    group : int, default=MODEL
         Place in the documentation.
+
+    Notes
+    -----
+    Where a subclass declares a parameter anew, `accepts`, `kind`, `text` and `group` stay as they were unless given.
     """
-    documentation = {"accepts": list(accepts), "kind": kind, "text": text, "group": group}
-    return dataclasses.field(default=default, kw_only=kw_only, metadata=documentation)
+    said = {"accepts": accepts, "kind": kind, "text": text, "group": group}
+    metadata = {name: value for name, value in said.items() if value is not None}
+    return dataclasses.field(default=default, kw_only=kw_only, metadata=metadata)
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
 def with_parameters(cls: Class) -> Class:
     """Make the constructor, the checks and the "Parameters" and "Attributes" of the documentation of `cls`."""
     inherited = {field.name: field for field in getattr(cls, "__dataclass_fields__", {}).values()}
-    for name in inspect.get_annotations(cls):
-        value = cls.__dict__.get(name, dataclasses.MISSING)
-        if name in inherited and inherited[name].metadata and _is_plain(cls, name, value):
-            # A new default for a parameter that is described above.
-            old = inherited[name]
-            setattr(cls, name, dataclasses.field(default=value, kw_only=old.kw_only, metadata=old.metadata))
+    for name, annotation in inspect.get_annotations(cls).items():
+        old, new = inherited.get(name), cls.__dict__.get(name, dataclasses.MISSING)
+        if old is None or not old.metadata or new is dataclasses.MISSING or "ClassVar" in str(annotation):
+            continue
+        if not isinstance(new, dataclasses.Field):
+            new = dataclasses.field(default=new, kw_only=old.kw_only)
+        metadata = {**old.metadata, **new.metadata}
+        setattr(cls, name, dataclasses.field(default=new.default, kw_only=new.kw_only, metadata=metadata))
     made: Any = dataclasses.dataclass(eq=False, repr=False, match_args=False, kw_only=True)(cls)
-    made._parameter_constraints = {field.name: field.metadata["accepts"] for field in _fields(made)}
+    made._parameter_constraints = {field.name: list(field.metadata["accepts"]) for field in _fields(made)}
     made.__doc__ = _document(made)
     return made
-
-
-def _is_plain(cls: type, name: str, value: Any) -> bool:
-    annotation = inspect.get_annotations(cls)[name]
-    is_class_variable = "ClassVar" in str(annotation)
-    return not is_class_variable and value is not dataclasses.MISSING and not isinstance(value, dataclasses.Field)
 
 
 def _fields(cls: Any) -> list[dataclasses.Field]:
@@ -86,7 +88,7 @@ def _document(cls: Any) -> str | None:
 
 
 def _parameters_section(cls: Any) -> str:
-    fields = sorted(_fields(cls), key=lambda field: field.metadata["group"])
+    fields = sorted(_fields(cls), key=lambda field: field.metadata.get("group", MODEL))
     entries = []
     for field in fields:
         default = "" if field.default is dataclasses.MISSING else f", default={field.default!r}"
@@ -109,6 +111,17 @@ def _section(title: str, entries: list[str]) -> str:
     return "\n".join([title, "-" * len(title), *entries]) if entries else ""
 
 
+def one_of(names: Iterable[str]) -> str:
+    """Return the `kind` of a parameter that is one of `names`, or the beginning of it."""
+    return "{" + ", ".join(f'"{name}"' for name in names) + "}"
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise a ValueError where `value`, an argument called `name`, is no integer of at least 1."""
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, but got {value!r}.")
+
+
 class Part(BaseEstimator):
     """What an estimator is assembled from: settings only, that clone, print, are searched over and saved.
 
@@ -120,3 +133,9 @@ class Part(BaseEstimator):
     def check(self) -> None:
         """Raise a ValueError that names the setting that is out of range."""
         self._validate_params()
+
+
+def check_part(value: Any) -> None:
+    """Check the settings of `value`, where it is a part."""
+    if isinstance(value, Part):
+        value.check()

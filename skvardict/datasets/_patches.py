@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from skvardict._utils.types import Images
 from skvardict.rows import float_dtype
 
 
@@ -29,7 +30,7 @@ class DrawnPatches(NamedTuple):
 
 
 def draw_patches(
-    images: Sequence[ArrayLike],
+    images: Images,
     n_patches: int,
     size: tuple[int, int],
     rng: np.random.RandomState,
@@ -85,9 +86,7 @@ def check_request(n_patches: int, size: tuple[int, int]) -> None:
         )
 
 
-def check_images(
-    images: Sequence[ArrayLike], size: tuple[int, int] = (1, 1), names: Sequence[str] | None = None
-) -> list[NDArray]:
+def check_images(images: Images, size: tuple[int, int] = (1, 1), names: Sequence[str] | None = None) -> list[NDArray]:
     """Return `images` as 2-D arrays of finite numbers and at least the given size, or say which one is not.
 
     They keep their dtype: a stack of bytes would take four times the memory as floats.

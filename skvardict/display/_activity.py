@@ -37,7 +37,7 @@ class ReceptiveFieldDisplay(SheetDisplay):
     (4, 9)
     """
 
-    def __init__(self, tiles, *, image_shape, fields: NDArray):
+    def __init__(self, tiles: NDArray, *, image_shape: tuple[int, int], fields: NDArray):
         super().__init__(tiles, image_shape=image_shape)
         self.fields = fields
 

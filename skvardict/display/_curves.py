@@ -1,5 +1,7 @@
 """Curves over a grid of models: sparsity against reconstruction, labels against errors."""
 
+from typing import Any
+
 import pandas as pd
 
 from skvardict._utils.messages import shown
@@ -42,7 +44,7 @@ class RegretCurveDisplay:
         grouped = table.dropna(subset=["psnr"]).groupby(["model", "alpha"], sort=False)[["sparsity", "psnr"]]
         self.points = grouped.mean().join(grouped.std().add_suffix("_std")).reset_index()
 
-    def plot(self, ax=None, *, annotate: bool = False, **errorbar_kwargs) -> "RegretCurveDisplay":
+    def plot(self, ax: Any = None, *, annotate: bool = False, **errorbar_kwargs: Any) -> "RegretCurveDisplay":
         """Draw the curves.
 
         Parameters
@@ -115,7 +117,7 @@ class LowLabelDisplay:
         _check_columns(type(self).__name__, table, needed)
         self.summary = low_label_summary(table)
 
-    def plot(self, ax=None, *, top: int = 1, **errorbar_kwargs) -> "LowLabelDisplay":
+    def plot(self, ax: Any = None, *, top: int = 1, **errorbar_kwargs: Any) -> "LowLabelDisplay":
         """Draw the curves.
 
         Parameters

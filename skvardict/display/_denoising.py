@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skvardict._utils.types import ArrayLike
 from skvardict.display._figure import new_axes
 from skvardict.evaluation._codes import as_named, as_plain, encode_and_decode
 from skvardict.evaluation._denoising import add_noise
@@ -49,8 +50,8 @@ class DenoisingDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimators,
-        X,
+        estimators: Any,
+        X: ArrayLike,
         *,
         sigma: float = 1.0,
         seed: int = 0,
@@ -86,7 +87,7 @@ class DenoisingDisplay:
         shown = [to_array(rows if to_pixels is None else to_pixels(rows)) for rows in lines.values()]
         return cls(np.stack(shown).reshape(len(lines), len(X), *image_shape), labels=list(lines))
 
-    def plot(self, ax=None, *, cmap: str = "gray", **imshow_kwargs) -> "DenoisingDisplay":
+    def plot(self, ax: Any = None, *, cmap: str = "gray", **imshow_kwargs: Any) -> "DenoisingDisplay":
         """Draw the images.
 
         Parameters

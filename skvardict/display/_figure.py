@@ -1,12 +1,14 @@
 """What all displays need of matplotlib, imported when something is drawn."""
 
+from typing import Any
 
-def new_axes(display: str):
+
+def new_axes(display: str) -> Any:
     """Return axes of a new figure."""
     return new_figure(display).subplots()
 
 
-def new_figure(display: str, **parameters):
+def new_figure(display: str, **parameters: Any) -> Any:
     """Return a new figure.
 
     Raises

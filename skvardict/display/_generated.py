@@ -111,7 +111,15 @@ class LatentSweepDisplay(SheetDisplay):
     (9, 13)
     """
 
-    def __init__(self, tiles, *, image_shape, limits, components: NDArray[np.intp], values: NDArray):
+    def __init__(
+        self,
+        tiles: NDArray,
+        *,
+        image_shape: tuple[int, int],
+        limits: tuple[float, float],
+        components: NDArray[np.intp],
+        values: NDArray,
+    ):
         super().__init__(tiles, image_shape=image_shape, limits=limits)
         self.components = components
         self.values = values

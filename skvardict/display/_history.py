@@ -99,7 +99,7 @@ class HistoryDisplay:
             )
         return cls(history, quantities=quantities, best_epoch=best_epoch)
 
-    def plot(self, axes=None, **plot_kwargs) -> "HistoryDisplay":
+    def plot(self, axes: Any = None, **plot_kwargs: Any) -> "HistoryDisplay":
         """Draw the panels.
 
         Parameters

@@ -1,10 +1,10 @@
 """Small pictures on one sheet."""
 
 from math import ceil, sqrt
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skvardict.display._figure import new_axes
 from skvardict.rows import to_array
@@ -30,7 +30,7 @@ class SheetDisplay:
         self.image_shape = image_shape
         self.limits = limits
 
-    def plot(self, ax=None, *, cmap: str = "gray", title: str | None = None, **imshow_kwargs) -> Self:
+    def plot(self, ax: Any = None, *, cmap: str = "gray", title: str | None = None, **imshow_kwargs: Any) -> Self:
         """Draw the sheet.
 
         Parameters
@@ -66,7 +66,7 @@ class SheetDisplay:
         return self
 
 
-def as_rows(display: str, rows) -> NDArray:
+def as_rows(display: str, rows: ArrayLike) -> NDArray:
     """Return rows, of whatever kind, as a 2-D array."""
     values = to_array(rows)
     if values.ndim != 2 or 0 in values.shape:

@@ -1,5 +1,6 @@
 """The Cauchy law, density ``1 / (pi scale (1 + ((s - loc) / scale)^2))``."""
 
+from collections.abc import Sequence
 from math import log, pi
 
 import torch
@@ -19,7 +20,7 @@ class Cauchy(LocationScale):
     0.3183
     """
 
-    def draw_noise(self, shape, generator: torch.Generator, like: Tensor) -> Tensor:
+    def draw_noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor) -> Tensor:
         """Return standard Cauchy draws."""
         return torch.empty(shape, dtype=like.dtype, device=like.device).cauchy_(generator=generator)
 

@@ -1,5 +1,6 @@
 """The Gamma law, density ``rate^c s^(c - 1) exp(-rate s) / Gamma(c)`` with concentration c, for positive thresholds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,11 +52,11 @@ class Gamma(Law):
     rate: Any
 
     @property
-    def mean(self):
+    def mean(self) -> Any:
         """Mean of the variables."""
         return self.concentration / self.rate
 
-    def draw_noise(self, shape, generator: torch.Generator, like: Tensor) -> Tensor:
+    def draw_noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor) -> Tensor:
         """Return draws at rate 1, with dtype and device of `like`; the last axes of `shape` are the concentration's.
 
         For concentrations c of at least one: ``d (1 + w)^3``, d = c - 1/3, w normal of variance ``1 / (9 d)``,

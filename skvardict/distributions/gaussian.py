@@ -1,7 +1,8 @@
 """The Gaussian law, density ``exp(-(s - loc)^2 / (2 scale^2)) / (scale sqrt(2 pi))``."""
 
+from collections.abc import Sequence
 from math import log, pi, sqrt
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ class Gaussian(Thresholdable):
 
     scale_power: ClassVar[int] = 2
 
-    def draw_noise(self, shape, generator: torch.Generator, like: Tensor) -> Tensor:
+    def draw_noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor) -> Tensor:
         """Return standard normal draws."""
         return torch.empty(shape, dtype=like.dtype, device=like.device).normal_(generator=generator)
 
@@ -40,7 +41,7 @@ class Gaussian(Thresholdable):
         return self.scale.log() + 0.5 * (1 + log(2 * pi))
 
     @property
-    def mean_absolute(self):
+    def mean_absolute(self) -> Any:
         """``scale sqrt(2 / pi)``."""
         return self.scale * sqrt(2 / pi)
 

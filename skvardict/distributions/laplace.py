@@ -1,7 +1,8 @@
 """The Laplace law, density ``exp(-|s - loc| / scale) / (2 scale)``."""
 
+from collections.abc import Sequence
 from math import log
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ class Laplace(Thresholdable):
 
     scale_power: ClassVar[int] = 1
 
-    def draw_noise(self, shape, generator: torch.Generator, like: Tensor) -> Tensor:
+    def draw_noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor) -> Tensor:
         """Return ``-sign(u) log(1 - |u|)`` for uniform u in (-1, 1)."""
         uniform = torch.empty(shape, dtype=like.dtype, device=like.device)
         # -1 itself would be an infinite draw.
@@ -38,7 +39,7 @@ class Laplace(Thresholdable):
         return self.scale.log() + (1 + log(2))
 
     @property
-    def mean_absolute(self):
+    def mean_absolute(self) -> Any:
         """`scale`."""
         return self.scale
 

@@ -1,6 +1,7 @@
 """What laws of the form ``loc + scale * noise`` with symmetric standard noise share."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,7 +28,7 @@ class LocationScale(Law, ABC):
     scale: Any = 1.0
 
     @abstractmethod
-    def draw_noise(self, shape, generator: torch.Generator, like: Tensor) -> Tensor:
+    def draw_noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor) -> Tensor:
         """Return draws of e, with dtype and device of `like`."""
 
     @abstractmethod
@@ -47,7 +48,7 @@ class LocationScale(Law, ABC):
         return torch.addcmul(self.loc, self.scale, noise)
 
     @property
-    def median(self):
+    def median(self) -> Any:
         """`loc`, since the law is symmetric."""
         return self.loc
 
@@ -60,7 +61,7 @@ class Thresholdable(LocationScale):
 
     @property
     @abstractmethod
-    def mean_absolute(self):
+    def mean_absolute(self) -> Any:
         """Mean of ``|s - loc|``."""
 
     @abstractmethod

@@ -1,5 +1,6 @@
 """Student's t law, density proportional to ``(1 + ((s - loc) / scale)^2 / df)^(-(df + 1) / 2)``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log, pi
 from typing import Any
@@ -35,7 +36,7 @@ class StudentT(LocationScale):
         if not isinstance(self.df, Tensor) and not self.df > 0:
             raise ValueError(f"StudentT expects df > 0, but got {self.df!r}.")
 
-    def draw_noise(self, shape, generator: torch.Generator, like: Tensor) -> Tensor:
+    def draw_noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor) -> Tensor:
         """Return ``w sqrt(df / 2 / g)``, w standard normal, g from the Gamma law of ``df / 2`` and rate 1."""
         half = self.like(like).df / 2
         normal = torch.empty(shape, dtype=like.dtype, device=like.device).normal_(generator=generator)

@@ -97,7 +97,7 @@ class Thresholded(Law):
         return isinstance(self.threshold, Gamma)
 
     @property
-    def mean_threshold(self):
+    def mean_threshold(self) -> Any:
         """Threshold, or the mean of a random one."""
         return self.threshold.mean if self.has_random_threshold else self.threshold
 

@@ -1,20 +1,20 @@
 """What all estimators that learn share: `fit`, `fit_stream`, `partial_fit` and `save`."""
 
-import os
 from abc import abstractmethod
 from dataclasses import replace
-from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 
-from skvardict._sklearn import CallbackSupportMixin, _fit_context
+from skvardict._sklearn import CallbackSupportMixin, checks_parameters
+from skvardict._utils.parameters import check_count
+from skvardict._utils.types import ArrayLike, FilePath
 from skvardict.estimators._coding import FittedCoder
 from skvardict.estimators._fields import CoderParameters
 from skvardict.estimators._files import save
 from skvardict.estimators._messages import warn_about_scale
 from skvardict.estimators._training import fitting, run_training
-from skvardict.rows import ChunkSource, Rows, Stream
+from skvardict.rows import Chunks, ChunkSource, Rows, Stream
 from skvardict.training import EarlyStopping, Outcome, TrainingPlan, TrainingSession
 from skvardict.training.session import to_numpy
 
@@ -24,6 +24,7 @@ _FEWEST_VALIDATION_ROWS = 20
 class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
     """Base of all estimators that learn; a subclass says which parts it assembles."""
 
+    _AUTO_OPTIMIZER: ClassVar[Any]  # what optimizer="auto" stands for
     # Words of messages, and what they are about.
     _DIVERGENCE_ADVICE = (
         "Lower the learning rate of optimizer=, use solver=FISTA(step_size='auto'), and check that X has a mean square "
@@ -40,8 +41,15 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
     def _initialize(self, model, rows: Rows, generator: torch.Generator) -> None:
         """Set first parameters that depend on the data; called once, before training."""
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, X_val=None, checkpoint=None, checkpoint_every=1):
+    @checks_parameters
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        X_val: ArrayLike | None = None,
+        checkpoint: FilePath | None = None,
+        checkpoint_every: int = 1,
+    ) -> Self:
         """Learn decoder and encoder from the rows of `X`.
 
         Parameters
@@ -86,8 +94,16 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             run_training(self, rows, plan, continued=continued, X_val=X_val, holds_out=True, y=y, saving=saving)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit_stream(self, chunks, *, X_val=None, buffer_rows=10_000, checkpoint=None, checkpoint_every=1):
+    @checks_parameters
+    def fit_stream(
+        self,
+        chunks: Chunks,
+        *,
+        X_val: ArrayLike | None = None,
+        buffer_rows: int = 10_000,
+        checkpoint: FilePath | None = None,
+        checkpoint_every: int = 1,
+    ) -> Self:
         """Learn from rows that come in chunks and never are in memory together.
 
         Every epoch reads the stream once. Rows go through a buffer of `buffer_rows`, from which batches are drawn at
@@ -124,8 +140,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
                 f"{self.max_iter!r} epochs read the stream as often. Pass a list, a function that returns a new "
                 "iterator, or max_iter=1."
             )
-        if not isinstance(buffer_rows, Integral) or buffer_rows < 1:
-            raise ValueError(f"buffer_rows expects a whole number of rows, at least 1, but got {buffer_rows!r}.")
+        check_count("buffer_rows", buffer_rows)
         with fitting(self):
             continued = self.warm_start and hasattr(self, "_train_state")
             first = Rows.check(self, source.first(), reset=not continued)
@@ -135,8 +150,8 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             run_training(self, rows, self._plan(0), continued=continued, X_val=X_val, saving=saving)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
+    @checks_parameters
+    def partial_fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Update the model with one pass over the rows of `X`, in batches of `batch_size`.
 
         `early_stopping` and validation play no part; `n_steps_` counts the updates. Every call counts as an epoch: in
@@ -160,7 +175,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             run_training(self, rows, plan, continued=continued, y=y)
         return self
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: FilePath) -> None:
         """Write the fitted estimator to a file without code in it; :func:`skvardict.load` reads it.
 
         The file holds parameters, weights, history, feature names, training state (so that `partial_fit` and

@@ -2,16 +2,17 @@
 
 from abc import abstractmethod
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
+from torch import Tensor, nn
 
+from skvardict._sklearn import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from skvardict._utils.messages import warn
+from skvardict._utils.types import Array, ArrayLike
 from skvardict.estimators._fitted import fitted_components, fitted_model
 from skvardict.metrics import r2
 from skvardict.rows import Rows
@@ -30,13 +31,16 @@ class Encoding(NamedTuple):
         Whether the solver's criterion was met; true where the encoder gave the code.
     """
 
-    codes: Any
-    n_iter: Any
-    converged: Any
+    codes: Array
+    n_iter: Array
+    converged: Array
 
 
 class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What an estimator does with its fitted model; a subclass says how it is built and how it codes rows."""
+
+    n_components: int
+    n_features_in_: int
 
     @abstractmethod
     def _build_model(self, n_features: int, generator: torch.Generator):
@@ -46,7 +50,13 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def _encode_block(self, model, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return codes, iterations and convergence (None: no solver ran) of a block of rows."""
 
-    def transform(self, X, out=None):
+    @overload
+    def transform(self, X: Tensor, out: Tensor | None = None) -> Tensor: ...
+
+    @overload
+    def transform(self, X: ArrayLike, out: np.ndarray | None = None) -> np.ndarray: ...
+
+    def transform(self, X: ArrayLike, out: Array | None = None) -> Array:
         """Return the codes of the rows of `X`; deterministic, and row by row.
 
         Rows are read in chunks: with a memory map as `X` and another as `out`, memory does not grow with their number.
@@ -63,7 +73,7 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         return self._encode(self._rows(X), out).codes
 
-    def encode(self, X) -> Encoding:
+    def encode(self, X: ArrayLike) -> Encoding:
         """Return codes together with the solver's iterations and convergence per row.
 
         Parameters
@@ -76,7 +86,13 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         return self._encode(self._rows(X))
 
-    def inverse_transform(self, codes):
+    @overload
+    def inverse_transform(self, codes: Tensor) -> Tensor: ...
+
+    @overload
+    def inverse_transform(self, codes: ArrayLike) -> np.ndarray: ...
+
+    def inverse_transform(self, codes: ArrayLike) -> Array:
         """Return the decoder's reconstructions of `codes`.
 
         Parameters
@@ -90,7 +106,13 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         check_is_fitted(self)
         return self._decode(check_codes(self, codes))
 
-    def reconstruct(self, X):
+    @overload
+    def reconstruct(self, X: Tensor) -> Tensor: ...
+
+    @overload
+    def reconstruct(self, X: ArrayLike) -> np.ndarray: ...
+
+    def reconstruct(self, X: ArrayLike) -> Array:
         """Return ``inverse_transform(transform(X))``.
 
         Parameters
@@ -103,7 +125,7 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         return self.inverse_transform(self._encode(self._rows(X)).codes)
 
-    def score(self, X, y=None) -> float:
+    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Return R^2 of the reconstruction of `y` from the codes of `X`; 1 is perfect.
 
         Parameters
@@ -137,12 +159,12 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return fitted_components(self)
 
     @property
-    def decoder_(self):
+    def decoder_(self) -> nn.Module:
         """The decoder as a module on the CPU, rebuilt from `params_`."""
         return deepcopy(self._model(torch.device("cpu")).decoder)
 
     @property
-    def encoder_(self):
+    def encoder_(self) -> nn.Module | None:
         """The encoder as a module on the CPU, rebuilt from `params_`; None where there is none."""
         return deepcopy(self._model(torch.device("cpu")).encoder)
 

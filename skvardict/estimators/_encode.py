@@ -2,7 +2,8 @@
 
 import warnings
 from math import inf
-from numbers import Integral, Real
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array
 from torch import Tensor
 
+from skvardict._utils.parameters import check_count
+from skvardict._utils.types import Array, ArrayLike
 from skvardict.energies import L1, LinearProblem
 from skvardict.rows import Rows
 from skvardict.solvers import FISTA, ActiveSetADMM
@@ -18,7 +21,15 @@ _CHANGE_PER_GAP = 1e-2
 _ROWS_PER_CHUNK = 2500  # codes, momentum and gradients of a chunk stay in the processor's cache
 
 
-def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_000):
+def sparse_encode(
+    X: ArrayLike,
+    components: ArrayLike,
+    *,
+    alpha: float,
+    positive: bool = True,
+    tol: float = 1e-4,
+    max_iter: int = 10_000,
+) -> Array:
     """Return the sparse codes of the rows of `X` in a fixed dictionary.
 
     Minimises ``1/d |x - z W|^2 + alpha |z|_1`` per row, over ``z >= 0`` if `positive`, until the duality gap of the
@@ -66,11 +77,11 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
     array([[2., 0., 0.]])
     """
     X, components = _check_pair(X, components)
-    for name, value in (("alpha", alpha), ("tol", tol)):
+    numbers: dict[str, Any] = {"alpha": alpha, "tol": tol}
+    for name, value in numbers.items():
         if not isinstance(value, Real) or not 0 <= float(value) < inf:
             raise ValueError(f"sparse_encode expects {name} to be a finite number, at least 0, but got {value!r}.")
-    if not isinstance(max_iter, Integral) or max_iter < 1:
-        raise ValueError(f"sparse_encode expects max_iter to be a whole number, at least 1, but got {max_iter!r}.")
+    check_count("max_iter", max_iter)
     rows = Rows(X)
     atoms = Rows(components).to(rows.device, torch.float64).read()
     if alpha > 0:
@@ -94,7 +105,7 @@ def sparse_encode(X, components, *, alpha, positive=True, tol=1e-4, max_iter=10_
     return codes
 
 
-def alpha_max(X, components, *, positive=True) -> float:
+def alpha_max(X: ArrayLike, components: ArrayLike, *, positive: bool = True) -> float:
     """Return the smallest `alpha` for which every code of ``sparse_encode(X, components)`` is zero.
 
     ``2 / d max_ij <x_i, w_j>``, with the absolute value for signed codes.
@@ -137,8 +148,8 @@ def _shared(X):
     return torch.from_numpy(X) if sharable and X.dtype in (np.float32, np.float64) else X
 
 
-def _check_pair(X, components):
-    X, components = (_check_matrix(name, value) for name, value in (("X", X), ("components", components)))
+def _check_pair(X: ArrayLike, components: ArrayLike) -> tuple[Array, Array]:
+    X, components = _check_matrix("X", X), _check_matrix("components", components)
     if X.shape[1] != components.shape[1]:
         raise ValueError(
             f"X has {X.shape[1]} features, but the atoms in components have {components.shape[1]}. "
@@ -147,7 +158,7 @@ def _check_pair(X, components):
     return X, components
 
 
-def _check_matrix(name: str, value):
+def _check_matrix(name: str, value: ArrayLike) -> Array:
     if isinstance(value, Tensor):
         if value.dim() != 2 or not torch.isfinite(value).all():
             raise ValueError(f"{name} must be a finite 2-D tensor, but has shape {tuple(value.shape)} or NaN.")

@@ -5,11 +5,10 @@ the checks of `fit`, and the shapes of all weights are compared with those of th
 which is sketched without memory first.
 """
 
-import os
 import re
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sklearn
@@ -21,11 +20,16 @@ from torch.overrides import TorchFunctionMode
 
 from skvardict import networks, solvers, training
 from skvardict._utils.random import make_generator
+from skvardict._utils.types import FilePath
 from skvardict._version import __version__
+from skvardict.distributions import PRIORS
 from skvardict.storage.files import DamagedFileError, read_file, write_file
 from skvardict.storage.packing import Arrays, pack, unpack
 from skvardict.storage.parts import Omitted, pack_parameters, unpack_parameter
 from skvardict.training.history import is_table
+
+if TYPE_CHECKING:
+    from skvardict.estimators._base import BaseCoder
 
 FORMAT = 2
 _FITTED_NAME = re.compile(r"[a-z][a-z0-9_]*_")
@@ -43,7 +47,7 @@ class FileVersionWarning(InconsistentVersionWarning):
         )
 
 
-def save(estimator, path: str | os.PathLike) -> None:
+def save(estimator, path: FilePath) -> None:
     """Write the fitted `estimator` to `path`; see :meth:`BaseCoder.save`."""
     check_is_fitted(estimator)
     arrays: Arrays = {}
@@ -69,7 +73,7 @@ def save(estimator, path: str | os.PathLike) -> None:
     write_file(path, arrays, content)
 
 
-def load(path: str | os.PathLike, **parameters):
+def load(path: FilePath, **parameters: Any) -> "BaseCoder":
     """Return the estimator that :meth:`save` wrote to `path`. No code from the file is run, whoever wrote it.
 
     Parameters
@@ -159,7 +163,7 @@ def _about_format(number: int) -> str:
     return f", but this is {__version__}, which reads format {FORMAT}. Update skvardict."
 
 
-def _build(path, cls, packed: Mapping[str, Any], arrays: Arrays, given: Mapping[str, Any]):
+def _build(path: FilePath, cls: Any, packed: Mapping[str, Any], arrays: Arrays, given: Mapping[str, Any]):
     """Return an unfitted estimator with the parameters of a file, those of the caller first."""
     known = cls._get_param_names()
     if given.keys() - set(known):
@@ -294,8 +298,9 @@ def _public_estimators() -> dict[str, type]:
 
 
 def _part_classes() -> dict[str, type]:
-    """Return the classes of the parts that a file can hold, by name: the public small estimators of three modules."""
+    """Return the classes of the parts that a file can hold, by name: public small estimators, and laws of priors."""
     public = {name: getattr(module, name) for module in (solvers, networks, training) for name in module.__all__}
-    return {
+    parts = {
         name: value for name, value in public.items() if isinstance(value, type) and issubclass(value, BaseEstimator)
     }
+    return parts | {law.__name__: law for law in PRIORS.values()}

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
 from typing import Any
 
 import torch
 
 from skvardict._sklearn import epoch_hooks
 from skvardict._utils.messages import say
+from skvardict._utils.parameters import check_count
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict.estimators._identity import fit_identity
 from skvardict.estimators._messages import Watch, describe_end
@@ -82,8 +82,7 @@ def run_training(
 def _open_checkpoint(estimator, rows, validation, seed: int, path, every, *, continued: bool) -> Checkpoint | None:
     if path is None:
         return None
-    if not isinstance(every, Integral) or every < 1:
-        raise ValueError(f"checkpoint_every expects a whole number of epochs, at least 1, but got {every!r}.")
+    check_count("checkpoint_every", every)
     first, X_val = rows.first, None if validation is None else validation.X
     identity = fit_identity(estimator, first.X, X_val, first.device, estimator._train_state if continued else None)
     if isinstance(rows, Stream):

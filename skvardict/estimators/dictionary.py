@@ -11,6 +11,7 @@ from torch import Tensor
 
 from skvardict._sklearn import HasMethods, Interval, StrOptions
 from skvardict._utils.parameters import PARTS, TRAINING, parameter, with_parameters
+from skvardict._utils.types import ArrayLike
 from skvardict.energies import L1, VarianceHinge
 from skvardict.estimators._base import BaseCoder
 from skvardict.estimators._fields import OPTIMIZERS, SOLVERS, Encoder, Optimizer, Solver
@@ -128,7 +129,7 @@ class _DictionaryCoder(BaseCoder):
     )
     early_stopping: bool | EarlyStopping = False
 
-    def energy(self, X) -> dict[str, float]:
+    def energy(self, X: ArrayLike) -> dict[str, float]:
         """Return the mean energy per row of the codes of `X`, by term (unweighted) and in all.
 
         Parameters

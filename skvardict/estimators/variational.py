@@ -4,16 +4,26 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import log, sqrt
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from skvardict._sklearn import HasMethods, Interval, StrOptions
-from skvardict._utils.parameters import PARTS, TRAINING, Part, parameter, with_parameters
+from skvardict._sklearn import COUNT, NON_NEGATIVE, POSITIVE, HasMethods, Interval, StrOptions
+from skvardict._utils.parameters import (
+    PARTS,
+    TRAINING,
+    Part,
+    check_count,
+    check_part,
+    one_of,
+    parameter,
+    with_parameters,
+)
 from skvardict._utils.random import draw_seed, make_generator
+from skvardict._utils.types import Array, ArrayLike, RandomState
 from skvardict.distributions import (
     PRIORS,
     Gamma,
@@ -25,7 +35,7 @@ from skvardict.distributions import (
     threshold_for,
 )
 from skvardict.estimators._base import BaseCoder
-from skvardict.estimators._fields import SOLVERS, Encoder, Solver
+from skvardict.estimators._fields import Encoder, Solver
 from skvardict.models import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalModel
 from skvardict.networks import (
     DECODERS,
@@ -60,6 +70,7 @@ class _VariationalCoder(BaseCoder):
     _ENCODERS: ClassVar[Mapping[str, Part]] = POSTERIOR_ENCODERS  # what names stand for
     _DECODERS: ClassVar[Mapping[str, Part]] = DECODERS
     _AUTO_OPTIMIZER: ClassVar[Adam | SGD] = Adam(1e-3)
+    transform_algorithm: str  # whose names a subclass lists
     _ATTRIBUTES: ClassVar[Mapping[str, str]] = {
         "history_ : dict of list": 'One entry per epoch: "energy" and its terms "reconstruction" and "kl" (with a '
         'random threshold also "threshold_kl") per row, mean L1 and sparsity of the draws, dead components, seconds; '
@@ -69,26 +80,18 @@ class _VariationalCoder(BaseCoder):
         "noise_seed_ : int": 'Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.',
     }
 
-    n_components: int = 256
+    n_components: int = parameter(default=256, kw_only=False)
     prior_scale: float | None = parameter(
-        default=None,
-        accepts=[Interval(Real, 0, None, closed="neither"), None],
-        kind="float or None",
-        text="Scale of the prior.",
+        default=None, accepts=[*POSITIVE, None], kind="float or None", text="Scale of the prior."
     )
     kl_weight: float = parameter(
         default=0.01,
-        accepts=[Interval(Real, 0, None, closed="left")],
+        accepts=NON_NEGATIVE,
         kind="float",
         text="Weight of the divergence, summed over components, beside the mean over features of the squared error: it "
         "stands for a likelihood of variance ``n_features * kl_weight / 2``.",
     )
-    n_draws: int = parameter(
-        default=1,
-        accepts=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
-        text="Posterior draws per row and step.",
-    )
+    n_draws: int = parameter(default=1, accepts=COUNT, kind="int", text="Posterior draws per row and step.")
     draw_reduction: str = parameter(
         default="mean",
         accepts=[StrOptions({"max", "mean", "iwae"})],
@@ -97,32 +100,28 @@ class _VariationalCoder(BaseCoder):
     )
     atom_norm: float | None = parameter(
         default=None,
-        accepts=[Interval(Real, 0, None, closed="neither"), None],
+        accepts=[*POSITIVE, None],
         kind="float or None",
         text="Norm of every atom; None: free. Convolutional decoders need None.",
     )
     encoder: Encoder = parameter(
         default="mlp",
         accepts=[StrOptions(set(POSTERIOR_ENCODERS)), HasMethods(["build_encoder"]), callable],
-        kind='{"mlp", "resnet"}, part or callable',
+        kind=f"{one_of(POSTERIOR_ENCODERS)}, part or callable",
         text="Gives the parameters of the posterior, side by side. :class:`skvardict.networks.MLP`, "
         ":class:`~skvardict.networks.ResNet` and :class:`~skvardict.networks.Conv` have settings. A callable "
         "``(n_features, n_outputs) -> Module`` may build any network that works row by row.",
         group=PARTS,
     )
     solver: Solver | None = parameter(
-        default=None,
-        accepts=SOLVERS,
-        kind="FISTA, ISTA or None",
-        text='For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.',
-        group=PARTS,
+        default=None, text='For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.'
     )
 
     @abstractmethod
     def _latent(self) -> Any:
         """Return the family of posterior and prior."""
 
-    def posterior_params(self, X) -> dict[str, np.ndarray]:
+    def posterior_params(self, X: ArrayLike) -> dict[str, Array]:
         """Return the parameters of the posterior of every row.
 
         Parameters
@@ -139,7 +138,7 @@ class _VariationalCoder(BaseCoder):
         blocks = self._map_blocks(lambda model, block: model.posterior_params(block), rows)
         return {name: rows.give_back(torch.cat([block[name] for block in blocks])) for name in blocks[0]}
 
-    def sample_codes(self, X, n_draws=1, random_state=None):
+    def sample_codes(self, X: ArrayLike, n_draws: int = 1, random_state: RandomState = None) -> Array:
         """Return draws from the posterior of every row.
 
         Parameters
@@ -152,13 +151,13 @@ class _VariationalCoder(BaseCoder):
         -------
         codes : ndarray or Tensor of shape (n_draws, n_samples, n_components)
         """
-        _check_count("n_draws", n_draws)
+        check_count("n_draws", n_draws)
         rows = self._rows(X)
         generator = make_generator(draw_seed(random_state), rows.device)
         blocks = self._map_blocks(lambda model, block: model.sample_codes(block, n_draws, generator), rows, n_draws)
         return rows.give_back(torch.cat(blocks, dim=1))
 
-    def sample_prior_codes(self, n_samples=1, random_state=None):
+    def sample_prior_codes(self, n_samples: int = 1, random_state: RandomState = None) -> np.ndarray:
         """Return codes drawn from the prior.
 
         Parameters
@@ -170,11 +169,11 @@ class _VariationalCoder(BaseCoder):
         -------
         codes : ndarray of shape (n_samples, n_components)
         """
-        _check_count("n_samples", n_samples)
+        check_count("n_samples", n_samples)
         model = self._model(torch.device("cpu"))
         return model.sample_prior_codes(n_samples, make_generator(draw_seed(random_state))).numpy()
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> np.ndarray:
         """Return data generated from the prior: decoded draws, without noise of the likelihood.
 
         Parameters
@@ -188,7 +187,7 @@ class _VariationalCoder(BaseCoder):
         """
         return self.inverse_transform(self.sample_prior_codes(n_samples, random_state))
 
-    def elbo(self, X, n_draws=1, random_state=None):
+    def elbo(self, X: ArrayLike, n_draws: int = 1, random_state: RandomState = None) -> Array:
         """Return the evidence lower bound of every row, in nats.
 
         The likelihood is Gaussian with variance ``n_features * kl_weight / 2``, its constants included. The
@@ -212,7 +211,7 @@ class _VariationalCoder(BaseCoder):
         """
         return self._bound("elbo", X, n_draws, random_state)
 
-    def iwae(self, X, n_draws=100, random_state=None):
+    def iwae(self, X: ArrayLike, n_draws: int = 100, random_state: RandomState = None) -> Array:
         """Return the importance-weighted bound ``log 1/K sum_k p(x, z_k) / q(z_k | x)`` of every row, in nats.
 
         Larger `n_draws` K give a tighter bound; K = 1 has the expectation of :meth:`elbo`. Likelihood and densities
@@ -240,7 +239,7 @@ class _VariationalCoder(BaseCoder):
         return self._bound("iwae", X, n_draws, random_state)
 
     def _bound(self, name: str, X, n_draws: int, random_state):
-        _check_count("n_draws", n_draws)
+        check_count("n_draws", n_draws)
         rows = self._rows(X)
         generator = make_generator(draw_seed(random_state), rows.device)
         bounds = self._map_blocks(lambda model, block: getattr(model, name)(block, n_draws, generator), rows, n_draws)
@@ -341,14 +340,14 @@ class SparseVAE(_VariationalCoder):
     prior: str | LocationScale = parameter(
         default="laplace",
         accepts=[StrOptions(set(PRIORS)), LocationScale],
-        kind='{"laplace", "gaussian", "cauchy", "student_t"} or law',
+        kind=f"{one_of(PRIORS)} or law",
         text="Law of the codes. A law of :mod:`skvardict.distributions` carries its own parameters, but for center and "
         "scale: ``StudentT(df=2)`` (the name stands for ``df=3``). The divergence from a prior without a closed form "
         "(Cauchy, Student's t, laws of your own) is estimated at the draws.",
     )
     prior_scale: float = parameter(
         default=0.1,
-        accepts=[Interval(Real, 0, None, closed="neither")],
+        accepts=POSITIVE,
         kind="float",
         text="Scale of the prior: mean absolute value (Laplace), standard deviation (Gaussian) or half-width (Cauchy) "
         "of a code.",
@@ -453,8 +452,7 @@ class _SparseVariationalCoder(_VariationalCoder):
 
     def _noise_warmup(self) -> Schedule | None:
         warmup = _WARMUP if isinstance(self.warmup, str) else self.warmup
-        if isinstance(warmup, Part):
-            warmup.check()
+        check_part(warmup)
         return warmup
 
 
@@ -505,16 +503,13 @@ class ThresholdedVSC(_SparseVariationalCoder):
     )
     threshold: float | None = parameter(
         default=None,
-        accepts=[Interval(Real, 0, None, closed="left"), None],
+        accepts=[*NON_NEGATIVE, None],
         kind="float or None",
         text="Distance from the mean within which a code is zero; None: from `activation_probability`. 0 gives dense "
         "codes, the plain Laplace or Gaussian model.",
     )
     activation_probability: float = parameter(
-        default=0.1,
-        accepts=[Interval(Real, 0, 1, closed="neither")],
-        kind="float",
-        text="Share of components that are on under the prior, turned into the threshold analytically.",
+        default=0.1, text="Share of components that are on under the prior, turned into the threshold analytically."
     )
     threshold_prior: str | None = parameter(
         default=None,
@@ -524,10 +519,7 @@ class ThresholdedVSC(_SparseVariationalCoder):
         "and mean `threshold`, or such a mean that the share on is `activation_probability`.",
     )
     threshold_kl_weight: float = parameter(
-        default=0.001,
-        accepts=[Interval(Real, 0, None, closed="left")],
-        kind="float",
-        text="Weight of the divergence of the threshold.",
+        default=0.001, accepts=NON_NEGATIVE, kind="float", text="Weight of the divergence of the threshold."
     )
     gradient: str = parameter(
         default="straight_through",
@@ -537,8 +529,6 @@ class ThresholdedVSC(_SparseVariationalCoder):
     )
     prior_scale: float | None = parameter(
         default=None,
-        accepts=[Interval(Real, 0, None, closed="neither"), None],
-        kind="float or None",
         text="Scale of the base variable under the prior; None: 0.1 (Laplace), sqrt(0.1) (Gaussian, a standard "
         "deviation).",
     )
@@ -615,10 +605,7 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
         group=TRAINING,
     )
     prior_scale: float | None = parameter(
-        default=None,
-        accepts=[Interval(Real, 0, None, closed="neither"), None],
-        kind="float or None",
-        text="Standard deviation of the slab under the prior; None: sqrt(0.1).",
+        default=None, text="Standard deviation of the slab under the prior; None: sqrt(0.1)."
     )
 
     def _latent(self) -> SpikeAndSlabLatent:
@@ -628,11 +615,5 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
 
     def _schedules(self) -> dict[str, Any]:
         temperature = Decay() if isinstance(self.temperature, str) else self.temperature
-        if isinstance(temperature, Part):
-            temperature.check()
+        check_part(temperature)
         return super()._schedules() | {"temperature": temperature}
-
-
-def _check_count(name: str, value) -> None:
-    if not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, but got {value!r}.")

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from skvardict._utils.types import Array, ArrayLike
 from skvardict.metrics import dead_components, psnr, r2, sparsity
 from skvardict.rows import to_array
 
 
 def evaluate_codes(
-    estimator,
-    X,
-    X_clean=None,
+    estimator: Any,
+    X: ArrayLike,
+    X_clean: ArrayLike | None = None,
     *,
     to_pixels: Callable[[Any], Any] | None = None,
     data_range: float = 1.0,
@@ -70,7 +71,7 @@ def evaluate_codes(
     }
 
 
-def encode_and_decode(estimator, X) -> tuple[Any, Any]:
+def encode_and_decode(estimator: Any, X: ArrayLike) -> tuple[Any, Any]:
     """Return the codes of `X` as array or tensor, and their reconstruction."""
     for method in ("transform", "inverse_transform"):
         if not hasattr(estimator, method):
@@ -82,12 +83,12 @@ def encode_and_decode(estimator, X) -> tuple[Any, Any]:
     return codes, as_plain(estimator.inverse_transform(codes))
 
 
-def as_plain(values):
+def as_plain(values: ArrayLike) -> Array:
     """Return tensors as they are, everything else as an array."""
     return values if isinstance(values, Tensor) else np.asarray(values)
 
 
-def as_named(estimators) -> dict[str, Any]:
+def as_named(estimators: Any) -> dict[str, Any]:
     """Return a mapping of names to estimators; a single one is named after its class."""
     if isinstance(estimators, Mapping):
         if not estimators:
@@ -96,7 +97,7 @@ def as_named(estimators) -> dict[str, Any]:
     return {estimators if isinstance(estimators, str) else type(estimators).__name__: estimators}
 
 
-def seed_names(estimator) -> list[str]:
+def seed_names(estimator: Any) -> list[str]:
     """Return the names of every `random_state` of an estimator and of its parts."""
     return [name for name in estimator.get_params(deep=True) if name.rsplit("__", 1)[-1] == "random_state"]
 

@@ -8,13 +8,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from skvardict._utils.types import Array, ArrayLike
 from skvardict.evaluation._codes import as_named, as_plain, check_not_empty, evaluate_codes
 from skvardict.metrics import psnr
 
 
 def denoising_table(
-    estimators,
-    X,
+    estimators: Any,
+    X: ArrayLike,
     *,
     noise_levels: Sequence[float] = (0.0, 1.0, 1.5),
     seeds: Sequence[int] = (0,),
@@ -57,11 +58,11 @@ def denoising_table(
     True
     """
     check_not_empty("denoising_table", noise_levels=noise_levels, seeds=seeds)
-    X, rows = as_plain(X), []
+    clean, rows = as_plain(X), []
     for sigma in noise_levels:
         for seed in seeds if sigma > 0 else seeds[:1]:
-            noisy = add_noise(X, sigma, seed)
-            pixels = (X, noisy) if to_pixels is None else (to_pixels(X), to_pixels(noisy))
+            noisy = add_noise(clean, sigma, seed)
+            pixels = (clean, noisy) if to_pixels is None else (to_pixels(clean), to_pixels(noisy))
             input_psnr = psnr(*pixels, data_range=data_range)
             rows += [
                 {
@@ -69,14 +70,14 @@ def denoising_table(
                     "sigma": sigma,
                     "seed": seed,
                     "input_psnr": input_psnr,
-                    **evaluate_codes(estimator, noisy, X, to_pixels=to_pixels, data_range=data_range),
+                    **evaluate_codes(estimator, noisy, clean, to_pixels=to_pixels, data_range=data_range),
                 }
                 for name, estimator in as_named(estimators).items()
             ]
     return pd.DataFrame(rows)
 
 
-def add_noise(X, sigma: float, seed: int):
+def add_noise(X: Array, sigma: float, seed: int) -> Array:
     """Return `X` plus Gaussian noise of standard deviation `sigma`, in its dtype (floating point) and on its device."""
     if not sigma >= 0:
         raise ValueError(f"Noise has a standard deviation of 0 or more, but got {sigma}. Pass a positive number.")

@@ -1,6 +1,5 @@
 """How much few labels are worth: a linear classifier on codes, on raw rows, and a classifier from scratch."""
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_consistent_length, column_or_1d, has_fit_parameter
 
 from skvardict._utils.messages import say
+from skvardict._utils.types import FilePath
 from skvardict.evaluation._codes import as_named, check_not_empty, seed_names
 from skvardict.evaluation._store import PointStore, all_versions, point_key
 from skvardict.rows import to_array
@@ -27,7 +27,7 @@ Labelled = tuple[Any, Any]
 
 
 def low_label_curve(
-    estimators,
+    estimators: Any,
     train: Labelled,
     validation: Labelled,
     test: Labelled,
@@ -35,7 +35,7 @@ def low_label_curve(
     labels_per_class: Sequence[int | None] = (1, 2, 5, 10, 20, 50, 100),
     n_draws: int = 10,
     Cs: Sequence[float] = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0),
-    folder: str | os.PathLike | None = None,
+    folder: FilePath | None = None,
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> pd.DataFrame:

@@ -1,9 +1,14 @@
-"""LISTA and a linear layer, trained on labels alone: what codes learned without labels are compared with."""
+"""LISTA and a linear layer, trained on labels alone: what codes learned without labels are compared with.
+
+It has a loop of its own. That of :mod:`skvardict.training` gives an objective batches of rows without labels, counts
+epochs, and keeps the epoch of the lowest validation energy. Here batches have labels, steps are counted (of ten rows an
+epoch is one step), and the step of the best validation accuracy is kept.
+"""
 
 import warnings
 from copy import deepcopy
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from numbers import Integral
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -13,8 +18,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 from torch import nn
 
-from skvardict._sklearn import Interval
+from skvardict._sklearn import COUNT, POSITIVE, Interval
 from skvardict._utils.random import draw_seed, make_generator
+from skvardict._utils.types import ArrayLike, RandomState
 from skvardict.networks import LISTAEncoder
 from skvardict.rows import Rows
 
@@ -66,27 +72,27 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_components": COUNT,
         "encoder_n_iter": [Interval(Integral, 0, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_updates": [Interval(Integral, 1, None, closed="left")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": POSITIVE,
+        "batch_size": COUNT,
+        "max_updates": COUNT,
+        "n_iter_no_change": COUNT,
         "device": [str, torch.device],
         "random_state": ["random_state"],
     }
 
     def __init__(
         self,
-        n_components=128,
+        n_components: int = 128,
         *,
-        encoder_n_iter=3,
-        learning_rate=1e-3,
-        batch_size=250,
-        max_updates=5000,
-        n_iter_no_change=10,
-        device="auto",
-        random_state=None,
+        encoder_n_iter: int = 3,
+        learning_rate: float = 1e-3,
+        batch_size: int = 250,
+        max_updates: int = 5000,
+        n_iter_no_change: int = 10,
+        device: str | torch.device = "auto",
+        random_state: RandomState = None,
     ):
         self.n_components = n_components
         self.encoder_n_iter = encoder_n_iter
@@ -97,7 +103,7 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
         self.random_state = random_state
 
-    def fit(self, X, y, X_val=None, y_val=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, X_val: ArrayLike | None = None, y_val: ArrayLike | None = None) -> Self:
         """Train on labelled rows.
 
         Parameters
@@ -166,7 +172,7 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
         self.params_ = {name: tensor.detach().cpu().numpy().copy() for name, tensor in best.items()}
         return self
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Return class probabilities, shape (n_samples, n_classes), in the order of `classes_`.
 
         Parameters
@@ -184,7 +190,7 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
         network.load_state_dict({name: torch.tensor(array) for name, array in self.params_.items()})
         return torch.from_numpy(self._scores(network, rows)).softmax(1).numpy()
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the most probable class of each row.
 
         Parameters

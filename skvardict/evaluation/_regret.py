@@ -13,15 +13,16 @@ from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 
 from skvardict._utils.messages import say, shown
+from skvardict._utils.types import ArrayLike, FilePath
 from skvardict.evaluation._codes import as_named, check_not_empty, evaluate_codes, seed_names
 from skvardict.evaluation._store import PointStore, fingerprint_fit, fit_or_load, point_key
 from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
 
 
 def regret_curve(
-    estimators,
-    X_train,
-    X_test,
+    estimators: Any,
+    X_train: ArrayLike,
+    X_test: ArrayLike,
     *,
     alphas: Sequence[float] | Mapping[str, Sequence[float]],
     seeds: Sequence[int] = (0,),
@@ -29,7 +30,7 @@ def regret_curve(
     fit_params: Mapping[str, Any] | None = None,
     to_pixels: Callable[[Any], Any] | None = None,
     data_range: float = 1.0,
-    folder: str | os.PathLike | None = None,
+    folder: FilePath | None = None,
     keep_models: bool = False,
     n_jobs: int | None = None,
     verbose: int = 0,

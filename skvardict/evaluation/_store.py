@@ -5,7 +5,6 @@ content of the arrays. Files are written aside and renamed, so that a killed run
 """
 
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ import sklearn
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
+from skvardict._utils.types import ArrayLike, FilePath
 from skvardict.storage.files import digest, write_aside
 from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters, versions
 
@@ -31,7 +31,7 @@ class PointStore:
         None keeps nothing.
     """
 
-    def __init__(self, folder: str | os.PathLike | None):
+    def __init__(self, folder: FilePath | None):
         self.folder = None if folder is None else Path(folder)
 
     def load(self, key: str) -> Any:
@@ -51,7 +51,7 @@ class PointStore:
             write_aside(self.folder / f"{key}.json", lambda unfinished: unfinished.write_text(text))
 
 
-def fit_or_load(estimator, X, *, folder: str | os.PathLike, fit_params: Mapping[str, Any] | None = None):
+def fit_or_load(estimator: Any, X: ArrayLike, *, folder: FilePath, fit_params: Mapping[str, Any] | None = None) -> Any:
     """Return a fitted clone of `estimator`, from `folder` if the same fit was finished before.
 
     Parameters
@@ -121,7 +121,7 @@ def all_versions() -> dict[str, str]:
     return {**versions(), "scikit-learn": sklearn.__version__}
 
 
-def fingerprint_fit(estimator, X, fit_params: Mapping[str, Any]) -> dict[str, Any]:
+def fingerprint_fit(estimator: Any, X: ArrayLike, fit_params: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a fit depends on: versions, parameters, rows and further arguments."""
     return {
         "versions": all_versions(),

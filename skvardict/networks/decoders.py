@@ -8,6 +8,7 @@ give a closed form of its training loss, by ``reconstruction_loss(codes, X)``. F
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,17 +85,9 @@ class LinearDecoder(nn.Module):
         """Return ``codes @ components``."""
         return codes @ self.components
 
-    def coding_problem(
-        self,
-        X: Tensor,
-        penalty: Penalty,
-        coupling: Coupling | None = None,
-        hinge: VarianceHinge | None = None,
-        *,
-        in_training: bool = False,
-    ) -> LinearProblem:
-        """Return the problem that works with the Gram matrix of the atoms."""
-        return LinearProblem(self._centered(X), self.components.detach(), penalty, coupling, hinge)
+    def coding_problem(self, X: Tensor, *terms: Any, in_training: bool = False) -> LinearProblem:
+        """Return the problem that works with the Gram matrix of the atoms; `terms` are penalty, coupling and hinge."""
+        return LinearProblem(self._centered(X), self.components.detach(), *terms)
 
     def reconstruction_loss(self, codes: Tensor, X: Tensor) -> Tensor:
         """Return ``mean |X - D(Z)|^2`` with its closed-form gradient in the atoms."""
@@ -169,22 +162,14 @@ class MLPDecoder(nn.Module):
         return hidden @ self.weights[-1]
 
     @torch.no_grad()
-    def coding_problem(
-        self,
-        X: Tensor,
-        penalty: Penalty,
-        coupling: Coupling | None = None,
-        hinge: VarianceHinge | None = None,
-        *,
-        in_training: bool = False,
-    ) -> DecoderProblem:
+    def coding_problem(self, X: Tensor, *terms: Any, in_training: bool = False) -> DecoderProblem:
         """Return the problem with a bound of the curvature, in training with estimates of curvature and Hessian.
 
         The bound would cost as much as the solver for every batch, and is three times the curvature.
         """
         per_feature = 2 / X.shape[-1]
         norm_sq = self.tracked_norm_squared() * _TRACKING_MARGIN if in_training else self.lipschitz_squared()
-        problem = DecoderProblem(X, self, penalty, coupling, hinge, reconstruction_curvature=norm_sq * per_feature)
+        problem = DecoderProblem(X, self, *terms, reconstruction_curvature=norm_sq * per_feature)
         if in_training and not problem.couples_rows:
             # The Hessian of the reconstruction where all units are active.
             problem.reconstruction_metric = gram(self.atoms()) * per_feature

@@ -9,24 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from skvardict._utils.parameters import Part, parameter
-
-
-def hidden_layers(*, default: tuple[int, ...]) -> Any:
-    """Return the parameter that every part with hidden layers has."""
-    return parameter(
-        default=default,
-        accepts=["array-like", Integral],
-        kind="int or sequence of int",
-        text="Units of the hidden layers: of a decoder from the code outwards, of an encoder from the data inwards.",
-        kw_only=False,
-    )
+from skvardict._utils.parameters import Part, parameter, with_parameters
 
 
 class EncoderPart(Part):
     """A part that builds networks from rows to numbers, for posteriors and, rectified, for codes."""
-
-    hidden_layer_sizes: Sequence[int] | int
 
     @abstractmethod
     def build_encoder(self, n_features: int, n_outputs: int, generator: torch.Generator) -> nn.Module:
@@ -38,6 +25,19 @@ class EncoderPart(Part):
         """Return a fresh encoder of codes; non-negative ones end in a ReLU."""
         encoder = self.build_encoder(n_features, n_components, generator)
         return nn.Sequential(encoder, nn.ReLU()) if positive else encoder
+
+
+@with_parameters
+class LayeredPart(EncoderPart):
+    """A part with hidden layers; a subclass may give other sizes."""
+
+    hidden_layer_sizes: Sequence[int] | int = parameter(
+        default=(512, 512),
+        accepts=["array-like", Integral],
+        kind="int or sequence of int",
+        text="Units of the hidden layers: of a decoder from the code outwards, of an encoder from the data inwards.",
+        kw_only=False,
+    )
 
     def sizes(self) -> tuple[int, ...]:
         """Return the checked sizes of the hidden layers."""

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from skvardict._utils.parameters import with_parameters
+from skvardict._utils.parameters import parameter, with_parameters
 from skvardict._utils.random import private_global_generator
 from skvardict.networks.decoders import MLPDecoder
-from skvardict.networks.encoder_parts import EncoderPart, hidden_layers
+from skvardict.networks.encoder_parts import LayeredPart
 
 
 @with_parameters
-class MLP(EncoderPart):
+class MLP(LayeredPart):
     """Layers of ReLU units: as a decoder :class:`MLPDecoder`, as an encoder :class:`MLPEncoder`.
 
     Examples
@@ -23,7 +23,7 @@ class MLP(EncoderPart):
     MLP(hidden_layer_sizes=(256, 128))
     """
 
-    hidden_layer_sizes: Sequence[int] = hidden_layers(default=(1024,))
+    hidden_layer_sizes: Sequence[int] | int = parameter(default=(1024,), kw_only=False)
 
     def build_decoder(self, n_features: int, n_components: int, generator: torch.Generator) -> nn.Module:
         """Return a fresh decoder; hidden layers are listed from the code outwards."""

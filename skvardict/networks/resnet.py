@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from skvardict._utils.parameters import with_parameters
 from skvardict._utils.random import private_global_generator
-from skvardict.networks.encoder_parts import EncoderPart, hidden_layers
+from skvardict.networks.encoder_parts import LayeredPart
 
 
 @with_parameters
-class ResNet(EncoderPart):
+class ResNet(LayeredPart):
     """The part for :class:`ResidualEncoder`.
 
     Examples
@@ -21,8 +21,6 @@ class ResNet(EncoderPart):
     >>> ResNet((64, 64))
     ResNet(hidden_layer_sizes=(64, 64))
     """
-
-    hidden_layer_sizes: Sequence[int] = hidden_layers(default=(512, 512))
 
     def build_encoder(self, n_features: int, n_outputs: int, generator: torch.Generator) -> nn.Module:
         """Return a fresh encoder; layers are listed from the data inwards."""

@@ -2,13 +2,14 @@
 
 from math import prod
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from skvardict._utils.types import Array, ArrayLike
 from skvardict.preprocessing._shapes import resolve_image_shape
 from skvardict.rows import Rows
 
@@ -88,13 +89,19 @@ class LocalContrastNormalizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         "min_scale": [Real],
     }
 
-    def __init__(self, image_shape=None, window_size=13, sigma=5.0, min_scale=1e-4):
+    def __init__(
+        self,
+        image_shape: tuple[int, int] | None = None,
+        window_size: int = 13,
+        sigma: float = 5.0,
+        min_scale: float = 1e-4,
+    ):
         self.image_shape = image_shape
         self.window_size = window_size
         self.sigma = sigma
         self.min_scale = min_scale
 
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Check the parameters against the length of the rows of `X`.
 
         Parameters
@@ -126,7 +133,7 @@ class LocalContrastNormalizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.output_shape_ = height, width
         return self
 
-    def normalize(self, X) -> LocalContrast:
+    def normalize(self, X: ArrayLike) -> LocalContrast:
         """Return the normalised images together with the local means and divisors.
 
         Parameters
@@ -140,7 +147,7 @@ class LocalContrastNormalizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         return LocalContrast(*self._run(X, 3))
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> Array:
         """Return the normalised images, shape (n_samples, n_features_out).
 
         Parameters
@@ -153,7 +160,7 @@ class LocalContrastNormalizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         return self._run(X, 1)[0]
 
-    def inverse(self, patches, local_mean, local_scale):
+    def inverse(self, patches: Array, local_mean: Array, local_scale: Array) -> Array:
         """Return ``patches * local_scale + local_mean``: the central pixels before normalisation.
 
         Parameters

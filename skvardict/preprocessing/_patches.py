@@ -2,11 +2,13 @@
 
 from math import prod
 from numbers import Integral
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 
+from skvardict._utils.types import Images, RandomState
 from skvardict.datasets._patches import DrawnPatches, check_images, check_request, draw_patches
 
 
@@ -46,12 +48,12 @@ class PatchSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "random_state": ["random_state"],
     }
 
-    def __init__(self, patch_size=(28, 28), n_patches=1000, random_state=None):
+    def __init__(self, patch_size: tuple[int, int] = (28, 28), n_patches: int = 1000, random_state: RandomState = None):
         self.patch_size = patch_size
         self.n_patches = n_patches
         self.random_state = random_state
 
-    def fit(self, images, y=None):
+    def fit(self, images: Images, y: Any = None) -> Self:
         """Check the parameters and the images; nothing is learned.
 
         Parameters
@@ -66,7 +68,7 @@ class PatchSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         check_images(images, self._checked_size())
         return self
 
-    def transform(self, images):
+    def transform(self, images: Images) -> NDArray:
         """Return random patches of `images` as rows.
 
         Parameters
@@ -79,7 +81,7 @@ class PatchSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """
         return self.sample(images).patches
 
-    def sample(self, images) -> DrawnPatches:
+    def sample(self, images: Images) -> DrawnPatches:
         """Return random patches together with where they come from.
 
         Parameters
@@ -115,4 +117,5 @@ class PatchSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _checked_size(self) -> tuple[int, int]:
         self._validate_params()
         check_request(self.n_patches, self.patch_size)
-        return tuple(self.patch_size)
+        height, width = self.patch_size
+        return height, width

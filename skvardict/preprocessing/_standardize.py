@@ -2,13 +2,14 @@
 
 from math import inf, isfinite, sqrt
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skvardict._utils.types import Array, ArrayLike
 from skvardict.rows import Rows
 
 
@@ -58,11 +59,11 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict] = {"mean": [Real, None], "std": [Real, None]}
 
-    def __init__(self, mean=None, std=None):
+    def __init__(self, mean: float | None = None, std: float | None = None):
         self.mean = mean
         self.std = std
 
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Learn the mean and the standard deviation of all entries of `X`, where they are not given.
 
         Parameters
@@ -97,7 +98,7 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.mean_, self.scale_ = float(mean), float(std)
         return self
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> Array:
         """Return ``(X - mean_) / scale_``.
 
         Parameters
@@ -117,7 +118,7 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Z /= self.scale_
         return Z
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: ArrayLike) -> Array:
         """Return ``X * scale_ + mean_``.
 
         Parameters

@@ -1,7 +1,7 @@
 """Whitening of photographs in the frequency domain."""
 
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.fft
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skvardict._utils.types import Images
 from skvardict.datasets._patches import check_images
 from skvardict.rows import float_dtype
 
@@ -58,11 +59,11 @@ class FourierWhitener(TransformerMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict] = {"cutoff": [Real, None], "variance": [Real, None]}
 
-    def __init__(self, cutoff=None, variance=None):
+    def __init__(self, cutoff: float | None = None, variance: float | None = None):
         self.cutoff = cutoff
         self.variance = variance
 
-    def fit(self, images, y=None):
+    def fit(self, images: Images, y: Any = None) -> Self:
         """Find the common factor, where `variance` asks for one.
 
         Parameters
@@ -88,10 +89,10 @@ class FourierWhitener(TransformerMixin, BaseEstimator):
         arrays = check_images(images)
         self.scale_ = 1.0
         if self.variance is not None:
-            self.scale_ = self._common_scale(arrays)
+            self.scale_ = self._common_scale(arrays, self.variance)
         return self
 
-    def transform(self, images):
+    def transform(self, images: Images) -> NDArray | list[NDArray]:
         """Return the whitened images.
 
         Parameters
@@ -133,14 +134,14 @@ class FourierWhitener(TransformerMixin, BaseEstimator):
         spectrum *= self.response(image.shape)
         return scipy.fft.irfft2(spectrum, s=image.shape)
 
-    def _common_scale(self, images: list[NDArray]) -> float:
+    def _common_scale(self, images: list[NDArray], variance: float) -> float:
         # The mean of a whitened image is zero, so the mean square over all pixels is their variance.
         # A constant image has no variance, though the transforms leave some rounding of it.
         varying = [image for image in images if image.min() < image.max()]
         squares = sum(float(np.sum(self._filter(image) ** 2, dtype=np.float64)) for image in varying)
         if squares == 0:
             raise ValueError(
-                f"FourierWhitener cannot bring constant images to variance={self.variance}. "
+                f"FourierWhitener cannot bring constant images to variance={variance}. "
                 "Fit on images with some contrast, or leave variance out."
             )
-        return float(np.sqrt(self.variance * sum(image.size for image in images) / squares))
+        return float(np.sqrt(variance * sum(image.size for image in images) / squares))

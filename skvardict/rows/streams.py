@@ -9,6 +9,8 @@ import torch
 from skvardict.rows.batches import batch_slices
 from skvardict.rows.rows import Rows
 
+Chunks = Iterable[Any] | Callable[[], Iterable[Any]]
+
 
 class ChunkSource:
     """Chunks of rows that can be read from the start, once or more often.
@@ -20,7 +22,7 @@ class ChunkSource:
         generator, say) allows one pass.
     """
 
-    def __init__(self, chunks: Iterable[Any] | Callable[[], Iterable[Any]]):
+    def __init__(self, chunks: Chunks):
         if not callable(chunks) and not isinstance(chunks, Iterable):
             raise TypeError(
                 f"fit_stream expects an iterable of arrays or a function that returns one, but got "

@@ -1,13 +1,12 @@
 """Lasso codes of many rows in one dictionary: ADMM finds the supports, normal equations finish the codes."""
 
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from skvardict._sklearn import Interval
+from skvardict._sklearn import COUNT, NON_NEGATIVE
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers._scaled_lasso import ScaledLasso
 from skvardict.solvers.fista import FISTA
@@ -59,11 +58,11 @@ class ActiveSetADMM(BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_iter": COUNT,
+        "tol": NON_NEGATIVE,
     }
 
-    def __init__(self, max_iter=10_000, tol=1e-4):
+    def __init__(self, max_iter: int = 10_000, tol: float = 1e-4):
         self.max_iter = max_iter
         self.tol = tol
 

@@ -5,14 +5,13 @@ Notation: ``z`` codes, ``x`` the point at which the gradient is taken, ``t`` the
     z+ = prox(x - step * grad(x));  t+ = (1 + sqrt(1 + 4 t^2)) / 2;  x+ = z+ + (t - 1) / t+ (z+ - z)
 """
 
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from skvardict._sklearn import Interval, StrOptions
+from skvardict._sklearn import COUNT, NON_NEGATIVE, POSITIVE, StrOptions
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers._rows import Iterate, StepRule, follow_rows
 from skvardict.solvers.protocol import CodingProblem
@@ -68,24 +67,24 @@ class FISTA(BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "step_size": [StrOptions({"auto", "backtracking"}), Interval(Real, 0, None, closed="neither")],
+        "max_iter": COUNT,
+        "tol": NON_NEGATIVE,
+        "step_size": [StrOptions({"auto", "backtracking"}), *POSITIVE],
         "restart": ["boolean"],
         "criterion": [StrOptions({"change", "gap"})],
-        "check_every": [Interval(Integral, 1, None, closed="left"), None],
+        "check_every": [*COUNT, None],
     }
 
     _use_metric = True  # where the problem has a matrix for the Hessians of its rows
 
     def __init__(
         self,
-        max_iter=200,
-        tol=1e-3,
-        step_size="auto",
-        restart=False,
-        criterion="change",
-        check_every=None,
+        max_iter: int = 200,
+        tol: float = 1e-3,
+        step_size: str | float = "auto",
+        restart: bool = False,
+        criterion: str = "change",
+        check_every: int | None = None,
     ):
         self.max_iter = max_iter
         self.tol = tol

@@ -41,7 +41,14 @@ class ISTA(FISTA):
     restart = False
     _use_metric = False
 
-    def __init__(self, max_iter=200, tol=1e-3, step_size="auto", criterion="change", check_every=None):
+    def __init__(
+        self,
+        max_iter: int = 200,
+        tol: float = 1e-3,
+        step_size: str | float = "auto",
+        criterion: str = "change",
+        check_every: int | None = None,
+    ):
         super().__init__(max_iter, tol, step_size, criterion=criterion, check_every=check_every)
 
     def _extrapolate(

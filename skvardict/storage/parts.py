@@ -1,4 +1,4 @@
-"""Parameters as JSON: what `packing` holds, devices, and parts, which are small estimators that hold settings only.
+"""Parameters as JSON: what `packing` holds, devices, and parts: small estimators and laws, which hold settings only.
 
 A part is written as ``{"part": {class: {setting: value}}}``. Classes are looked up in a given list, so a file can name
 no other. A parameter that a file cannot hold, such as a function, is written as ``{"omitted": description}``, and
@@ -7,11 +7,13 @@ a part or sequence with such an entry is omitted as a whole.
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 
 from skvardict.storage.packing import Arrays, pack, unpack
 
@@ -79,8 +81,12 @@ def _encode(name: str, value: Any, *, arrays: Arrays, classes: Classes, depth: i
     if not is_part or depth > MOST_NESTED:
         raise TypeError(f"a file cannot hold {name}, a {kind}")
     encode = partial(_encode, arrays=arrays, classes=classes, depth=depth + 1)
-    settings = value.get_params(deep=False)
+    settings = {key: getattr(value, key) for key in _setting_names(type(value))}
     return {"part": {kind: {key: pack(item, f"{name}.{key}", arrays, encode) for key, item in settings.items()}}}
+
+
+def _setting_names(cls: Any) -> list[str]:
+    return cls._get_param_names() if issubclass(cls, BaseEstimator) else [field.name for field in fields(cls)]
 
 
 def _decode(key: str, body: Any, *, arrays: Arrays, classes: Classes, depth: int) -> Any:
@@ -102,7 +108,7 @@ def _make_part(name: str, packed: Any, arrays: Arrays, classes: Classes, decode)
     cls: Any = classes.get(name)
     if cls is None or not isinstance(packed, dict):
         raise ValueError(f"{name[:80]!r} is not a part of this version")
-    unknown = sorted(packed.keys() - set(cls._get_param_names()))
+    unknown = sorted(packed.keys() - set(_setting_names(cls)))
     if unknown:
         raise ValueError(f"{name} has no parameters {', '.join(unknown)[:200]} in this version")
     part = cls(**{setting: unpack(value, arrays, decode) for setting, value in packed.items()})

@@ -1,8 +1,8 @@
 """When a fit ends before its last epoch."""
 
-from numbers import Integral, Real
+from numbers import Real
 
-from skvardict._sklearn import Interval
+from skvardict._sklearn import COUNT, NON_NEGATIVE, Interval
 from skvardict._utils.parameters import Part, parameter, with_parameters
 
 
@@ -24,14 +24,11 @@ class EarlyStopping(Part):
         text="Share of the rows that is held out, where `fit` gets no ``X_val``; none where this is fewer than 20.",
     )
     n_iter_no_change: int = parameter(
-        default=10,
-        accepts=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
-        text="Epochs without an improvement after which the fit ends.",
+        default=10, accepts=COUNT, kind="int", text="Epochs without an improvement after which the fit ends."
     )
     tol: float = parameter(
         default=1e-4,
-        accepts=[Interval(Real, 0, None, closed="left")],
+        accepts=NON_NEGATIVE,
         kind="float",
         text="Relative fall of the validation energy that counts as an improvement.",
     )

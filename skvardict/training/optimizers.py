@@ -10,14 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skvardict._sklearn import Interval, StrOptions
-from skvardict._utils.parameters import Part, parameter, with_parameters
+from skvardict._sklearn import NON_NEGATIVE, POSITIVE, Interval, StrOptions
+from skvardict._utils.parameters import Part, check_part, parameter, with_parameters
 from skvardict.training.protocol import ParameterGroup, Position, Step
 
 Schedule = Callable[[Position], float]
-
-_NON_NEGATIVE = [Interval(Real, 0, None, closed="left")]
-_POSITIVE = [Interval(Real, 0, None, closed="neither")]
 
 
 @with_parameters
@@ -26,29 +23,29 @@ class _Optimizer(Part):
 
     learning_rate: float = parameter(
         default=1e-3,
-        accepts=_POSITIVE,
+        accepts=POSITIVE,
         kind="float",
         text="Of the decoder, and of the encoder unless `encoder_learning_rate` is given.",
         kw_only=False,
     )
     encoder_learning_rate: float | None = parameter(
-        default=None, accepts=[*_POSITIVE, None], kind="float or None", text="None: as `learning_rate`."
+        default=None, accepts=[*POSITIVE, None], kind="float or None", text="None: as `learning_rate`."
     )
     weight_decay: float = parameter(
-        default=0.0, accepts=_NON_NEGATIVE, kind="float", text="Of the decoder, added to its gradient."
+        default=0.0, accepts=NON_NEGATIVE, kind="float", text="Of the decoder, added to its gradient."
     )
     encoder_weight_decay: float = parameter(
-        default=0.0, accepts=_NON_NEGATIVE, kind="float", text="Of the encoder, added to its gradient."
+        default=0.0, accepts=NON_NEGATIVE, kind="float", text="Of the encoder, added to its gradient."
     )
     bias_decay: float | None = parameter(
         default=None,
-        accepts=[*_NON_NEGATIVE, None],
+        accepts=[*NON_NEGATIVE, None],
         kind="float or None",
         text="Weight decay of the decoder's biases; None: as `weight_decay`.",
     )
     encoder_bias_decay: float | None = parameter(
         default=None,
-        accepts=[*_NON_NEGATIVE, None],
+        accepts=[*NON_NEGATIVE, None],
         kind="float or None",
         text="Weight decay of the encoder's biases; None: as `encoder_weight_decay`.",
     )
@@ -74,9 +71,8 @@ class _Optimizer(Part):
     def check(self) -> None:
         """Raise a ValueError that names the setting that is out of range."""
         super().check()
-        for schedule in (self.schedule, self.encoder_schedule):
-            if isinstance(schedule, Part):
-                schedule.check()
+        check_part(self.schedule)
+        check_part(self.encoder_schedule)
 
     def _steps(self) -> "_Steps":
         raise NotImplementedError(f"{type(self).__name__} does not say how it steps.")  # pragma: no cover
@@ -168,10 +164,10 @@ class SGD(_Optimizer):
     SGD(momentum=0.5)
     """
 
-    learning_rate: float = 1e-2
+    learning_rate: float = parameter(default=1e-2, kw_only=False)
     dictionary_learning_rate: float | None = parameter(
         default=None,
-        accepts=[*_POSITIVE, None],
+        accepts=[*POSITIVE, None],
         kind="float or None",
         text="Step eta of a linear dictionary, ``A += eta mean(r z^T)`` with residuals r, without momentum; "
         "variational models make it smaller for a batch whose codes would let it diverge. None: `learning_rate` is the "
@@ -185,22 +181,18 @@ class SGD(_Optimizer):
     )
     max_grad_norm: float | None = parameter(
         default=1.0,
-        accepts=[*_POSITIVE, None],
+        accepts=[*POSITIVE, None],
         kind="float or None",
         text="Norm to which longer gradients of a network are scaled down.",
     )
     dictionary_schedule: Schedule | None = parameter(
-        default=None,
-        accepts=[callable, None],
-        kind="schedule or None",
-        text="Factor of `dictionary_learning_rate`.",
+        default=None, accepts=[callable, None], kind="schedule or None", text="Factor of `dictionary_learning_rate`."
     )
 
     def check(self) -> None:
         """Raise a ValueError that names the setting that is out of range."""
         super().check()
-        if isinstance(self.dictionary_schedule, Part):
-            self.dictionary_schedule.check()
+        check_part(self.dictionary_schedule)
 
     def _steps(self) -> "_Steps":
         return _Steps(lambda groups: torch.optim.SGD(groups, lr=self.learning_rate, fused=True), ("momentum_buffer",))

@@ -1,10 +1,10 @@
 """Schedules: from the position in training to a factor or a value. The loop tells the position before every step."""
 
 from math import cos, pi
-from numbers import Integral, Real
+from numbers import Real
 from typing import ClassVar
 
-from skvardict._sklearn import Interval, StrOptions
+from skvardict._sklearn import COUNT, NON_NEGATIVE, POSITIVE, Interval, StrOptions
 from skvardict._utils.parameters import Part, parameter, with_parameters
 from skvardict.training.protocol import Position
 
@@ -30,19 +30,9 @@ class StepDecay(Schedule):
     0.25
     """
 
-    factor: float = parameter(
-        default=0.5,
-        accepts=[Interval(Real, 0, None, closed="neither")],
-        kind="float",
-        text="Factor of every fall.",
-        kw_only=False,
-    )
+    factor: float = parameter(default=0.5, accepts=POSITIVE, kind="float", text="Factor of every fall.", kw_only=False)
     n_epochs: int = parameter(
-        default=1,
-        accepts=[Interval(Integral, 1, None, closed="left")],
-        kind="int",
-        text="Epochs from one fall to the next.",
-        kw_only=False,
+        default=1, accepts=COUNT, kind="int", text="Epochs from one fall to the next.", kw_only=False
     )
 
     def __call__(self, position: Position) -> float:
@@ -101,22 +91,14 @@ class Ramp(Schedule):
     """
 
     start: float = parameter(
-        default=0.1,
-        accepts=[Interval(Real, 0, 1, closed="both")],
-        kind="float",
-        text="First value.",
-        kw_only=False,
+        default=0.1, accepts=[Interval(Real, 0, 1, closed="both")], kind="float", text="First value.", kw_only=False
     )
     begin: float = parameter(
-        default=0.0375,
-        accepts=[Interval(Real, 0, None, closed="left")],
-        kind="float",
-        text="Where the rise begins, in `unit`.",
-        kw_only=False,
+        default=0.0375, accepts=NON_NEGATIVE, kind="float", text="Where the rise begins, in `unit`.", kw_only=False
     )
     end: float = parameter(
         default=0.15,
-        accepts=[Interval(Real, 0, None, closed="left")],
+        accepts=NON_NEGATIVE,
         kind="float",
         text="Where the value is one, in `unit`; at least `begin`.",
         kw_only=False,
@@ -155,20 +137,8 @@ class Decay(Schedule):
     0.9
     """
 
-    start: float = parameter(
-        default=1.0,
-        accepts=[Interval(Real, 0, None, closed="neither")],
-        kind="float",
-        text="First value.",
-        kw_only=False,
-    )
-    end: float = parameter(
-        default=0.5,
-        accepts=[Interval(Real, 0, None, closed="neither")],
-        kind="float",
-        text="Lowest value.",
-        kw_only=False,
-    )
+    start: float = parameter(default=1.0, accepts=POSITIVE, kind="float", text="First value.", kw_only=False)
+    end: float = parameter(default=0.5, accepts=POSITIVE, kind="float", text="Lowest value.", kw_only=False)
     factor: float = parameter(
         default=0.9995,
         accepts=[Interval(Real, 0, 1, closed="right")],

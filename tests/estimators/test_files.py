@@ -307,6 +307,8 @@ HOSTILE = {
         params(c).update(decoder={"array": "x"}),
     ),
     "an object of a thousand numbers": lambda a, c: fitted(c).update(x_={"array": [0.5] * 1000}),
+    "a law as a decoder": lambda a, c: params(c).update(decoder={"part": {"StudentT": {"df": 2.0}}}),
+    "a law without degrees of freedom": lambda a, c: params(c).update(decoder={"part": {"StudentT": {"df": "two"}}}),
     "values nested a thousand times": lambda a, c: fitted(c).update(n_iter_=nested(900)),
 }
 

@@ -4,6 +4,7 @@ import copy
 import pickle
 import warnings
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -240,10 +241,37 @@ def test_models_of_every_law_are_loaded(X, tmp_path):
     for model in (SparseVAE(8, prior="student_t", **QUICK), ThresholdedVSC(8, **base, **QUICK)):
         model.fit(X).save(tmp_path / "model")
         np.testing.assert_array_equal(load(tmp_path / "model").transform(X), model.transform(X))
+
+
+def save_and_load(model, path):
+    model.save(path)
+    return load(path)
+
+
+def by_skops(model, path):
+    io = pytest.importorskip("skops.io")
+    data = io.dumps(model)
+    return io.loads(data, trusted=io.get_untrusted_types(data=data))
+
+
+def by_joblib(model, path):
+    joblib.dump(model, path)
+    return joblib.load(path)
+
+
+@pytest.mark.parametrize("again", [save_and_load, by_skops, by_joblib])
+def test_a_law_as_a_parameter_comes_back(X, tmp_path, again):
     model = SparseVAE(8, prior=StudentT(df=2.0), **QUICK).fit(X)
-    model.save(tmp_path / "model")
-    loaded = load(tmp_path / "model", prior=StudentT(df=2.0))
-    np.testing.assert_array_equal(loaded.transform(X), model.transform(X))
+    other = again(model, tmp_path / "model")
+    assert other.prior == StudentT(df=2.0)
+    np.testing.assert_array_equal(other.elbo(X, random_state=0), model.elbo(X, random_state=0))
+
+
+def test_a_law_of_the_users_is_passed_to_load(X, tmp_path):
+    SparseVAE(8, prior=Logistic(), **QUICK).fit(X).save(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"cannot hold prior \(.*Pass it"):
+        load(tmp_path / "model")
+    assert load(tmp_path / "model", prior=Logistic()).prior == Logistic()
 
 
 def test_a_grid_over_priors_works(X):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from threading import Barrier
@@ -20,7 +21,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skvardict.evaluation._regret as regret_module
-import skvardict.training.loop as loop_module
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.evaluation import evaluate_codes, fit_or_load, regret_curve
 from skvardict.evaluation._codes import seed_names
@@ -266,21 +266,22 @@ class KilledError(BaseException):
 
 
 @pytest.fixture
-def stop_in_epoch(monkeypatch):
+def stop_in_epoch(meddle):
     """Lets training end in an epoch by an exception; the list has an entry for each epoch that began."""
-    begun, run_epoch = [], loop_module._run_epoch
+    with ExitStack() as stack:
 
-    def stop(number, exception):
-        def counted(*args):
-            begun.append(len(begun) + 1)
-            if begun[-1] == number:
-                raise exception
-            return run_epoch(*args)
+        def stop(number, exception):
+            begun = []
 
-        monkeypatch.setattr(loop_module, "_run_epoch", counted)
-        return begun
+            def count(session):
+                begun.append(len(begun) + 1)
+                if begun[-1] == number:
+                    raise exception
 
-    return stop
+            stack.enter_context(meddle(count, before="epoch"))
+            return begun
+
+        yield stop
 
 
 @pytest.mark.parametrize("exception", [KilledError, KeyboardInterrupt])

@@ -9,6 +9,7 @@ import torch
 from sklearn.base import BaseEstimator
 
 from skvardict import networks, solvers, training
+from skvardict.distributions import PRIORS, LocationScale, StudentT
 from skvardict.estimators._files import _part_classes
 from skvardict.solvers import FISTA, ISTA
 from skvardict.storage.parts import MOST_NESTED, Omitted, pack_parameters, unpack_parameter
@@ -33,7 +34,7 @@ class Stranger(BaseEstimator):
         raise AssertionError("a class that is not in the list was made")
 
 
-CLASSES = {"Inner": Inner, "Outer": Outer}
+CLASSES = {"Inner": Inner, "Outer": Outer, "StudentT": StudentT}
 
 
 def round_trip(**parameters):
@@ -52,8 +53,10 @@ def round_trip(**parameters):
         (Inner(1), [Outer(sizes=()), None], {"a": Inner()}),
         Inner(torch.device("cpu")),
         Inner(weights=("a", True, None)),
+        StudentT(df=2),
+        Outer(StudentT(scale=0.5, df=float("inf"))),
     ],
-    ids=["flat", "nested", "with a long list", "in containers", "a device", "a tuple"],
+    ids=["flat", "nested", "with a long list", "in containers", "a device", "a tuple", "a law", "a law in a part"],
 )
 def test_parts_come_back_as_they_were(value):
     back, left = round_trip(part=value)
@@ -118,6 +121,8 @@ def test_parts_are_nested_to_a_bounded_depth():
         ({"part": {"Inner": {"rate": {"omitted": "x"}}}}, "unknown kind of value 'omitted'"),
         ({"part": {"Inner": {"weights": {"array": "x"}}}}, "missing"),
         ({"device": "nowhere"}, "not a device"),
+        ({"part": {"StudentT": {"degrees": 2}}}, "StudentT has no parameters degrees in this version"),
+        ({"part": {"StudentT": {"df": -1}}}, "expects df > 0"),
     ],
 )
 def test_what_is_no_part_is_refused(packed, said):
@@ -129,6 +134,7 @@ def test_every_public_part_can_be_held_and_nothing_else():
     classes = _part_classes()
     assert classes.keys() >= {"FISTA", "ISTA", "ActiveSetADMM"}
     public = {name for module in (solvers, networks, training) for name in module.__all__}
-    assert classes.keys() <= public
-    assert all(issubclass(cls, BaseEstimator) for cls in classes.values())
+    laws = {law.__name__ for law in PRIORS.values()}
+    assert classes.keys() <= public | laws
+    assert all(issubclass(cls, BaseEstimator if name not in laws else LocationScale) for name, cls in classes.items())
     assert classes["ISTA"] is ISTA

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ import pytest
 import torch
 
 import skvardict
-import skvardict.training.loop as loop
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.networks import MLP
 from skvardict.storage.files import DamagedFileError, read_file, to_bytes
@@ -39,25 +39,25 @@ class Killed(BaseException):
     """Ends a process here as SIGKILL would: nothing of the package catches it."""
 
 
-def kill_at(monkeypatch, epoch, batch=1):
-    """Let the fits under `monkeypatch` die in the middle of an epoch."""
-    original, seen = loop._step, {"batches": 0}
+def killer(epoch):
+    """Return what kills a fit before its first step of an epoch."""
 
-    def step(session, rows, sums):
+    def kill(session):
         if session.n_epochs == epoch - 1:
-            seen["batches"] += 1
-            if seen["batches"] == batch:
-                raise Killed
-        return original(session, rows, sums)
+            raise Killed
 
-    monkeypatch.setattr(loop, "_step", step)
+    return kill
 
 
-def run_killed(model, X, epoch, **fit):
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        kill_at(monkeypatch, epoch)
-        with pytest.raises(Killed):
+@pytest.fixture
+def run_killed(meddle):
+    """Returns a function that fits a model up to the middle of an epoch."""
+
+    def run(model, X, epoch, **fit):
+        with meddle(killer(epoch)), pytest.raises(Killed):
             model.fit(X, **fit)
+
+    return run
 
 
 def assert_same_fit(one, other):
@@ -91,7 +91,7 @@ def assert_same_fit(one, other):
     ],
     ids=["linear", "mlp", "sgd without encoder", "schedule", "early stopping"],
 )
-def test_a_killed_fit_goes_on_and_ends_bitwise_equal(X, tmp_path, parameters, killed_in):
+def test_a_killed_fit_goes_on_and_ends_bitwise_equal(X, tmp_path, parameters, killed_in, run_killed):
     expected = small(**parameters).fit(X)
     killed_in = min(killed_in, expected.n_iter_)
     run_killed(small(**parameters), X, killed_in, checkpoint=tmp_path / "run")
@@ -100,29 +100,29 @@ def test_a_killed_fit_goes_on_and_ends_bitwise_equal(X, tmp_path, parameters, ki
     assert_same_fit(model, expected)
 
 
-def test_several_kills_are_survived(X, tmp_path):
+def test_several_kills_are_survived(X, tmp_path, run_killed):
     for epoch in (2, 3, 5):
         run_killed(small(), X, epoch, checkpoint=tmp_path / "run")
     assert_same_fit(small().fit(X, checkpoint=tmp_path / "run"), small().fit(X))
 
 
-def test_resuming_is_said(X, tmp_path, capsys):
+def test_resuming_is_said(X, tmp_path, capsys, run_killed):
     run_killed(small(), X, 4, checkpoint=tmp_path / "run")
     assert capsys.readouterr().out == ""
     small().fit(X, checkpoint=tmp_path / "run")
     assert "resumed after epoch 3" in capsys.readouterr().out
 
 
-def test_a_finished_fit_is_loaded_and_not_repeated(X, tmp_path, monkeypatch):
+def test_a_finished_fit_is_loaded_and_not_repeated(X, tmp_path, meddle):
     expected = small().fit(X, checkpoint=tmp_path / "run")
     assert expected.resumed_epoch_ == 0
-    monkeypatch.setattr(loop, "_run_epoch", lambda *args: pytest.fail("an epoch was run"))
-    model = small(verbose=1).fit(X, checkpoint=tmp_path / "run")
+    with meddle(lambda session: pytest.fail("an epoch was run"), before="epoch"):
+        model = small(verbose=1).fit(X, checkpoint=tmp_path / "run")
     assert model.resumed_epoch_ == 6
     assert_same_fit(model, expected)
 
 
-def test_a_seed_that_was_drawn_is_kept(X, tmp_path):
+def test_a_seed_that_was_drawn_is_kept(X, tmp_path, run_killed):
     run_killed(small(random_state=None), X, 4, checkpoint=tmp_path / "run")
     first = small(random_state=None).fit(X, checkpoint=tmp_path / "run")
     assert_same_fit(small(random_state=None).fit(X, checkpoint=tmp_path / "run"), first)
@@ -134,7 +134,7 @@ def test_a_seed_that_was_drawn_is_kept(X, tmp_path):
         assert_same_fit(held_out.fit(X), first)
 
 
-def test_a_warm_start_has_a_checkpoint_of_its_own(X, tmp_path):
+def test_a_warm_start_has_a_checkpoint_of_its_own(X, tmp_path, run_killed):
     def begun():
         return small(warm_start=True, max_iter=3).fit(X)
 
@@ -147,7 +147,7 @@ def test_a_warm_start_has_a_checkpoint_of_its_own(X, tmp_path):
         small(warm_start=True, max_iter=3).fit(X, checkpoint=tmp_path / "run")
 
 
-def test_validation_rows_of_the_caller_are_part_of_the_run(X, tmp_path):
+def test_validation_rows_of_the_caller_are_part_of_the_run(X, tmp_path, run_killed):
     X_val = X[:50] + 1
     expected = small().fit(X, X_val=X_val)
     run_killed(small(), X, 4, X_val=X_val, checkpoint=tmp_path / "run")
@@ -172,7 +172,7 @@ def test_checkpoint_every_counts_epochs_and_the_end_is_always_written(X, tmp_pat
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, "2"])
 def test_checkpoint_every_is_checked(X, tmp_path, every):
-    with pytest.raises(ValueError, match=r"checkpoint_every expects .* but got"):
+    with pytest.raises(ValueError, match=r"checkpoint_every must be .* but got"):
         small().fit(X, checkpoint=tmp_path / "run", checkpoint_every=every)
 
 
@@ -197,7 +197,7 @@ def other_data(X):
     ],
     ids=["parameter", "one entry", "dtype", "class", "seed"],
 )
-def test_a_checkpoint_of_another_fit_is_refused_with_what_differs(X, tmp_path, model, change, said):
+def test_a_checkpoint_of_another_fit_is_refused_with_what_differs(X, tmp_path, model, change, said, run_killed):
     run_killed(small(), X, 3, checkpoint=tmp_path / "run")
     before = (tmp_path / "run").read_bytes()
     with pytest.raises(CheckpointMismatchError, match=said):
@@ -206,7 +206,7 @@ def test_a_checkpoint_of_another_fit_is_refused_with_what_differs(X, tmp_path, m
 
 
 @pytest.mark.parametrize("name", ["skvardict", "torch"])
-def test_a_checkpoint_of_another_version_is_refused(X, tmp_path, monkeypatch, name):
+def test_a_checkpoint_of_another_version_is_refused(X, tmp_path, monkeypatch, name, run_killed):
     from skvardict.estimators import _training
 
     original = _training.fit_identity
@@ -217,7 +217,7 @@ def test_a_checkpoint_of_another_version_is_refused(X, tmp_path, monkeypatch, na
         small().fit(X, checkpoint=tmp_path / "run")
 
 
-def test_a_checkpoint_of_another_format_is_refused(X, tmp_path, monkeypatch):
+def test_a_checkpoint_of_another_format_is_refused(X, tmp_path, monkeypatch, run_killed):
     monkeypatch.setattr(checkpoint_module, "FORMAT", 1)
     run_killed(small(), X, 3, checkpoint=tmp_path / "run")
     monkeypatch.undo()
@@ -226,13 +226,13 @@ def test_a_checkpoint_of_another_format_is_refused(X, tmp_path, monkeypatch):
         small().fit(X, checkpoint=tmp_path / "run")
 
 
-def test_what_has_no_effect_on_the_result_may_change(X, tmp_path):
+def test_what_has_no_effect_on_the_result_may_change(X, tmp_path, run_killed):
     run_killed(small(), X, 3, checkpoint=tmp_path / "run")
     model = small(verbose=1, device="cpu").fit(X, checkpoint=tmp_path / "run", checkpoint_every=3)
     assert_same_fit(model, small().fit(X))
 
 
-def test_other_thread_counts_are_warned_about(X, tmp_path, monkeypatch):
+def test_other_thread_counts_are_warned_about(X, tmp_path, monkeypatch, run_killed):
     run_killed(small(), X, 3, checkpoint=tmp_path / "run")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
     with pytest.warns(UserWarning, match=r"torch threads, but there are 77 now.*not be bitwise"):
@@ -251,7 +251,7 @@ def damage(path, how):
 
 
 @pytest.mark.parametrize("how", ["truncated", "one bit", "empty"])
-def test_a_damaged_checkpoint_is_noticed_and_the_previous_one_used(X, tmp_path, how):
+def test_a_damaged_checkpoint_is_noticed_and_the_previous_one_used(X, tmp_path, how, run_killed):
     run_killed(small(), X, 4, checkpoint=tmp_path / "run")
     damage(tmp_path / "run", how)
     with pytest.warns(UserWarning, match="previous checkpoint is used, of epoch 2"):
@@ -260,7 +260,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_previous_one_used(X, tmp_path, 
     assert_same_fit(model, small().fit(X))
 
 
-def test_without_a_previous_checkpoint_damage_is_an_error(X, tmp_path):
+def test_without_a_previous_checkpoint_damage_is_an_error(X, tmp_path, run_killed):
     run_killed(small(), X, 2, checkpoint=tmp_path / "run")
     damage(tmp_path / "run", "truncated")
     with pytest.raises(DamagedFileError, match="Delete the file to start anew"):
@@ -280,7 +280,7 @@ def test_a_missing_folder_is_said_before_training(X, tmp_path):
 
 
 @pytest.mark.parametrize("step", ["open", "fsync", "first rename", "second rename"])
-def test_a_crash_while_writing_leaves_a_good_checkpoint(X, tmp_path, monkeypatch, step):
+def test_a_crash_while_writing_leaves_a_good_checkpoint(X, tmp_path, monkeypatch, meddle, step):
     """Die inside the third write, at each of its system calls."""
     real, counts = {name: getattr(os, name) for name in ("fsync", "replace")}, {"fsync": 0, "replace": 0}
     # A write takes: one fsync of the file, (from the second on) two renames, one fsync of the folder.
@@ -295,11 +295,9 @@ def test_a_crash_while_writing_leaves_a_good_checkpoint(X, tmp_path, monkeypatch
 
         return call
 
-    if fatal is None:
-        kill_at(monkeypatch, 3)
     for name in real:
         monkeypatch.setattr(os, name, make(name))
-    with pytest.raises(Killed):
+    with meddle(killer(3)) if fatal is None else nullcontext(), pytest.raises(Killed):
         small().fit(X, checkpoint=tmp_path / "run")
     monkeypatch.undo()
     if step == "open":  # what a process that died while writing leaves behind
@@ -363,16 +361,14 @@ def test_a_real_sigkill_is_survived(X, tmp_path):
     code = """
     import os, signal, sys
     import numpy as np
-    import skvardict.training.loop as loop
     from skvardict import VarianceDictionaryLearning
-    original = loop._step
-    def step(session, rows, sums):
+    from tests.conftest import meddling
+    def kill(session):
         if session.n_epochs == 3:
             os.kill(os.getpid(), signal.SIGKILL)
-        return original(session, rows, sums)
-    loop._step = step
     X = np.random.default_rng(0).standard_normal((300, 10)).astype(np.float32)
-    VarianceDictionaryLearning(6, max_iter=6, random_state=0).fit(X, checkpoint=sys.argv[1])
+    with meddling(kill):
+        VarianceDictionaryLearning(6, max_iter=6, random_state=0).fit(X, checkpoint=sys.argv[1])
     """
     assert run_python(code, tmp_path / "run").returncode == -signal.SIGKILL
     with warnings.catch_warnings():
@@ -438,7 +434,7 @@ def a_generator_of_floats(state):
         no_optimizer_counters,
     ],
 )
-def test_a_checkpoint_with_other_contents_and_a_right_checksum_is_refused(X, tmp_path, change):
+def test_a_checkpoint_with_other_contents_and_a_right_checksum_is_refused(X, tmp_path, change, run_killed):
     run_killed(small(), X, 2, checkpoint=tmp_path / "run")
     arrays, content = read_file(tmp_path / "run")
     change(content["state"]["dict"])

@@ -224,7 +224,7 @@ def test_a_bad_stream_is_refused_with_the_chunk(chunks, said):
 
 @pytest.mark.parametrize("buffer_rows", [0, -4, 2.5])
 def test_the_buffer_is_checked(X, buffer_rows):
-    with pytest.raises(ValueError, match="buffer_rows expects"):
+    with pytest.raises(ValueError, match="buffer_rows must be"):
         small().fit_stream([X], buffer_rows=buffer_rows)
 
 

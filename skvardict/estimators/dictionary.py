@@ -467,7 +467,7 @@ class WeightDecayDictionaryLearning(_DictionaryCoder):
     over ``z >= 0``; the decoder's weights decay instead of having a fixed norm. This is the paper's baseline WDL;
     ``decoder="mlp"`` is WDL-NL.
 
-    With ``encoder=None, positive_code=False, optimizer="sgd"`` it is classical sparse coding by gradient steps
+    With ``encoder=None, positive_code=False, optimizer=SGD(...)`` it is classical sparse coding by gradient steps
     ``A += eta (mean(r z) - 2 kappa A)`` on the dictionary, r being the residual: in the units of that formula,
     ``learning_rate = eta d / 2`` and ``weight_decay = 4 kappa / d``.
 

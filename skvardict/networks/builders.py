@@ -32,9 +32,9 @@ def build_decoder(
 ) -> nn.Module:
     """Return a decoder module for a name, a part with ``build_decoder``, or a builder."""
     part = _named(decoder, names)
-    if isinstance(part, Part):
-        return _method(part, "build_decoder", "decoder", "decodes")(n_features, n_components, generator)
-    return _call_builder("decoder", part, n_features, n_components, generator)
+    if callable(part):
+        return _call_builder("decoder", part, n_features, n_components, generator)
+    return _method(part, "build_decoder", "decoder", "decodes")(n_features, n_components, generator)
 
 
 def build_code_encoder(
@@ -50,10 +50,10 @@ def build_code_encoder(
     part = _named(encoder, names)
     if part is None:
         return None
-    if isinstance(part, Part):
-        build = _method(part, "build_code_encoder", "encoder", "predicts codes")
-        return build(n_features, n_components, positive=positive, generator=generator)
-    return _call_builder("encoder", part, n_features, n_components, generator)
+    if callable(part):
+        return _call_builder("encoder", part, n_features, n_components, generator)
+    build = _method(part, "build_code_encoder", "encoder", "predicts codes")
+    return build(n_features, n_components, positive=positive, generator=generator)
 
 
 def build_posterior_encoder(
@@ -66,10 +66,10 @@ def build_posterior_encoder(
 ) -> nn.Module:
     """Return an encoder of `n_outputs` numbers per row for a name, a part with ``build_encoder``, or a builder."""
     part = _named(encoder, names)
-    if isinstance(part, Part):
-        build = _method(part, "build_encoder", "encoder", "gives the parameters of a posterior")
-        return build(n_features, n_outputs, generator)
-    return _call_builder("encoder", part, n_features, n_outputs, generator)
+    if callable(part):
+        return _call_builder("encoder", part, n_features, n_outputs, generator)
+    build = _method(part, "build_encoder", "encoder", "gives the parameters of a posterior")
+    return build(n_features, n_outputs, generator)
 
 
 def _named(value: Any, names: Mapping[str, Part]) -> Any:

@@ -43,7 +43,7 @@ class Lasso(NamedTuple):
 class CodingProblem(Protocol):
     """Codes (..., n, l) of the rows of a batch, under a smooth part and a penalty.
 
-    For a first-order method :meth:`gradient`, :meth:`prox` and :meth:`curvature` are all there is to know; the loop
+    For a first-order method :meth:`gradient`, :meth:`prox` and :meth:`curvature` are all there is to know; the loop::
 
         problem = problem.start_at(codes)
         step = 1 / problem.curvature()

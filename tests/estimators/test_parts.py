@@ -4,7 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
@@ -184,3 +184,19 @@ def test_step_decay_acts_on_the_parts_it_is_given_to(X):
 )
 def test_schedules(schedule, at, value):
     assert schedule(at) == pytest.approx(value)
+
+
+class _WideDecoder(BaseEstimator):
+    """A decoder part that inherits nothing of the package."""
+
+    def __init__(self, hidden=4):
+        self.hidden = hidden
+
+    def build_decoder(self, n_features, n_components, generator):
+        return MLP((self.hidden,)).build_decoder(n_features, n_components, generator)
+
+
+def test_a_part_of_the_user_needs_the_method_only(X):
+    model = VarianceDictionaryLearning(3, decoder=_WideDecoder(), max_iter=1, early_stopping=False, random_state=0)
+    fitted = clone(model).set_params(decoder__hidden=5).fit(X)
+    assert fitted.decoder_.weights[0].shape == (3, 5)

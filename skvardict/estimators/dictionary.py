@@ -24,6 +24,7 @@ from skvardict.training import Adam, CosineRate, EarlyStopping, OnlineUpdate, Ta
 
 _ALPHA = 0.005
 _TRAINING_ITERATIONS = 4  # of FISTA a batch in an automatic fit: from the encoder's prediction the rest changes little
+_RATES_OF_OTHERS = 0.2, 0.06  # of decoders with hidden layers, and encoders beside them
 _MANY_ROWS = 2500  # from here on epochs count, below steps
 _FEW_WEIGHTS = 64 * 64  # of a dictionary that is trained longer, since it costs little
 _GAMMA_LINEAR, _GAMMA_OTHER = 5.0, 100.0  # Table 3 of Evtimova & LeCun: MNIST, VDL and VDL-NL
@@ -123,7 +124,7 @@ class _DictionaryCoder(BaseCoder):
         default="auto",
         accepts=[StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         kind='int or "auto"',
-        text='Epochs; "auto": at least 10 (online: 15), and as many as make 1,000 steps (1,500 of a small dictionary, '
+        text='Epochs; "auto": at least 10 (online: 15), and as many as make 700 steps (1,200 of a small dictionary, '
         "400 online).",
         group=TRAINING,
     )
@@ -204,7 +205,13 @@ class _DictionaryCoder(BaseCoder):
             target.check()
         is_fast = self._is_automatic() or self._is_online()
         fast = {"solver": self._training_solver(model), "tracks": _can_track(model)} if is_fast else {}
-        anneals = self._is_automatic() and self._ANNEALS and target is None and plan.schedule_epochs is None
+        anneals = (
+            self._is_automatic()
+            and self._ANNEALS
+            and self._is_linear()
+            and target is None
+            and plan.schedule_epochs is None
+        )
         return DictionaryObjective(
             model=model,
             batch_rows=batch_rows,
@@ -233,7 +240,7 @@ class _DictionaryCoder(BaseCoder):
             return self.optimizer
         if self._is_online():
             return OnlineUpdate()
-        decoder_rate, encoder_rate = self._RATES
+        decoder_rate, encoder_rate = self._RATES if self._is_linear() else _RATES_OF_OTHERS
         # Calls of partial_fit have no end that rates could fall towards.
         schedule = CosineRate(0.1, start=0.1) if plan.schedule_epochs is None else None
         return Adam(decoder_rate, encoder_learning_rate=encoder_rate, relative=True, schedule=schedule)
@@ -257,11 +264,11 @@ class _DictionaryCoder(BaseCoder):
         return min(max(n_rows // 4, 32), 125) if 0 < n_rows < _MANY_ROWS else 200
 
     def _n_epochs(self, n_rows: int, n_batches: int) -> int:
-        fewest_epochs, n_steps = (15, 400) if self._is_online() else (10, 1000)
+        fewest_epochs, n_steps = (15, 400) if self._is_online() else (10, 700)
         if n_rows == 0:
             return fewest_epochs
         if not self._is_online() and n_rows < _MANY_ROWS and self.n_components * self.n_features_in_ <= _FEW_WEIGHTS:
-            n_steps = 1500
+            n_steps = 1200
         return max(fewest_epochs, -(-n_steps // n_batches)) if n_rows < _MANY_ROWS else fewest_epochs
 
     def _target(self) -> TargetSparsity | None:

@@ -22,7 +22,7 @@ def find_trouble(history: History, n_components: int, n_epochs: int = 1) -> list
 
     - dead: more than half of the components, not all, were never active;
     - shrinking: the L1 norm of codes has fallen below half of its maximum while the decoder's weights have grown by a
-      factor of 2.5 since: the penalty is paid by scale, not by sparsity;
+      factor of 2.5 since, and components deviate half as much: the penalty is paid by scale, not by sparsity;
     - saturated: the solver stopped at its limit on more than half of the rows.
 
     Parameters
@@ -49,7 +49,11 @@ def _find_in(history: History, n_components: int, epoch: int) -> list[Finding]:
     if "l1" in history and "decoder_norm" in history:
         l1, norms = history["l1"][: epoch + 1], history["decoder_norm"][: epoch + 1]
         peak = max(range(len(l1)), key=l1.__getitem__)
-        if l1[-1] < _CODE_SHRINKAGE * l1[peak] and norms[-1] > _DECODER_GROWTH * norms[peak]:
+        if (
+            l1[-1] < _CODE_SHRINKAGE * l1[peak]
+            and norms[-1] > _DECODER_GROWTH * norms[peak]
+            and _has_narrowed(history, peak, epoch)
+        ):
             numbers = (
                 f"the L1 norm of codes has fallen from {l1[peak]:.3g} to {l1[-1]:.3g} since epoch {peak + 1}, while "
                 f"the norm of the decoder's weights grew from {norms[peak]:.3g} to {norms[-1]:.3g}"
@@ -61,3 +65,9 @@ def _find_in(history: History, n_components: int, epoch: int) -> list[Finding]:
             numbers = f"the solver did not converge on {n_unconverged:.0f} of {n_rows:.0f} rows"
             findings.append(Finding("saturated", numbers))
     return findings
+
+
+def _has_narrowed(history: History, since: int, epoch: int) -> bool:
+    """Return whether components deviate half as much; weights that begin small grow without it."""
+    deviations = history.get("component_std")
+    return deviations is None or deviations[epoch] < _CODE_SHRINKAGE * deviations[since]

@@ -185,7 +185,7 @@ def other_data(X):
 @pytest.mark.parametrize(
     ("model", "change", "said"),
     [
-        (small(alpha=0.01), lambda X: X, r"alpha: 0.005 in the checkpoint, 0.01 now"),
+        (small(alpha=0.01), lambda X: X, r"alpha: 'auto' in the checkpoint, 0.01 now"),
         (small(), other_data, r"X: float32 \(300, 10\), SHA-256 \w+ in the checkpoint"),
         (small(), lambda X: X.astype(np.float64), r"X: float32 .* float64"),
         (

@@ -27,11 +27,13 @@ def small(estimator=StandardDictionaryLearning, **parameters):
     return estimator(**{"n_components": 6, "encoder": None, "max_iter": 4, "random_state": 0, **parameters})
 
 
-def steps_of(part=OnlineUpdate(), *, n_components=6, dtype=torch.float64, **group):
+def steps_of(part=None, *, n_components=6, dtype=torch.float64, **group):
     """Return steps on random atoms, and the atoms."""
     generator = torch.Generator().manual_seed(0)
     atoms = torch.nn.Parameter(torch.randn(n_components, 10, generator=generator).to(dtype))
-    steps = part.start([ParameterGroup("decoder", {"components": atoms}, is_dictionary=True, **group)])
+    steps = (part or OnlineUpdate()).start(
+        [ParameterGroup("decoder", {"components": atoms}, is_dictionary=True, **group)]
+    )
     return steps, atoms
 
 

@@ -198,6 +198,7 @@ def test_codes_of_transform_come_from_the_solver_of_the_model(X):
 # --------------------------------------------------------------------------------------------------------- sparsity
 
 
+@pytest.mark.filterwarnings("ignore:.*L1 norm of codes has fallen:UserWarning")  # as alpha rises
 @pytest.mark.parametrize(
     ("model", "target"),
     [

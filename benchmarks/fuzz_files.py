@@ -243,7 +243,7 @@ class CheckpointReader:
         arrays, content = files.from_bytes(data)
         saved = unpack(content["state"], arrays)
         self.identity = saved["identity"]
-        model = skvardict.VarianceDictionaryLearning(24, random_state=0)
+        model = skvardict.VarianceDictionaryLearning(24, max_iter=2, random_state=0)
         rows = Rows(np.zeros((120, 40), np.float32))
         self.session = open_session(model, rows, model._plan(120), continued=False, seed=0)
 

@@ -353,7 +353,7 @@ def _first_rows(rows: Rows) -> Tensor:
 def _scale_weights_(model: DictionaryModel, rows: Rows) -> None:
     """Bring the first weights to the scale of the rows: reconstructions of codes of order one, and such codes."""
     first = _first_rows(rows)
-    scale = (first - first.mean(0)).square().mean().sqrt()
+    scale = (first - first.mean(0)).square_().mean().sqrt()  # in place: it is as large as the rows
     if not bool(scale > 0):
         return
     model.decoder.components.mul_(scale)  # type: ignore[operator]

@@ -224,7 +224,9 @@ def _relative_to_weights(settings: dict[str, Any]) -> list[dict[str, Any]]:
     for tensor in settings["params"]:
         size = float(tensor.detach().square().mean().sqrt()) * sqrt(3)
         bound = size if tensor.dim() > 1 and size > 0 else bound
-        groups.append({**settings, "params": [tensor], "lr": settings["lr"] * bound})
+        groups.append(
+            {**settings, "params": [tensor], "rate": settings["lr"], "lr": settings["lr"] * bound, "bound": bound}
+        )
     return groups
 
 
@@ -280,34 +282,40 @@ class GradientSteps:
         self.optimizer.zero_grad(set_to_none=True)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return the moments, as arrays named ``<index of the parameter>.<name>``."""
+        """Return moments as arrays named ``<index of the parameter>.<name>``, and what rates are relative to."""
         return {
             f"{index}.{name}": value.detach().cpu().numpy().copy()
             for index, state in self.optimizer.state_dict()["state"].items()
             for name, value in state.items()
             if value is not None  # the momentum of SGD without momentum
-        } | {"rates": np.array([group["initial_lr"] for group in self.optimizer.param_groups])}
+        } | {"bounds": np.array([group.get("bound", 0.0) for group, _ in self._stepped()])}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Set the moments to what :meth:`to_arrays` returned."""
+        """Set moments and rates to what :meth:`to_arrays` returned."""
         state: dict[int, dict[str, Any]] = {}
-        for group, rate in zip(self.optimizer.param_groups, arrays["rates"], strict=True):
-            group["initial_lr"] = float(rate)
+        for (group, _), bound in zip(self._stepped(), arrays["bounds"], strict=True):
+            # The weights that rates were relative to are no longer there; without such rates the bound is 0.
+            if "bound" in group and bound > 0:
+                group["bound"] = float(bound)
+                group["lr"] = group["initial_lr"] = group["rate"] * group["bound"]
         for name, array in arrays.items():
-            if name == "rates":
+            if name == "bounds":
                 continue
             index, key = name.split(".", 1)
             state.setdefault(int(index), {})[key] = torch.from_numpy(np.array(array))
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 
     def state_shapes(self) -> list[dict[str, tuple[int, ...]]]:
-        """Return the shapes of rates and, for every parameter, moments by name; the first step makes all of one."""
-        stepped = [tensor for group in self.optimizer.param_groups for tensor in group["params"]]
-        rates: dict[str, tuple[int, ...]] = {"rates": (len(self.optimizer.param_groups),)}
+        """Return the shapes of bounds and, for every parameter, moments by name; the first step makes all of one."""
+        stepped = [tensor for _, tensor in self._stepped()]
         return [
-            rates,
+            {"bounds": (len(stepped),)},
             *(
                 {f"{index}.{key}": () if key == "step" else tuple(tensor.shape) for key in self._state_names}
                 for index, tensor in enumerate(stepped)
             ),
         ]
+
+    def _stepped(self) -> list[tuple[dict[str, Any], Tensor]]:
+        """Return every parameter with its group."""
+        return [(group, tensor) for group in self.optimizer.param_groups for tensor in group["params"]]

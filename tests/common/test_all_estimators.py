@@ -23,7 +23,7 @@ from skvardict import (
 )
 from skvardict.networks import MLP, ResNet
 from skvardict.solvers import FISTA
-from skvardict.training import SGD
+from skvardict.training import SGD, Adam, OnlineUpdate, TargetSparsity
 
 
 def _small(estimator, **defaults):
@@ -40,10 +40,17 @@ VARIANTS = {
     "VDL": _small(VarianceDictionaryLearning),
     "VDL-NL": _small(VarianceDictionaryLearning, **NONLINEAR),
     "VDL without encoder": _small(VarianceDictionaryLearning, encoder=None, solver=FISTA()),
+    "VDL at constant rates": _small(
+        VarianceDictionaryLearning, optimizer=Adam(3e-4, encoder_learning_rate=1e-4), early_stopping=True
+    ),
+    "VDL of a sparsity": _small(VarianceDictionaryLearning, alpha=TargetSparsity(0.5)),
+    "VDL online": _small(VarianceDictionaryLearning, optimizer=OnlineUpdate()),
     "VDL signed": _small(VarianceDictionaryLearning, positive_code=False),
     "SDL": _small(StandardDictionaryLearning),
+    "DO": _small(StandardDictionaryLearning, encoder=None),
     "DO-NL": _small(StandardDictionaryLearning, encoder=None, **NONLINEAR),
     "WDL": _small(WeightDecayDictionaryLearning),
+    "WDL online": _small(WeightDecayDictionaryLearning, encoder=None, positive_code=False),
     "WDL by gradient steps": _small(
         WeightDecayDictionaryLearning,
         encoder=None,

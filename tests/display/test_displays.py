@@ -39,7 +39,7 @@ def _close_figures():
 
 @pytest.fixture(scope="module")
 def linear():
-    return StandardDictionaryLearning(9, max_iter=2, random_state=0).fit(X)
+    return StandardDictionaryLearning(9, max_iter=2, early_stopping=True, random_state=0).fit(X)
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,13 @@ def test_without_a_norm_the_atoms_move_away_from_it(X):
 
 
 def test_standard_model_is_the_variance_model_without_hinge_and_with_norm(X):
-    settings = {"gamma": 2.0, "optimizer": Adam(1e-3, encoder_learning_rate=3e-4), "max_iter": 2, "random_state": 0}
+    settings = {
+        "gamma": 2.0,
+        "init": "random",
+        "optimizer": Adam(1e-3, encoder_learning_rate=3e-4),
+        "max_iter": 2,
+        "random_state": 0,
+    }
     standard = StandardDictionaryLearning(6, atom_norm=None, **settings).fit(X)
     variance = VarianceDictionaryLearning(6, beta=0.0, **settings).fit(X)
     np.testing.assert_array_equal(standard.components_, variance.components_)
@@ -94,23 +100,25 @@ def test_learning_rate_decay_acts_on_the_decoder_alone(X):
         early_stopping=False,
         random_state=0,
     )
-    one = VarianceDictionaryLearning(6, max_iter=1, early_stopping=False, random_state=0).fit(X)
+    constant = Adam(3e-4, encoder_learning_rate=1e-4)
+    one = VarianceDictionaryLearning(6, optimizer=constant, max_iter=1, early_stopping=False, random_state=0).fit(X)
     two = model.fit(X)
     np.testing.assert_allclose(two.components_, one.components_, rtol=1e-6)
     encoder = [name for name in two.params_ if name.startswith("encoder.")]
     assert any(np.abs(two.params_[name] - one.params_[name]).max() > 1e-5 for name in encoder)
 
 
-def test_init_from_data_takes_rows_as_directions(X):
+def test_init_from_data_takes_centred_rows_as_directions(X):
     model = VarianceDictionaryLearning(
         6, init="data", optimizer=Adam(1e-30, encoder_learning_rate=1e-4), max_iter=1, random_state=0
     ).fit(X)
-    cosine = model.components_ @ X.T
-    cosine /= np.linalg.norm(model.components_, axis=1)[:, None] * np.linalg.norm(X, axis=1)
+    centred = X - X.mean(axis=0)
+    cosine = model.components_ @ centred.T
+    cosine /= np.linalg.norm(model.components_, axis=1)[:, None] * np.linalg.norm(centred, axis=1)
     assert len(set(cosine.argmax(1))) == 6
     np.testing.assert_allclose(cosine.max(1), 1, rtol=1e-5)
     uniform = VarianceDictionaryLearning(
-        6, optimizer=Adam(1e-30, encoder_learning_rate=1e-4), max_iter=1, random_state=0
+        6, init="random", optimizer=Adam(1e-30, encoder_learning_rate=1e-4), max_iter=1, random_state=0
     ).fit(X)
     np.testing.assert_allclose(
         np.linalg.norm(model.components_, axis=1), np.linalg.norm(uniform.components_, axis=1), rtol=1e-5
@@ -120,7 +128,14 @@ def test_init_from_data_takes_rows_as_directions(X):
 def test_init_from_an_array_starts_there_and_finds_planted_atoms():
     signals = make_sparse_coded_signals(400, n_components=10, n_features=16, n_nonzero=2, random_state=0)
     X, _, atoms = signals
-    model = StandardDictionaryLearning(10, init=atoms, alpha=0.005, max_iter=5, random_state=0).fit(X)
+    model = StandardDictionaryLearning(
+        10,
+        init=atoms,
+        alpha=0.005,
+        optimizer=Adam(1e-3, encoder_learning_rate=3e-4),
+        max_iter=5,
+        random_state=0,
+    ).fit(X)
     assert (model.components_ * atoms).sum(1).min() > 0.99
 
 

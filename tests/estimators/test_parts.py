@@ -13,13 +13,26 @@ import skvardict
 from skvardict import SparseVAE, ThresholdedVSC, VarianceDictionaryLearning
 from skvardict.networks import LISTA, MLP, Conv, ResNet
 from skvardict.solvers import FISTA
-from skvardict.training import SGD, Adam, CosineRate, Decay, EarlyStopping, Position, Ramp, StepDecay
+from skvardict.training import (
+    SGD,
+    Adam,
+    CosineRate,
+    Decay,
+    EarlyStopping,
+    OnlineUpdate,
+    Position,
+    Ramp,
+    StepDecay,
+    TargetSparsity,
+)
 
 ESTIMATORS = {name: getattr(skvardict, name) for name in skvardict.__all__ if inspect.isclass(getattr(skvardict, name))}
 PARTS = [
     Adam(),
     SGD(),
     EarlyStopping(),
+    OnlineUpdate(),
+    TargetSparsity(),
     LISTA(),
     MLP(),
     ResNet(),
@@ -78,7 +91,6 @@ def test_print_shows_only_what_differs():
         ({"decoder": "mlp"}, {"decoder": MLP()}),
         ({"encoder": "lista"}, {"encoder": LISTA(3)}),
         ({"early_stopping": True}, {"early_stopping": EarlyStopping()}),
-        ({"optimizer": "auto"}, {"optimizer": Adam(3e-4, encoder_learning_rate=1e-4)}),
     ],
 )
 def test_a_name_is_the_part_with_its_defaults(named, part, X):

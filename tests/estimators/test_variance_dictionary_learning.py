@@ -15,6 +15,8 @@ from skvardict.preprocessing import GlobalStandardizer
 from skvardict.solvers import FISTA
 from skvardict.training import Adam, EarlyStopping, TrainingDivergedError
 
+CONSTANT = Adam(3e-4, encoder_learning_rate=1e-4)  # steps that do not depend on how many follow
+
 
 @pytest.fixture(scope="module")
 def digits():
@@ -91,17 +93,19 @@ def test_the_best_epoch_on_validation_data_is_kept(digits):
 
 
 def test_early_stopping_stops_and_holds_rows_out(digits):
-    model = small(max_iter=50, early_stopping=EarlyStopping(n_iter_no_change=1, tol=0.5)).fit(digits[0])
+    model = small(max_iter=50, optimizer=CONSTANT, early_stopping=EarlyStopping(n_iter_no_change=1, tol=0.5)).fit(
+        digits[0]
+    )
     assert model.n_iter_ < 50
     assert "validation_energy" in model.history_
     # fewer than 20 validation rows: none are held out
-    assert "validation_energy" not in small().fit(digits[0][:100]).history_
+    assert "validation_energy" not in small(early_stopping=True).fit(digits[0][:100]).history_
 
 
 def test_warm_start_equals_one_long_fit(digits):
     X = digits[0][:600]
-    long = small(max_iter=4, early_stopping=False).fit(X)
-    short = small(max_iter=2, early_stopping=False, warm_start=True).fit(X).fit(X)
+    long = small(max_iter=4, optimizer=CONSTANT).fit(X)
+    short = small(max_iter=2, optimizer=CONSTANT, warm_start=True).fit(X).fit(X)
     assert short.n_iter_ == 4
     for name, array in long.params_.items():
         np.testing.assert_array_equal(short.params_[name], array)
@@ -109,15 +113,15 @@ def test_warm_start_equals_one_long_fit(digits):
 
 def test_partial_fit_is_one_counted_pass(digits):
     X = digits[0][:600]
-    model = small(batch_size=250).partial_fit(X)
+    model = small(batch_size=250, optimizer=CONSTANT).partial_fit(X)
     assert model.n_steps_ == 3
-    once = small(max_iter=1, early_stopping=False).fit(X)
+    once = small(max_iter=1, batch_size=250, optimizer=CONSTANT).fit(X)
     np.testing.assert_array_equal(model.components_, once.components_)
     assert model.partial_fit(X[:100]).n_steps_ == 4
 
 
 def test_history_is_a_table_of_finite_numbers(digits):
-    history = pd.DataFrame(small().fit(digits[0]).history_)
+    history = pd.DataFrame(small(batch_size=250, early_stopping=True).fit(digits[0]).history_)
     assert len(history) == 5
     assert np.isfinite(history.to_numpy()).all()
     expected = (
@@ -146,8 +150,8 @@ def test_solver_codes_have_lower_energy_than_encoder_codes(digits):
 
 def test_divergence_stops_with_an_error_and_leaves_the_last_good_state(digits, meddle):
     X = digits[0][:400]
-    expected = small(max_iter=2, early_stopping=False).fit(X)
-    model = small(early_stopping=False)
+    expected = small(max_iter=2, optimizer=CONSTANT).fit(X)
+    model = small(optimizer=CONSTANT)
     said = r"epoch 3, batch 1 .*state after epoch 2 is kept"
     with meddle(lambda session: session.n_epochs == 2), pytest.raises(TrainingDivergedError, match=said):
         model.fit(X)
@@ -246,7 +250,7 @@ def test_scikit_learn_callbacks_are_called(digits):
 
 def test_energies_share_the_hinge_among_the_rows_of_a_batch(digits):
     X = digits[0][:251]  # batches of 125 and 126 rows, whatever batch_size=250 says
-    history = small(max_iter=1, early_stopping=False, std_threshold=5.0).fit(X).history_
+    history = small(max_iter=1, batch_size=250, init="random", optimizer=CONSTANT, std_threshold=5.0).fit(X).history_
     terms = history["reconstruction"][0] + 0.005 * history["l1"][0] + 5 * history["coupling"][0]
     assert history["hinge"][0] > 100
     assert history["energy"][0] == pytest.approx(terms + 10 * 2 * history["hinge"][0] / 251, rel=1e-6)

@@ -18,7 +18,15 @@ import skvardict
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.networks import MLP
 from skvardict.storage.files import DamagedFileError, read_file, to_bytes
-from skvardict.training import SGD, Adam, CheckpointMismatchError, EarlyStopping, StepDecay
+from skvardict.training import (
+    SGD,
+    Adam,
+    CheckpointMismatchError,
+    EarlyStopping,
+    OnlineUpdate,
+    StepDecay,
+    TargetSparsity,
+)
 from skvardict.training import checkpoint as checkpoint_module
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*mean square of X:UserWarning")
@@ -81,6 +89,9 @@ def assert_same_fit(one, other):
     [
         {},
         NONLINEAR,
+        {"encoder": None},
+        {"optimizer": OnlineUpdate(encoder_optimizer=Adam(1e-3, relative=True, schedule=StepDecay(0.5, 2)))},
+        {"alpha": TargetSparsity(0.5), "early_stopping": True},
         {"encoder": None, "optimizer": SGD(0.1, momentum=0, nesterov=False, max_grad_norm=None)},
         {
             "optimizer": Adam(3e-4, encoder_learning_rate=1e-4, schedule=StepDecay(0.5, 2), encoder_schedule=None),
@@ -89,7 +100,16 @@ def assert_same_fit(one, other):
         },
         {"max_iter": 40, "early_stopping": EarlyStopping(n_iter_no_change=1, tol=0.2)},
     ],
-    ids=["linear", "mlp", "sgd without encoder", "schedule", "early stopping"],
+    ids=[
+        "linear",
+        "mlp",
+        "online",
+        "online with encoder",
+        "sparsity",
+        "sgd without encoder",
+        "schedule",
+        "early stopping",
+    ],
 )
 def test_a_killed_fit_goes_on_and_ends_bitwise_equal(X, tmp_path, parameters, killed_in, run_killed):
     expected = small(**parameters).fit(X)
@@ -185,7 +205,7 @@ def other_data(X):
 @pytest.mark.parametrize(
     ("model", "change", "said"),
     [
-        (small(alpha=0.01), lambda X: X, r"alpha: 0.005 in the checkpoint, 0.01 now"),
+        (small(alpha=0.01), lambda X: X, r"alpha: 'auto' in the checkpoint, 0.01 now"),
         (small(), other_data, r"X: float32 \(300, 10\), SHA-256 \w+ in the checkpoint"),
         (small(), lambda X: X.astype(np.float64), r"X: float32 .* float64"),
         (

@@ -93,7 +93,16 @@ def test_all_codes_zero_is_warned_about_once(X):
 
 
 def test_dead_components_are_warned_about_once_with_the_number(digits):
-    model = StandardDictionaryLearning(32, alpha=0.1, max_iter=12, batch_size=100, random_state=0)
+    model = StandardDictionaryLearning(
+        32,
+        alpha=0.1,
+        max_iter=12,
+        batch_size=100,
+        init="random",
+        optimizer=Adam(1e-3, encoder_learning_rate=3e-4),
+        early_stopping=True,
+        random_state=0,
+    )
     with pytest.warns(
         UserWarning, match=r"\d+ of 32 components were never active\. Lower alpha \(now 0\.1\)"
     ) as caught:
@@ -125,7 +134,7 @@ def test_codes_that_shrink_while_the_decoder_grows_are_warned_about(digits):
 
 def test_a_solver_at_its_limit_is_warned_about_once_with_the_parameter(X):
     with pytest.warns(ConvergenceWarning, match=r"on \d+ of 270 rows\. Raise max_iter or tol of solver") as caught:
-        small(solver=FISTA(max_iter=2, tol=1e-6), max_iter=8).fit(X)
+        small(solver=FISTA(max_iter=2, tol=1e-6), max_iter=8, early_stopping=True).fit(X)
     assert sum("did not converge" in str(warning.message) for warning in caught) == 1
 
 
@@ -208,18 +217,19 @@ def test_cuda_that_is_absent_is_said_with_what_there_is(X, monkeypatch, device):
 
 
 def test_a_real_interrupt_leaves_the_best_state_and_the_checkpoint(X, tmp_path, meddle):
-    expected = small(max_iter=2, early_stopping=False).fit(X)
+    constant = {"optimizer": Adam(3e-4, encoder_learning_rate=1e-4)}  # so that two epochs do not depend on what follows
+    expected = small(max_iter=2, **constant).fit(X)
 
     def ctrl_c(session):
         if session.n_epochs == 2:
             signal.raise_signal(signal.SIGINT)
 
-    model = small(early_stopping=False)
+    model = small(**constant)
     with meddle(ctrl_c), pytest.raises(KeyboardInterrupt) as caught:
         model.fit(X, checkpoint=tmp_path / "run")
     assert "interrupted after 2 complete epochs" in caught.value.__notes__[0]
     np.testing.assert_array_equal(model.transform(X), expected.transform(X))
-    whole = small(early_stopping=False).fit(X)
-    resumed = small(early_stopping=False).fit(X, checkpoint=tmp_path / "run")
+    whole = small(**constant).fit(X)
+    resumed = small(**constant).fit(X, checkpoint=tmp_path / "run")
     assert resumed.resumed_epoch_ == 2
     np.testing.assert_array_equal(resumed.components_, whole.components_)

@@ -5,7 +5,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skvardict._utils.messages import say, warn
 from skvardict.rows import Rows
 from skvardict.training import Outcome, TrainingDivergedError, TrainingSession
-from skvardict.training.health import find_trouble
+from skvardict.training.health import find_trouble, find_undertraining
 from skvardict.training.history import History, describe_epoch
 
 # What helps against each kind of trouble, by name of the parameter.
@@ -37,6 +37,15 @@ class Watch:
         if outcome.diverged is not None:
             raise TrainingDivergedError(_describe_divergence(self.estimator, outcome))
         estimator = self.estimator
+        scheduled = not session.steps.is_settled
+        unsettled = find_undertraining(session.history, outcome.n_new_epochs, scheduled=scheduled)
+        if unsettled is not None and not outcome.stopped_early and "under-trained" not in self.said:
+            self.said.add("under-trained")
+            warn(
+                f"{_name(estimator)}: after {session.n_epochs} epochs {unsettled}: the model is under-trained. Raise "
+                f"max_iter (now {estimator.max_iter!r}), or the learning rate of optimizer=.",
+                ConvergenceWarning,
+            )
         if estimator.n_dead_ == estimator._n_features_out:
             warn(
                 f"{_name(estimator)}: all {estimator.n_dead_} components of the code were zero during the last epoch: "

@@ -8,6 +8,8 @@ from skvardict.training.history import History
 _CODE_SHRINKAGE, _DECODER_GROWTH = 0.5, 2.5
 _DEAD_SHARE = 0.5
 _UNCONVERGED_SHARE = 0.5
+_FEWEST_EPOCHS = 3  # of a run whose end is judged
+_STILL_TO_GAIN, _STILL_TO_GAIN_SCHEDULED = 0.1, 0.5  # what as many epochs again would gain, relative
 
 
 class Finding(NamedTuple):
@@ -38,6 +40,25 @@ def find_trouble(history: History, n_components: int, n_epochs: int = 1) -> list
     found = [_find_in(history, n_components, epoch) for epoch in range(length - n_epochs, length)]
     lasting = set.intersection(*({finding.kind for finding in findings} for findings in found))
     return [finding for finding in found[-1] if finding.kind in lasting]
+
+
+def find_undertraining(history: History, n_epochs: int, *, scheduled: bool = False) -> str | None:
+    """Return by how much the energy was still falling at the end of a run of `n_epochs`; None where it had settled.
+
+    The pace is that of the last quarter of the run: as many epochs again, at this pace, would lower the energy by more
+    than a tenth; by more than a half, where rates have followed a schedule to its end, after which nothing would go on.
+    Runs of fewer than three epochs have no pace.
+    """
+    name = "validation_energy" if "validation_energy" in history else "energy"
+    energies = history.get(name, [])[-n_epochs:]
+    if n_epochs < _FEWEST_EPOCHS or len(energies) < n_epochs:
+        return None
+    span = max(1, n_epochs // 4)
+    before, last = energies[-1 - span], energies[-1]
+    pace = (before - last) / (span * abs(before)) if before else 0.0
+    if not pace * n_epochs > (_STILL_TO_GAIN_SCHEDULED if scheduled else _STILL_TO_GAIN):
+        return None
+    return f"the {name.replace('_', ' ')} is still falling, by {100 * pace:.2g} % an epoch ({before:.4g} to {last:.4g})"
 
 
 def _find_in(history: History, n_components: int, epoch: int) -> list[Finding]:

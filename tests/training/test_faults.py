@@ -14,7 +14,7 @@ from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.preprocessing import GlobalStandardizer
 from skvardict.solvers import FISTA
 from skvardict.training import Adam, TrainingDivergedError
-from skvardict.training.health import find_trouble
+from skvardict.training.health import find_trouble, find_undertraining
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,7 @@ def test_codes_that_shrink_while_the_decoder_grows_are_warned_about(digits):
     ):
         model.fit(digits[:500])
     with warnings.catch_warnings(action="error"):
+        warnings.filterwarnings("ignore", message=".*under-trained", category=ConvergenceWarning)
         model.set_params(atom_norm=1.0).fit(digits[:500])
 
 
@@ -233,3 +234,29 @@ def test_a_real_interrupt_leaves_the_best_state_and_the_checkpoint(X, tmp_path, 
     resumed = small(**constant).fit(X, checkpoint=tmp_path / "run")
     assert resumed.resumed_epoch_ == 2
     np.testing.assert_array_equal(resumed.components_, whole.components_)
+
+
+@pytest.mark.parametrize(
+    ("energies", "is_settled"),
+    [
+        ([4.0, 3.0, 2.0, 1.0], False),
+        ([1.0] * 10, True),
+        ([1.0 + 0.9**epoch for epoch in range(10)], False),
+        ([1.0 + 0.9**epoch for epoch in range(100)], True),
+        ([1.0, 1.5, 2.0, 2.5], True),  # what rises is no under-training
+        ([4.0, 1.0], True),  # too few to tell
+    ],
+)
+def test_an_energy_that_is_still_falling_is_found(energies, is_settled):
+    assert (find_undertraining({"energy": energies}, len(energies)) is None) == is_settled
+    assert find_undertraining({"energy": [99.0, *energies]}, len(energies) + 5) is None  # not that many epochs
+
+
+def test_an_under_trained_end_is_said_with_the_number_and_a_settled_one_is_not():
+    X = np.random.default_rng(0).standard_normal((200, 10)).astype(np.float32)
+    slow = {"optimizer": Adam(3e-3), "max_iter": 20, "random_state": 0}
+    with pytest.warns(ConvergenceWarning, match=r"still falling, by .* % an epoch .* under-trained. Raise max_iter"):
+        VarianceDictionaryLearning(6, **slow).fit(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        VarianceDictionaryLearning(6, random_state=0).fit(X)

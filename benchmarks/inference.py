@@ -17,9 +17,10 @@ from sklearn.decomposition import sparse_encode as sklearn_sparse_encode
 from threadpoolctl import threadpool_limits
 
 from benchmarks._autograd_fista import autograd_fista
-from skvardict import VarianceDictionaryLearning, sparse_encode
+from skvardict import sparse_encode
 from skvardict.datasets import fetch_mnist
 from skvardict.energies import L1, Coupling, LinearProblem, VarianceHinge, to_sklearn_alpha
+from skvardict.recipes import table3
 from skvardict.solvers import FISTA
 
 
@@ -46,8 +47,8 @@ def training_table(X, repeats):
     """Return seconds per epoch of ours and of plain autograd, and the ratio."""
     rows = []
     for step_size in (0.5, "auto"):
-        model = VarianceDictionaryLearning(
-            alpha=0.02, solver=FISTA(step_size=step_size), early_stopping=False, max_iter=1 + repeats, random_state=31
+        model = table3(
+            "VDL", "mnist", alpha=0.02, solver=FISTA(step_size=step_size), max_iter=1 + repeats, random_state=31
         ).fit(X)
         ours = float(np.median(model.history_["seconds"][1:]))
         decoder = torch.nn.Linear(128, 784, bias=False)

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.decomposition import DictionaryLearning, MiniBatchDictionaryLearning
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from benchmarks._results import Output
@@ -150,7 +151,8 @@ def scikit_learn(cls, problem: Problem, budget: float, **changes) -> Snapshots:
         **changes,
     )
     clock.begin = process_time()
-    with suppress(_TimeIsUp):
+    with suppress(_TimeIsUp), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # codes of single batches, thousands of them
         model.fit(problem.X)
     return clock.snapshots
 

@@ -24,7 +24,8 @@ from skvardict.training import Adam, CosineRate, EarlyStopping, OnlineUpdate, Ta
 
 _ALPHA = 0.005
 _TRAINING_ITERATIONS = 4  # of FISTA a batch in an automatic fit: from the encoder's prediction the rest changes little
-_RATES_OF_OTHERS = 0.2, 0.06  # of decoders with hidden layers, and encoders beside them
+_RATES_OF_OTHERS = 0.2, 0.065  # of decoders with hidden layers, and encoders beside them
+_FEW_STEPS = 500  # for which the encoder's rate is given
 _MANY_ROWS = 2500  # from here on epochs count, below steps
 _FEW_WEIGHTS = 64 * 64  # of a dictionary that is trained longer, since it costs little
 _GAMMA_LINEAR, _GAMMA_OTHER = 5.0, 100.0  # Table 3 of Evtimova & LeCun: MNIST, VDL and VDL-NL
@@ -35,7 +36,7 @@ class _DictionaryCoder(BaseCoder):
     """Parts and codes of a dictionary model; a subclass adds what keeps its decoder from growing, and the defaults."""
 
     # Of the automatic fit: rates of decoder and encoder relative to their weights, and how a linear decoder begins.
-    _RATES: ClassVar[tuple[float, float]] = (0.12, 0.035)
+    _RATES: ClassVar[tuple[float, float]] = (0.12, 0.045)
     _FIRST_ATOMS: ClassVar[str] = "data"
     _ANNEALS: ClassVar[bool] = False
     _ATTRIBUTES: ClassVar[Mapping[str, str]] = {
@@ -241,6 +242,8 @@ class _DictionaryCoder(BaseCoder):
         if self._is_online():
             return OnlineUpdate()
         decoder_rate, encoder_rate = self._RATES if self._is_linear() else _RATES_OF_OTHERS
+        # The longer an encoder is trained the less it gains from haste; measured at 500 and 3,000 steps.
+        encoder_rate *= (_FEW_STEPS / max(plan.n_steps or _FEW_STEPS, _FEW_STEPS)) ** (1 / 7)
         # Calls of partial_fit have no end that rates could fall towards.
         schedule = CosineRate(0.1, start=0.1) if plan.schedule_epochs is None else None
         return Adam(decoder_rate, encoder_learning_rate=encoder_rate, relative=True, schedule=schedule)
@@ -256,7 +259,8 @@ class _DictionaryCoder(BaseCoder):
         batch_size = self._batch_size(n_rows) if isinstance(self.batch_size, str) else self.batch_size
         n_batches = max(1, -(-n_rows // batch_size))
         max_epochs = self._n_epochs(n_rows, n_batches) if isinstance(self.max_iter, str) else self.max_iter
-        return TrainingPlan(batch_size, max_epochs, self._early_stopping())
+        n_steps = max_epochs * n_batches if n_rows else None
+        return TrainingPlan(batch_size, max_epochs, self._early_stopping(), n_steps=n_steps)
 
     def _batch_size(self, n_rows: int) -> int:
         if self._is_online():
@@ -394,7 +398,7 @@ class VarianceDictionaryLearning(_DictionaryCoder):
     (10, 32)
     """
 
-    _RATES: ClassVar[tuple[float, float]] = (0.24, 0.055)
+    _RATES: ClassVar[tuple[float, float]] = (0.24, 0.07)
     _FIRST_ATOMS: ClassVar[str] = "scaled"
     _ANNEALS: ClassVar[bool] = True
 

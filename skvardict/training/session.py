@@ -31,12 +31,15 @@ class TrainingPlan:
         When epochs without an improvement end the run.
     schedule_epochs : int or None
         Epochs over which schedules reach; None: `max_epochs`.
+    n_steps : int or None
+        Steps that they make, where the number of rows is known.
     """
 
     batch_size: int
     max_epochs: int
     early_stopping: EarlyStopping | None = None
     schedule_epochs: int | None = None
+    n_steps: int | None = None
 
     @property
     def n_scheduled(self) -> int:

@@ -67,6 +67,11 @@ class DictionaryObjective:
         self._penalty: Penalty | None = None  # of the next step; None is the model's
         self._atoms: Tensor | None = None  # before the step
 
+    @property
+    def is_comparable(self) -> bool:
+        """Whether validation energies of epochs have the same weights."""
+        return self.target is None
+
     def modules(self) -> dict[str, nn.Module]:
         """Return the parts that are trained and saved, by name."""
         return self.model.modules()

@@ -14,7 +14,7 @@ same, at the cost of one draw.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,8 @@ class VariationalObjective:
     noise_warmup, temperature : callable or None
         Schedules of the warm-ups.
     """
+
+    is_comparable: ClassVar[bool] = True
 
     model: VariationalModel
     n_draws: int

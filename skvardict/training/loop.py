@@ -111,8 +111,7 @@ def train(
                 break
             outcome.n_new_epochs += 1
             last_good = session.to_arrays()
-            settled = session.steps.is_settled
-            if validation is None or patience.update(session.history["validation_energy"][-1], counts=settled):
+            if validation is None or _is_best(session, patience):
                 outcome.params, outcome.best_epoch = session.snapshot(), session.n_epochs
             stops = on_epoch(session)
             outcome.stopped_early = (
@@ -135,6 +134,16 @@ def train(
         session.cut_history()
         outcome.error = error
     return outcome
+
+
+def _is_best(session: TrainingSession, patience: Patience) -> bool:
+    """Take the validation energy of the last epoch; return whether it counts as the best so far.
+
+    It does, too, where the weights of the energy move: a lower one may be one of other weights.
+    """
+    is_comparable = session.objective.is_comparable
+    counts = session.steps.is_settled and is_comparable
+    return patience.update(session.history["validation_energy"][-1], counts=counts) or not is_comparable
 
 
 def _choose_start(session: TrainingSession, validation: Rows, plan: TrainingPlan, outcome: Outcome) -> float:

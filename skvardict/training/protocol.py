@@ -91,9 +91,14 @@ class Objective(Protocol):
     ----------
     model : object
         The trained parts, and what they make of rows; the loop does not look into it.
+    is_comparable : bool
+        Whether validation energies of epochs have the same weights. If not, the last epoch counts as the best.
     """
 
     model: Any
+
+    @property
+    def is_comparable(self) -> bool: ...  # noqa: D102
 
     def modules(self) -> dict[str, nn.Module]:
         """Return the trained parts by name; their tensors are what is saved."""

@@ -215,6 +215,16 @@ def test_the_sparsity_that_was_asked_for_comes_about(X, model, target):
     assert (model.transform(X[1000:]) == 0).mean() == pytest.approx(target, abs=0.03)
 
 
+@pytest.mark.parametrize("encoder", ["lista", None])
+def test_the_last_epoch_is_kept_where_energies_of_different_weights_do_not_compare(X, encoder):
+    """A lower energy would be one of a lower alpha."""
+    model = small(StandardDictionaryLearning, encoder=encoder, max_iter=15, early_stopping=True)
+    model.set_params(alpha=TargetSparsity(0.8, rate=0.3)).fit(X[:1000])
+    assert (model.best_epoch_, model.n_iter_) == (15, 15)
+    assert np.argmin(model.history_["validation_energy"]) < 14
+    assert (model.transform(X[1000:]) == 0).mean() == pytest.approx(0.8, abs=0.05)
+
+
 def test_the_weight_that_was_found_is_recorded_saved_and_used(X, tmp_path):
     model = small(alpha=TargetSparsity(0.6), transform_algorithm="solver").fit(X[:300])
     assert model.alpha_ == pytest.approx(model.history_["alpha"][-1])

@@ -20,20 +20,19 @@ from numpy.typing import NDArray
 from benchmarks._experiment import Experiment, add_common_arguments
 from benchmarks._variational import dictionary_sheets, divergences
 from benchmarks._whitened import PATCH, load_centred
-from skvardict import SparseVAE, StandardDictionaryLearning
+from skvardict import SparseVAE, StandardDictionaryLearning, recipes
 from skvardict.datasets import fetch_mnist
 from skvardict.display import ActivityDisplay, SamplesDisplay
 from skvardict.metrics import active_components, sparsity
 from skvardict.networks import MLP, ResNet
 from skvardict.solvers import ISTA
-from skvardict.training import Adam
 
 # MSE and active filters of 450. The text counts by a standard deviation, the caption of Figure 5 by a maximum.
 PUBLISHED = pd.DataFrame(
     [("sparse_coding", 0.0150, None), ("svae", 0.00875, 154), ("svae_norm", 0.00769, 374)],
     columns=["model", "published_mse", "published_active"],
 )
-ATOM_NORM = {"svae": None, "svae_norm": 1.0}
+NAMES = {"svae": "SVAE", "svae_norm": "SVAE-Norm"}  # of the recipes
 ENCODERS = {"mlp": MLP, "resnet": ResNet}
 N_TRIALS = 50
 BUDGET = ("n_train", "n_test", "steps", "n_components", "hidden", "sparse_alpha")
@@ -41,17 +40,13 @@ BUDGET = ("n_train", "n_test", "steps", "n_components", "hidden", "sparse_alpha"
 
 def build(arguments, model: str, encoder: str, be: float, n_features: int, n_rows: int, seed: int) -> SparseVAE:
     """Return one of the two models; they differ in `atom_norm` only."""
-    return SparseVAE(
-        arguments.n_components,
-        prior="laplace",
-        prior_scale=0.1,
-        kl_weight=be / n_features,
-        atom_norm=ATOM_NORM[model],
+    return recipes.svae(
+        NAMES[model],
+        kl_weight_sum=be,
+        n_features=n_features,
+        n_components=arguments.n_components,
         encoder=ENCODERS[encoder](tuple(arguments.hidden)),
-        optimizer=Adam(1e-3),
-        batch_size=128,
         max_iter=max(1, round(arguments.steps / -(-n_rows // 128))),
-        early_stopping=False,
         random_state=seed,
     )
 
@@ -91,7 +86,7 @@ def run(arguments, experiment: Experiment, X_train: NDArray, X_test: NDArray, sh
         for be in arguments.be:
             for seed in arguments.seeds:
                 fitted = {}
-                for name in ATOM_NORM:
+                for name in NAMES:
                     model = build(arguments, name, encoder, be, X_train.shape[1], len(X_train), seed)
                     fitted[name] = experiment.fit(model, X_train)
                     key = {"model": name, "encoder": encoder, "be": be, "seed": seed}

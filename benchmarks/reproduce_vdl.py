@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks._results import Output
-from benchmarks._table3 import KINDS, NONLINEAR, build, settings
+from skvardict import recipes
 from skvardict.datasets import fetch_mnist, load_images
 from skvardict.display import (
     DenoisingDisplay,
@@ -45,9 +45,14 @@ from skvardict.evaluation import (
 )
 from skvardict.metrics import dead_components
 from skvardict.preprocessing import NormalizedPatches, extract_normalized_patches
+from skvardict.solvers import FISTA
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt  # noqa: TID251
+
+LINEAR = ("SDL", "VDL", "WDL", "DO")
+NONLINEAR = ("SDL-NL", "VDL-NL", "WDL-NL", "DO-NL")
+KINDS = LINEAR + NONLINEAR
 
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
 MNIST_RANGE = 1 / MNIST_STD  # of pixels in [0, 1], in the units of standardised rows
@@ -135,10 +140,17 @@ def load_patches(arguments) -> Rows:
     return Rows(*(cut[split].patches for split in groups), test_patches=cut["test"])
 
 
+def build(kind, data, *, step_size: float | str = "table", **changes):
+    """Return the model of Table 3; `step_size` "table" leaves the recipe's step."""
+    if step_size != "table":
+        changes["solver"] = FISTA(step_size=step_size)
+    return recipes.table3(kind, data, **changes)
+
+
 def fit(arguments, rows: Rows, kind: str, alpha: float, *, seed: int, data: str = "mnist", **changes):
     """Return a fitted model, from `--runs` where it is there."""
-    changes = {"epochs": epochs_of(arguments, kind), "step_size": step_of(arguments, kind), **changes}
-    model = build(data, kind, alpha, seed=seed, device=arguments.device, **changes)
+    changes = {"max_iter": epochs_of(arguments, kind), "step_size": step_of(arguments, kind), **changes}
+    model = build(kind, data, alpha=alpha, random_state=seed, device=arguments.device, **changes)
     model.set_params(verbose=arguments.verbose)
     print(f"{kind}  alpha {alpha:g}  seed {seed}  {changes}", flush=True)
     fitted = fit_or_load(model, rows.train, folder=arguments.runs / "models", fit_params={"X_val": rows.validation})
@@ -160,7 +172,7 @@ def released(arguments, output: Output) -> None:
     for (kind, alpha, epochs), (psnr, zeros) in RELEASED.items():
         for step_size in ("table", "auto", 0.5) if kind == "SDL" else ("table", "auto"):
             for seed in arguments.seeds:
-                model = fit(arguments, rows, kind, alpha, seed=seed, epochs=epochs, step_size=step_size)
+                model = fit(arguments, rows, kind, alpha, seed=seed, max_iter=epochs, step_size=step_size)
                 codes = evaluate_codes(model, rows.validation, data_range=MNIST_RANGE)
                 measured = {"psnr": codes["psnr"], "released_psnr": psnr}
                 measured |= {"sparsity": codes["sparsity"], "released_sparsity": zeros}
@@ -353,18 +365,18 @@ def patches(arguments, output: Output) -> None:
 
 def _grid_model(arguments, kind: str):
     """Return a model whose alpha and seed `regret_curve` sets."""
-    epochs = epochs_of(arguments, kind)
-    return build("mnist", kind, 0.0, epochs=epochs, step_size=step_of(arguments, kind), device=arguments.device)
+    budget = {"max_iter": epochs_of(arguments, kind), "step_size": step_of(arguments, kind)}
+    return build(kind, "mnist", alpha=0.0, device=arguments.device, **budget)
 
 
 def _alphas(arguments, kind: str) -> tuple[float, ...]:
-    return tuple(arguments.alphas) if arguments.alphas else settings("mnist", kind).alphas
+    return tuple(arguments.alphas) if arguments.alphas else recipes.TABLE3[kind, "mnist"].alphas
 
 
 def _l1_by_batch(arguments, rows: Rows, kind: str, alpha: float, beta: float, seed: int) -> list[float]:
     """Return the mean L1 of the solver's codes in each of the first 200 batches; a call of `partial_fit` is a batch."""
-    step_size = step_of(arguments, kind)
-    model = build("mnist", kind, alpha, step_size=step_size, seed=seed, device=arguments.device, beta=beta)
+    changes = {"step_size": step_of(arguments, kind), "device": arguments.device, "beta": beta}
+    model = build(kind, "mnist", alpha=alpha, random_state=seed, **changes)
     order = np.random.default_rng(seed).permutation(len(rows.train))
     n_batches = min(200, len(order) // model.batch_size)
     for batch in order[: n_batches * model.batch_size].reshape(n_batches, -1):

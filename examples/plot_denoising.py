@@ -6,7 +6,7 @@ Noise has no sparse code in a dictionary of strokes. How much of it do the encod
 """
 
 # %%
-# Noise is added in the standardised space. Models are trained on clean digits only.
+# Noise is added in the standardised space. Models are trained on clean digits only; PCA is what costs nothing.
 import matplotlib.pyplot as plt  # noqa: TID251
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -16,21 +16,15 @@ from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.display import DenoisingDisplay
 from skvardict.evaluation import denoising_table
 from skvardict.preprocessing import GlobalStandardizer
-from skvardict.training import Adam
 
 scaler = GlobalStandardizer()
 X = scaler.fit_transform(load_digits().data / 16)
 X_train, X_test = train_test_split(X, test_size=0.5, random_state=0)
-training = {"max_iter": 100, "batch_size": 100, "early_stopping": False, "random_state": 0}
 
 models = {
-    "SDL": StandardDictionaryLearning(36, alpha=0.01, optimizer=Adam(2e-3, encoder_learning_rate=3e-4), **training).fit(
-        X_train
-    ),
-    "VDL": VarianceDictionaryLearning(36, alpha=0.02, optimizer=Adam(2e-3, encoder_learning_rate=1e-4), **training).fit(
-        X_train
-    ),
-    "PCA": PCA(16).fit(X_train),
+    "SDL": StandardDictionaryLearning(36, alpha=0.03, random_state=0).fit(X_train),
+    "VDL": VarianceDictionaryLearning(36, alpha=0.03, random_state=0).fit(X_train),
+    "PCA": PCA(8).fit(X_train),
 }
 
 # %%
@@ -45,7 +39,8 @@ figure, ax = plt.subplots(figsize=(8, 4))
 DenoisingDisplay.from_estimator(models, X_test[:12], sigma=1.0).plot(ax)
 
 # %%
-# From a noise of 1 on all three gain 3 to 6 dB. There the codes of SDL are ahead of PCA, a projection on 16
-# directions of 64; at low noise they are behind. VDL, whose codes must vary, follows the noise more than SDL does, as
-# in table 1 of the paper. ``score(X_noisy, X_clean)`` is R^2 against clean rows, so that
+# Eight directions are the best that PCA can do at a noise of 1: with more it keeps more noise, with fewer less of the
+# digits. SDL is 0.6 dB ahead of it there, with a sixth of its 36 atoms a row, and level with it at a noise of 1.5. VDL
+# reconstructs clean digits best, but its codes must vary, and so follow the noise: from a noise of 1 on it is behind
+# both, as it is behind SDL in table 1 of the paper. ``score(X_noisy, X_clean)`` is R^2 against clean rows, so that
 # ``GridSearchCV(model, grid).fit(X_noisy, X_clean)`` chooses ``alpha`` for denoising. Next: codes where labels are few.

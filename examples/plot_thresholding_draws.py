@@ -71,7 +71,8 @@ for n_draws, model in models.items():
 model = models[20]
 print(f"transform: R^2 {model.score(X_test):.3f}, fraction on {1 - sparsity(model.transform(X_test)):.3f}")
 DictionaryDisplay.from_estimator(model, order="norm").plot(title="atoms, J = 20")
-ActivityDisplay.from_estimator(model, X_test[:3]).plot()
+ranking = np.argsort(np.linalg.norm(X_test, axis=1))[::-1]
+ActivityDisplay.from_estimator(model, X_test[ranking[:3]]).plot()
 
 # %%
 # Twenty draws cost far less than twenty times one: only the chosen draw is back-propagated. The user guide compares the

@@ -64,6 +64,13 @@ TABLE3: dict[tuple[str, str], Row] = {
     ("SDL-NL", "patches"): Row(100, (0, 1e-3, 3e-3, 5e-3, 8e-3, 1e-2), 1, 1e-3, 1e-4, 0.5, 1e-2, 1e-2),
     ("VDL-NL", "patches"): Row(100, (0, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2, 2e-2), 20, 5e-5, 1e-4, 0.5, 1e-1, 1e-2, True),
 }
+# WDL and DO share the settings of SDL, their non-linear forms those of SDL-NL.
+TABLE3 |= {
+    (kind + form, data): TABLE3["SDL" + form, data]
+    for kind in ("WDL", "DO")
+    for form in ("", "-NL")
+    for data in _N_COMPONENTS
+}
 
 
 def table3(
@@ -107,11 +114,11 @@ def table3(
     >>> recipes.table3("VDL", "mnist", alpha=0.02).optimizer
     Adam(encoder_bias_decay=0.0, encoder_learning_rate=0.0001, learning_rate=0.0003)
     """
-    if kind not in _KINDS or data not in _N_COMPONENTS:
+    if (kind, data) not in TABLE3:
         raise ValueError(
             f"table3 has no row ({kind!r}, {data!r}). Kinds are {', '.join(_KINDS)}; data are 'mnist' and 'patches'."
         )
-    row, is_nonlinear = TABLE3[_row_name(kind), data], kind.endswith("-NL")
+    row, is_nonlinear = TABLE3[kind, data], kind.endswith("-NL")
     is_strong = (kind, data) == ("VDL-NL", "patches") and alpha >= _STRONG_ALPHA
     parameters: dict[str, Any] = {
         "n_components": _N_COMPONENTS[data],
@@ -131,10 +138,6 @@ def table3(
     if kind.startswith("WDL"):
         return WeightDecayDictionaryLearning(**{**parameters, "weight_decay": _WEIGHT_DECAY, **changes})
     return StandardDictionaryLearning(**{**parameters, "atom_norm": 1.0, **changes})
-
-
-def _row_name(kind: str) -> str:
-    return kind if kind in ("VDL", "VDL-NL") else "SDL-NL" if kind.endswith("-NL") else "SDL"
 
 
 def _optimizer(row: Row) -> Adam:

@@ -9,8 +9,6 @@ pytest.importorskip("matplotlib")
 
 from benchmarks import reproduce_vdl
 from benchmarks._results import _portable
-from benchmarks._table3 import KINDS, TABLE, build
-from skvardict.networks import MLP
 from skvardict.preprocessing import GlobalStandardizer
 
 RUN = ["--epochs", "1", "--nonlinear-epochs", "1", "--seeds", "0"]
@@ -34,22 +32,12 @@ def commands(monkeypatch, tmp_path):
     return run
 
 
-def test_the_table_is_built_as_written():
-    assert set(KINDS) > {kind for _, kind in TABLE}
-    for data, kind in [(data, kind) for data in ("mnist", "patches") for kind in KINDS]:
-        model = build(data, kind, 0.01, seed=3)
-        assert (model.alpha, model.random_state, model.batch_size) == (0.01, 3, 250)
-        assert model.n_components == (128 if data == "mnist" else 256)
-        assert (model.encoder is None) == kind.startswith("DO")
-        assert isinstance(model.decoder, MLP) == kind.endswith("-NL")
-    assert build("mnist", "SDL", 0.01).solver.step_size == 1
-    assert build("mnist", "VDL", 0.01).solver.step_size == 0.5
-    assert build("mnist", "WDL", 0.01).solver.step_size == "auto"
-    assert build("patches", "VDL-NL", 0.005).gamma == 20
-    assert build("patches", "VDL-NL", 0.01).gamma == 40
-    schedule = build("mnist", "VDL-NL", 0.01).optimizer.schedule
-    assert (schedule.factor, schedule.n_epochs) == (0.5, 30)
-    assert build("mnist", "VDL", 0.02, beta=0.0).beta == 0
+def test_a_step_size_replaces_that_of_the_table():
+    steps = {
+        size: reproduce_vdl.build("VDL", "mnist", alpha=0.02, step_size=size).solver.step_size for size in (1, "auto")
+    }
+    assert steps == {1: 1, "auto": "auto"}
+    assert reproduce_vdl.build("VDL", "mnist", alpha=0.02).solver.step_size == 0.5
 
 
 def test_models_are_shared_by_commands_and_not_fitted_again(commands, tmp_path, capsys):

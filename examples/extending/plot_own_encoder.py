@@ -3,7 +3,8 @@ An encoder of your own: a promise about zeros
 =============================================
 
 LISTA predicts sparse codes, but no one can say beforehand how many components of a row will be on. An encoder that
-keeps the k largest components can promise it. What does training with that promise cost, or gain, over a cut afterwards?
+keeps the k largest components can promise it. What does training with that promise gain or cost, against a cut
+afterwards?
 """
 
 # %%
@@ -103,8 +104,8 @@ SamplesDisplay.from_rows(np.clip(shown, X.min(), X.max()), image_shape=(8, 8), n
 )
 
 # %%
-# The claim: no code has more than k components on, and the promise costs next to nothing. What both are ahead of is PCA,
-# the same k directions for all digits.
+# The claim: no code has more than k components on, and the promise costs next to nothing. Both are ahead of PCA, the
+# same k directions for all digits.
 for k in ks:
     most = int((codes[k] > 0).sum(axis=1).max())
     others = f"LISTA cut to k {cut_scores[k]:.3f}, PCA {pca_scores[k]:.3f}"
@@ -114,6 +115,6 @@ for k in ks:
     assert min(scores[k], cut_scores[k]) > pca_scores[k]
 
 # %%
-# One seed, and a budget of 60 passes, less than half of the default. With three components on, TopK is ahead here; with
-# the full budget the two are level there, too. What one gains is the promise. To give the part a name, put it into a file of
-# its own and into ``CODE_ENCODERS`` in ``skvardict/networks/builders.py``: see the user guide, "Extending".
+# One seed, and a budget of 60 passes, less than half of the default. With three components on TopK is ahead here; with
+# the full budget the two are level there, too. What one gains is the promise. To give the part a name, put it into a
+# file of its own and into ``CODE_ENCODERS`` in ``skvardict/networks/builders.py``: see the user guide, "Extending".

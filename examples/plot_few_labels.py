@@ -53,5 +53,5 @@ print("percent fewer errors with codes than with pixels", gain.round(2), sep="\n
 # %%
 # Of a hundred test digits, codes get five more right with one label and with three labels a class, and between one and
 # two more with ten, each by more than three standard errors; PCA gains nothing, and an encoder that sees the labelled
-# digits only is behind the pixels. Among the best three classes the gain with one label is within the errors. Small
-# ``alpha`` is chosen here: sparser codes leave out what a classifier of few rows needs.
+# digits only is behind the pixels. Among the best three classes the gain with one label is within the errors. Up to
+# three labels the smaller ``alpha`` is chosen: sparser codes leave out what a classifier of few rows needs.

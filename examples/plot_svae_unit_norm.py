@@ -63,8 +63,8 @@ for name, model in models.items():
 SamplesDisplay.from_estimator(models["unit norm"], n_samples=36, random_state=0).plot(title="samples, unit norm")
 
 # %%
-# With unit norms more components carry a part of the picture. R^2 tells nothing about it: 200 atoms span all 144
-# pixels, so that even untrained ones could reconstruct every patch, and PCA with 100 directions leaves one percent.
-# The pictures show a start only: after 12 epochs few atoms have an orientation, and samples look like the whitened
-# noise that most patches are. The effect depends on ``kl_weight``: it shrinks where the KL term is weak, and can turn
-# round where it is strong. ``python -m benchmarks.reproduce_svae patches`` measures that on more data.
+# With unit norms more components carry a part of the picture. R^2 is not what tells: 200 atoms span all 144 pixels, and
+# PCA with 100 directions leaves half a percent of the variance. The pictures show a start only: after 12 epochs few
+# atoms have an orientation, and samples are hardly more than noise. The effect depends on ``kl_weight``: it shrinks
+# where the KL term is weak, and can turn round where it is strong. ``python -m benchmarks.reproduce_svae patches``
+# measures that on more data.

@@ -67,7 +67,8 @@ for n_draws, model in models.items():
 # %%
 # Two draws for one row share few components: about as many as supports drawn at random. The information is in the whole
 # posterior, not in the support of a draw. `transform` therefore does not draw: with a linear dictionary it solves for
-# the most probable code, started at the posterior mean.
+# the most probable code, started at the posterior mean. Faint patches get no component at all; the picture has the
+# codes of the three strongest.
 model = models[20]
 print(f"transform: R^2 {model.score(X_test):.3f}, fraction on {1 - sparsity(model.transform(X_test)):.3f}")
 DictionaryDisplay.from_estimator(model, order="norm").plot(title="atoms, J = 20")

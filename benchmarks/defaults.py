@@ -8,6 +8,7 @@ themselves, "random" are rectified random features, as many as a code has: what 
 """
 
 import argparse
+import sys
 import warnings
 from pathlib import Path
 from time import process_time
@@ -146,7 +147,7 @@ def main(argv=None) -> None:
     parser.add_argument("--data", nargs="*", help="names of data sets; all by default")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)  # noqa: TID251
-    output = Output(arguments.results, "defaults", "benchmarks.defaults", argv or [])
+    output = Output(arguments.results, "defaults", "benchmarks.defaults", sys.argv[1:] if argv is None else argv)
     rows = []
     with threadpool_limits(1):
         VarianceDictionaryLearning(4, random_state=0).fit(np.eye(20, dtype=np.float32) * 4)  # what the first fit loads

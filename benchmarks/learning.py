@@ -10,6 +10,7 @@ whose `trainDL` shows nothing while it runs: it is run anew for every budget.
 """
 
 import argparse
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -251,7 +252,7 @@ def main(argv=None) -> None:
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)  # noqa: TID251
-    output = Output(arguments.results, "learning", "benchmarks.learning", argv or [])
+    output = Output(arguments.results, "learning", "benchmarks.learning", sys.argv[1:] if argv is None else argv)
     with threadpool_limits(1):
         tables, points = zip(*(compare(name, arguments.seconds) for name in arguments.data))
     output.table(pd.concat(points), "_curves")

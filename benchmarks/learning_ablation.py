@@ -6,6 +6,7 @@ Test images, encoder codes; CPU seconds of one thread. "dead" are components tha
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -90,7 +91,9 @@ def main(argv=None) -> None:
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)  # noqa: TID251
     X, test = (fetch_mnist(split).data for split in ("train", "test"))
-    output = Output(arguments.results, "learning_ablation", "benchmarks.learning_ablation", argv or [])
+    output = Output(
+        arguments.results, "learning_ablation", "benchmarks.learning_ablation", sys.argv[1:] if argv is None else argv
+    )
     rows = []
     with threadpool_limits(1):
         for name, build in variants().items():

@@ -41,8 +41,8 @@ X_train, X_test, y_train, y_test = split(0)
 
 # %%
 # The whole model is one pipeline, and the grid search treats its parameters like any others. Everything but the
-# budget of 25 epochs is a default.
-coder = VarianceDictionaryLearning(n_components=128, max_iter=25, random_state=0)
+# budget of 20 epochs is a default.
+coder = VarianceDictionaryLearning(n_components=128, max_iter=20, random_state=0)
 pipeline = Pipeline([("scale", GlobalStandardizer()), ("sc", coder), ("clf", LogisticRegression(max_iter=2000))])
 search = GridSearchCV(pipeline, {"sc__alpha": [0.005, 0.02], "sc__beta": [1.0, 10.0]}, cv=2)
 search.fit(X_train, y_train)

@@ -20,7 +20,16 @@ from skvardict.networks import CODE_ENCODERS, Linear, LinearDecoder, LISTAEncode
 from skvardict.objectives import Annealing, DictionaryObjective
 from skvardict.rows import ROWS_PER_CHUNK, Rows
 from skvardict.solvers import ADMM, FISTA
-from skvardict.training import Adam, CosineRate, EarlyStopping, OnlineUpdate, TargetSparsity, TrainingPlan
+from skvardict.training import (
+    Adam,
+    CosineRate,
+    EarlyStopping,
+    OnlineUpdate,
+    Outcome,
+    TargetSparsity,
+    TrainingPlan,
+    TrainingSession,
+)
 
 _ALPHA = 0.005
 _TRAINING_ITERATIONS = 4  # of FISTA a batch in an automatic fit: from the encoder's prediction the rest changes little
@@ -288,13 +297,10 @@ class _DictionaryCoder(BaseCoder):
         """Return where the weight begins in an automatic fit."""
         return min(2 / self.n_components, 12 * alpha)
 
-    @property
-    def alpha_(self) -> float:
-        """Weight of the L1 norm that the model was fitted with."""
-        if "params_" not in vars(self):
-            raise AttributeError(f"{type(self).__name__} has no alpha_ before fit.")
+    def _store(self, session: TrainingSession, outcome: Outcome) -> None:
+        super()._store(session, outcome)
         found = self.params_.get("penalty.alpha")
-        return self._alpha(self.n_features_in_) if found is None else float(found)
+        self.alpha_ = self._alpha(self.n_features_in_) if found is None else float(found)
 
     def _encode_block(self, model, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         if model.encoder is not None and self.transform_algorithm != "solver":

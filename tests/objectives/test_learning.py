@@ -259,3 +259,10 @@ def test_every_batch_moves_the_weight_by_what_the_codes_lack(X, meddle):
 def test_a_target_out_of_range_is_refused(X, target):
     with pytest.raises(ValueError, match="TargetSparsity"):
         small(alpha=target).fit(X[:50])
+
+
+def test_the_fitted_weight_is_that_of_the_fit_whatever_is_set_afterwards():
+    X = np.random.default_rng(0).standard_normal((60, 8)).astype(np.float32)
+    model = VarianceDictionaryLearning(4, alpha=0.01, max_iter=1, random_state=0).fit(X)
+    assert model.set_params(alpha=0.5).alpha_ == 0.01
+    assert VarianceDictionaryLearning(4, max_iter=1, random_state=0).fit(X).alpha_ == 0.005 * 8 / 64

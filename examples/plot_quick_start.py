@@ -10,13 +10,15 @@ pixels themselves, and as many rectified random features as a code has component
 # %%
 # Digits have 64 pixels. One mean and one standard deviation for all of them puts the data on the scale that ``alpha``
 # and the variance floor assume.
+import os
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models are fastest on one thread
 
 import matplotlib
 
 matplotlib.use("Agg")
 import numpy as np
-import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -27,8 +29,6 @@ from sklearn.preprocessing import FunctionTransformer
 from skvardict import VarianceDictionaryLearning
 from skvardict.display import DictionaryDisplay
 from skvardict.preprocessing import GlobalStandardizer
-
-torch.set_num_threads(1)  # noqa: TID251 (small models are fastest on one thread)
 
 X, y = load_digits(return_X_y=True)
 

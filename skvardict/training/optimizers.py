@@ -1,5 +1,6 @@
 """Optimisers as parts: settings, from which the groups of a model's parameters and the steps on them are made."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import sqrt
@@ -18,7 +19,7 @@ Schedule = Callable[[Position], float]
 
 
 @with_parameters
-class _Optimizer(Part):
+class _Optimizer(Part, ABC):
     """What gradient optimisers share: rates, decays and schedules of decoder and encoder."""
 
     learning_rate: float = parameter(
@@ -74,8 +75,9 @@ class _Optimizer(Part):
         check_part(self.schedule)
         check_part(self.encoder_schedule)
 
+    @abstractmethod
     def _steps(self) -> "_Steps":
-        raise NotImplementedError(f"{type(self).__name__} does not say how it steps.")  # pragma: no cover
+        """Return torch's optimiser with these settings."""
 
     def _settings(self, group: ParameterGroup) -> list[dict[str, Any]]:
         """Return torch's groups for the weights and, where they decay otherwise, the biases of a part."""

@@ -1,5 +1,6 @@
 """Schedules: from the position in training to a factor or a value. The loop tells the position before every step."""
 
+from abc import ABC, abstractmethod
 from math import cos, pi
 from numbers import Real
 from typing import ClassVar
@@ -9,14 +10,14 @@ from skvardict._utils.parameters import Part, parameter, with_parameters
 from skvardict.training.protocol import Position
 
 
-class Schedule(Part):
+class Schedule(Part, ABC):
     """Base of all schedules: a function of the position in training."""
 
     is_settled: ClassVar[bool] = True  # whether epochs under it may be judged by early stopping
 
+    @abstractmethod
     def __call__(self, position: Position) -> float:
         """Return the factor or value at `position`."""
-        raise NotImplementedError(f"{type(self).__name__} does not say its value.")  # pragma: no cover
 
 
 @with_parameters

@@ -1,6 +1,12 @@
 """Pure functions on tensors. All accept leading batch axes: ``(..., n, k)`` codes, ``(..., k, d)`` atoms."""
 
-from skvardict.functional.dictionary_update import quadratic_error, ridge_atoms, unit_norm_sweep_
+from skvardict.functional.dictionary_update import (
+    atom_sweep_,
+    project_atoms,
+    quadratic_error,
+    ridge_atoms,
+    ridge_system,
+)
 from skvardict.functional.linalg import (
     affine,
     gram,
@@ -25,6 +31,7 @@ __all__ = [
     "HingeConstants",
     "Moments",
     "affine",
+    "atom_sweep_",
     "batch_moments",
     "gram",
     "hinge_constants",
@@ -33,11 +40,12 @@ __all__ = [
     "mean_and_std",
     "pooled_r2",
     "power_iteration",
+    "project_atoms",
     "quadratic_error",
     "ridge_atoms",
+    "ridge_system",
     "schatten_bound",
     "soft_threshold",
     "spectral_norm_squared",
     "std_of",
-    "unit_norm_sweep_",
 ]

@@ -34,7 +34,7 @@ def fitted_components(estimator) -> np.ndarray:
     with torch.no_grad():
         if hasattr(decoder, "atoms"):
             return decoder.atoms().numpy()
-        units = torch.eye(estimator._n_features_out, dtype=next(decoder.parameters()).dtype)
+        units = torch.eye(estimator.n_components, dtype=next(decoder.parameters()).dtype)
         return (decoder(units) - decoder(torch.zeros_like(units[:1]))).numpy()
 
 

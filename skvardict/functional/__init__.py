@@ -26,6 +26,7 @@ from skvardict.functional.moments import (
     std_of,
 )
 from skvardict.functional.prox import soft_threshold
+from skvardict.functional.signs import join_signs, split_signs
 
 __all__ = [
     "HingeConstants",
@@ -37,6 +38,7 @@ __all__ = [
     "hinge_constants",
     "hinge_of_std",
     "hinge_pull",
+    "join_signs",
     "mean_and_std",
     "pooled_r2",
     "power_iteration",
@@ -47,5 +49,6 @@ __all__ = [
     "schatten_bound",
     "soft_threshold",
     "spectral_norm_squared",
+    "split_signs",
     "std_of",
 ]

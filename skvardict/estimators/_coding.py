@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from skvardict._sklearn import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from skvardict._utils.messages import warn
 from skvardict._utils.types import Array, ArrayLike
+from skvardict.energies import reconstruction
 from skvardict.estimators._fitted import fitted_components, fitted_model
 from skvardict.functional import join_signs, split_signs
 from skvardict.metrics import r2
@@ -130,6 +131,45 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         X_reconstructed : ndarray or Tensor of shape (n_samples, n_features)
         """
         return self._reconstruct(self._rows(X))
+
+    @overload
+    def reconstruction_error(self, X: Tensor) -> Tensor: ...
+
+    @overload
+    def reconstruction_error(self, X: ArrayLike) -> np.ndarray: ...
+
+    def reconstruction_error(self, X: ArrayLike) -> Array:
+        """Return ``1/d |x - D(z(x))|^2`` of every row x, z being the codes of :meth:`transform`.
+
+        Rows unlike those of the fit have larger errors. The mean over rows is the "reconstruction" of `energy`, where
+        there is one; over the variance of `X` it is one less :meth:`score`.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        errors : ndarray or Tensor of shape (n_samples,)
+            Mean squares over features.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skvardict import StandardDictionaryLearning
+        >>> X = np.random.default_rng(0).standard_normal((100, 8))
+        >>> coder = StandardDictionaryLearning(4, max_iter=2, random_state=0).fit(X)
+        >>> coder.reconstruction_error(X).shape
+        (100,)
+        """
+        rows = self._rows(X)
+        codes = torch.as_tensor(self._encode(rows).codes)
+        decoder = self._model(rows.device, rows.dtype).decoder
+        errors = rows.new_rows()
+        with torch.no_grad():
+            for where, block in rows.slices():
+                errors[where] = rows.give_back(reconstruction(block, decoder(codes[where].to(block.device))))
+        return errors
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Return R^2 of the reconstruction of `y` from the codes of `X`; 1 is perfect.

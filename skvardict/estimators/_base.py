@@ -116,6 +116,8 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         chunks : iterable of arrays or Tensors of shape (n_rows, n_features), or callable
             An iterable that can be read again (a list, an object with ``__iter__``), or a function that returns a new
             iterator for every epoch. A generator can be read once and needs ``max_iter=1``. Chunks may differ in size.
+            A torch ``DataLoader`` is such an iterable: its batches may be tensors, lists of one tensor (as from a
+            ``TensorDataset``), or rows with one-dimensional labels, which are ignored as `y` is in :meth:`fit`.
         X_val : array-like or Tensor of shape (n_validation, n_features), optional
             Rows on which the best epoch is chosen.
         buffer_rows : int, default=10000

@@ -201,6 +201,13 @@ class OnlineSteps:
         atom_sweep_(self.components, gram, cross, positive=True)
 
 
+def forget_sums(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the state of a session with sums over no rows, where it has sums."""
+    return {
+        name: np.zeros_like(array) if name.startswith("optimizer.online.") else array for name, array in state.items()
+    }
+
+
 def forgetting(n_seen: float, n_new: int, window: float, floor: float) -> float:
     """Return what is left of sums over `n_seen` rows when `n_new` come: ``exp(-integral ds / max(floor, window s))``.
 

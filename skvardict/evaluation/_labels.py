@@ -18,9 +18,9 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d, has_
 from skvardict._utils.messages import say
 from skvardict._utils.types import FilePath
 from skvardict.evaluation._codes import as_named, check_not_empty, seed_names
-from skvardict.evaluation._store import PointStore, all_versions, point_key
 from skvardict.rows import to_array
 from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
+from skvardict.storage.points import PointStore, all_versions, point_key
 
 _MAX_ITER = 2000
 Labelled = tuple[Any, Any]

@@ -15,8 +15,9 @@ from sklearn.exceptions import FitFailedWarning
 from skvardict._utils.messages import say, shown
 from skvardict._utils.types import ArrayLike, FilePath
 from skvardict.evaluation._codes import as_named, check_not_empty, evaluate_codes, seed_names
-from skvardict.evaluation._store import PointStore, fingerprint_fit, fit_or_load, point_key
+from skvardict.evaluation._store import fit_or_load
 from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
+from skvardict.storage.points import PointStore, fingerprint_fit, point_key
 
 
 def regret_curve(

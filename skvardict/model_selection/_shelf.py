@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from joblib import wrap_non_picklable_objects
+
 from skvardict._utils.types import ArrayLike, FilePath
 from skvardict.model_selection._parts import Parts, cut, put_together
 from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
@@ -21,6 +23,13 @@ class Keys(NamedTuple):
 
     before: str | None
     coder: str
+
+
+class _Files(ObjectStore):
+    """Files that also hold what is defined in a notebook or a function, as joblib's processes accept it."""
+
+    def save(self, key: str, value: Any) -> None:
+        super().save(key, wrap_non_picklable_objects(value, keep_wrapper=False))
 
 
 class Shelf:
@@ -35,8 +44,8 @@ class Shelf:
     """
 
     def __init__(self, folder: FilePath, kept: FilePath | None = None):
-        self.scratch = ObjectStore(folder)
-        self.coders = ObjectStore(folder if kept is None else kept, "coder")
+        self.scratch = _Files(folder)
+        self.coders = _Files(folder if kept is None else kept, "coder")
         self.is_kept = kept is not None
         self.uses: Counter[Keys] = Counter()  # how many candidates have the same coder
         self.seconds = 0.0  # spent on training

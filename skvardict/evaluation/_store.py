@@ -1,6 +1,6 @@
 """Fits that are found again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from skvardict._utils.types import ArrayLike, FilePath
+from skvardict.model_selection._fits import fit_all
 from skvardict.storage.points import ObjectStore, fingerprint_fit, point_key
 
 
@@ -66,3 +67,38 @@ def fit_or_load(estimator: Any, X: ArrayLike, *, folder: FilePath, fit_params: M
     for left in checkpoint.parent.glob(f"{checkpoint.name}*"):
         left.unlink(missing_ok=True)  # another process may have fitted the same
     return fitted
+
+
+def fit_together_or_load(
+    estimators: Sequence[Any], X: ArrayLike, *, folder: FilePath | None = None, max_bytes: int | None = None
+) -> list[Any]:
+    """Return fitted clones of estimators that can be trained together, or what their fits have raised.
+
+    Parameters
+    ----------
+    estimators : sequence of estimator
+        Of which :func:`skvardict.model_selection._fits.can_be_fitted_together` is true. Not modified.
+    X : array-like or Tensor of shape (n_samples, n_features)
+    folder : str or path, optional
+        Where :func:`fit_or_load` finds them later; those that are there are not fitted again.
+    max_bytes : int or None
+        Memory that they may take together.
+
+    Returns
+    -------
+    fitted : list of estimator or Exception
+        With an equal share of the time in `fit_seconds_`.
+    """
+    models = None if folder is None else ObjectStore(folder)
+    keys = ["" if models is None else point_key(fingerprint_fit(estimator, X, {})) for estimator in estimators]
+    found = [None if models is None else models.load(key) for key in keys]
+    new = {index: clone(estimators[index]) for index, model in enumerate(found) if model is None}
+    begin = perf_counter()
+    errors = fit_all(list(new.values()), X, max_bytes=max_bytes)
+    seconds = (perf_counter() - begin) / max(len(new), 1)
+    for (index, model), error in zip(new.items(), errors):
+        model.fit_seconds_ = seconds
+        found[index] = model if error is None else error
+        if error is None and models is not None:
+            models.save(keys[index], model)
+    return found

@@ -227,7 +227,7 @@ class _DictionaryCoder(BaseCoder):
             batch_rows=batch_rows,
             atom_norm=getattr(self, "atom_norm", None),
             weight_decay=getattr(self, "weight_decay", 0.0),
-            annealing=Annealing(self._peak_alpha(model.penalty.alpha)) if anneals else None,
+            annealing=Annealing(self._peak_alpha(self._alpha(self.n_features_in_))) if anneals else None,
             target=target,
             gives_statistics=self._is_online() and isinstance(model.decoder, LinearDecoder),
             **fast,

@@ -20,17 +20,23 @@ from skvardict.functional.moments import (
     std_of,
 )
 from skvardict.functional.prox import soft_threshold
+from skvardict.functional.weights import Weight, add_weighted, is_on, per_batch, per_row, stack_weights
 
 __all__ = [
     "HingeConstants",
     "Moments",
+    "Weight",
+    "add_weighted",
     "affine",
     "batch_moments",
     "gram",
     "hinge_constants",
     "hinge_of_std",
     "hinge_pull",
+    "is_on",
     "mean_and_std",
+    "per_batch",
+    "per_row",
     "pooled_r2",
     "power_iteration",
     "quadratic_error",
@@ -38,6 +44,7 @@ __all__ = [
     "schatten_bound",
     "soft_threshold",
     "spectral_norm_squared",
+    "stack_weights",
     "std_of",
     "unit_norm_sweep_",
 ]

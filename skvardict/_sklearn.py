@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
+from sklearn.utils import _safe_indexing as take_rows
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metaestimators import _safe_split as split_rows
+from sklearn.utils.validation import _check_feature_names
 
 if TYPE_CHECKING:  # scikit-learn has no types: those of what estimators inherit from it
 
@@ -52,6 +55,9 @@ __all__ = [
     "TransformerMixin",
     "checks_parameters",
     "epoch_hooks",
+    "keep_feature_names",
+    "split_rows",
+    "take_rows",
 ]
 
 # What numbers may be, as parameters.
@@ -86,6 +92,11 @@ def checks_parameters(method: Method) -> Method:
         return checked(estimator, *args, **kwargs)
 
     return cast(Method, call)
+
+
+def keep_feature_names(estimator: Any, X: Any) -> None:
+    """Let `estimator`, fitted on plain rows, know the names of the columns of `X` that they come from."""
+    _check_feature_names(estimator, X, reset=True)
 
 
 def epoch_hooks(estimator, X, y, max_epochs: int) -> tuple[Callable[[], bool], Callable[[], None]]:

@@ -219,6 +219,7 @@ def _architecture(fit: _Fit) -> Hashable:
         repr(_part(estimator.decoder, DECODERS)),
         repr(_part(estimator.encoder, CODE_ENCODERS)),
         estimator.positive_code,
+        estimator.positive_dict,
         repr(estimator.solver),
         type(optimizer),
         repr({name: value is None if name in _FREE else value for name, value in settings.items()}),

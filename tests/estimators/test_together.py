@@ -96,6 +96,10 @@ def sizes_of_programs(monkeypatch):
     return sizes
 
 
+def build_dense(n_features, n_components):
+    return torch.nn.Linear(n_components, n_features)
+
+
 def small(estimator, **changes):
     return clone(estimator).set_params(**{"n_components": 12, "batch_size": 40, "max_iter": 13, **changes})
 
@@ -219,6 +223,15 @@ def test_one_that_diverges_late_keeps_its_last_good_epoch(X):
     assert members[1].estimator.n_iter_ == 3
     assert_same_state(reference, members[1].estimator, TOLERANCE[np.float64])
     assert all(member.estimator.n_iter_ == 13 for member, error in zip(members, errors, strict=True) if not error)
+
+
+def test_dead_atoms_are_replaced_by_draws_of_the_member(X):
+    members = mixed(MODELS["WDL, online"])
+    expected = alone(members, X)
+    fit_together(members, X)
+    replaced = [one.history_["n_replaced"] for one in expected]
+    assert any(map(sum, replaced))
+    assert [member.estimator.history_["n_replaced"] for member in members] == replaced
 
 
 def test_weights_that_agree_change_nothing(X):

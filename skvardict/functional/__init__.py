@@ -20,6 +20,7 @@ from skvardict.functional.moments import (
     std_of,
 )
 from skvardict.functional.prox import soft_threshold
+from skvardict.functional.pursuit import pursue
 
 __all__ = [
     "HingeConstants",
@@ -33,6 +34,7 @@ __all__ = [
     "mean_and_std",
     "pooled_r2",
     "power_iteration",
+    "pursue",
     "quadratic_error",
     "ridge_atoms",
     "schatten_bound",

@@ -20,7 +20,7 @@ from skvardict.functional import mean_and_std, pooled_r2, quadratic_error
 from skvardict.models import DictionaryModel
 from skvardict.networks import constrain_atoms_, reconstruction_loss
 from skvardict.objectives.groups import decoder_group, encoder_group
-from skvardict.objectives.learning import Annealing
+from skvardict.objectives.learning import Annealing, Replacement
 from skvardict.solvers import SolverResult
 from skvardict.training import TargetSparsity
 from skvardict.training.protocol import ParameterGroup, Position, Statistics, Step
@@ -53,6 +53,8 @@ class DictionaryObjective:
         Of the penalty's weight; validation knows its final value only.
     target : TargetSparsity or None
         By which ``model.tuned`` is moved.
+    replacement : Replacement or None
+        Of atoms that codes do not use.
     """
 
     model: DictionaryModel
@@ -65,10 +67,13 @@ class DictionaryObjective:
     gives_statistics: bool = False
     annealing: Annealing | None = None
     target: TargetSparsity | None = None
+    replacement: Replacement | None = None
 
     def __post_init__(self):
         self._penalty: Penalty | None = None  # of the next step; None is the model's
         self._atoms: Tensor | None = None  # before the step
+        self._position: Position | None = None
+        self._batch: tuple[Tensor, Tensor, torch.Generator] | None = None  # rows, codes
 
     @property
     def is_comparable(self) -> bool:
@@ -79,6 +84,10 @@ class DictionaryObjective:
         """Return the parts that are trained and saved, by name."""
         return self.model.modules()
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what else changes in training, by name."""
+        return {} if self.replacement is None else {"idle": self.replacement.idle}
+
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return the trained tensors of decoder and encoder."""
         groups = [decoder_group(self.model.decoder, self.weight_decay, self.atom_norm, positive=self.positive_dict)]
@@ -86,6 +95,7 @@ class DictionaryObjective:
 
     def advance_to(self, position: Position) -> None:
         """Set the weight of the penalty, and remember the atoms that the encoder will follow."""
+        self._position = position
         penalty = self.model.fitted_penalty
         if self.annealing is not None:
             self._penalty = penalty.with_alpha(self.annealing(penalty.alpha, position))
@@ -99,6 +109,8 @@ class DictionaryObjective:
             constrain_atoms_(matrices, self.atom_norm, positive=self.positive_dict)
         if self._atoms is not None and self.model.encoder is not None:
             self.model.encoder.follow_(self._atoms, self.model.decoder.components.detach())  # type: ignore[operator]
+        if self.replacement is not None and self._position is not None and self._batch is not None:
+            self.replacement.replace_(self._position, *self._batch, self.atom_norm, self.positive_dict)
 
     def step(self, X: Tensor, generator: torch.Generator) -> Step:
         """Return the losses of a batch, ready for one backward pass, and sums for the history."""
@@ -109,6 +121,9 @@ class DictionaryObjective:
         if self.target is not None and self.model.tuned is not None:
             zeros = ((codes if target is None else target) == 0).mean(dtype=codes.dtype)
             self.model.tuned.move_(self.target.rate * (self.target.target - zeros))
+        if self.replacement is not None:
+            self.replacement.count(codes)
+            self._batch = X, codes, generator
         statistics = self._statistics(codes, X) if self.gives_statistics else None
         losses = {"decoder": self._decoder_loss(codes, X, statistics)}
         if prediction is not None:
@@ -173,6 +188,7 @@ class DictionaryObjective:
             "component_std": float(sums["std"]) / n_batches,
             "solver_n_iter": per_row["n_iter"],
             "solver_n_unconverged": int(sums["n_unconverged"]),
+            **({} if self.replacement is None else {"n_replaced": self.replacement.report()}),
         }
 
     @torch.no_grad()

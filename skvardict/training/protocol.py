@@ -106,6 +106,9 @@ class Objective(Protocol):
     def modules(self) -> dict[str, nn.Module]:
         """Return the trained parts by name; their tensors are what is saved."""
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what else changes in training and a resumed run has to know, by name; it is set in place."""
+
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return the trained tensors, part by part."""
 

@@ -1,6 +1,6 @@
 """Check that every link inside the built site leads to a page that exists, and to an anchor on it.
 
-    python docs/check_links.py FOLDER
+python docs/check_links.py FOLDER
 """
 
 import sys
@@ -25,7 +25,9 @@ class Page(HTMLParser):
 
 def broken_links(folder):
     """Yield ``(page, link)`` for every link inside `folder` that leads nowhere."""
-    pages = {path: Page(path.read_text(encoding="utf-8")) for path in folder.rglob("*.html") if "_static" not in path.parts}
+    pages = {
+        path: Page(path.read_text(encoding="utf-8")) for path in folder.rglob("*.html") if "_static" not in path.parts
+    }
     for path, page in pages.items():
         for link in page.links:
             address = urlsplit(link)

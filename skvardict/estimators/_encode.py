@@ -85,7 +85,7 @@ def sparse_encode(
     rows = Rows(X)
     atoms = Rows(components).to(rows.device, torch.float64).read()
     if alpha > 0:
-        solver = ActiveSetADMM(max_iter, tol)
+        solver: ActiveSetADMM | FISTA = ActiveSetADMM(max_iter, tol)
     else:  # no supports to find, and no dual point near the solution is feasible
         solver = FISTA(max_iter=max_iter, tol=_CHANGE_PER_GAP * tol, restart=True, check_every=10)
     codes, n_unconverged = rows.new_rows(len(atoms)), 0

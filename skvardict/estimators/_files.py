@@ -74,7 +74,7 @@ def save(estimator, path: FilePath) -> None:
 
 
 def load(path: FilePath, **parameters: Any) -> "BaseCoder":
-    """Return the estimator that ``estimator.save(path)`` wrote to `path`. No code from the file is run, whoever wrote it.
+    """Return the estimator that its `save` wrote to `path`. No code from the file is run, whoever wrote it.
 
     Parameters
     ----------

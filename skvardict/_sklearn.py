@@ -1,13 +1,18 @@
 """The only file that imports scikit-learn's private helpers, and the shim for what only newer versions have."""
 
 from collections.abc import Callable
+from functools import wraps
+from inspect import signature
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
+from sklearn.utils import _safe_indexing as take_rows
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metaestimators import _safe_split as split_rows
+from sklearn.utils.validation import _check_feature_names
 
 from skvardict._version import documentation_address
 
@@ -66,7 +71,10 @@ __all__ = [
     "TransformerMixin",
     "checks_parameters",
     "epoch_hooks",
+    "keep_feature_names",
     "public_name",
+    "split_rows",
+    "take_rows",
 ]
 
 # What numbers may be, as parameters.
@@ -83,9 +91,35 @@ def public_name(cls: type) -> str:
     return f"{package}.{cls.__name__}" if folder == "estimators" else f"{package}.{folder}.{cls.__name__}"
 
 
+_NO_WEIGHTS = (
+    "All rows count alike. Repeat those that are to count more, or draw rows by weight: "
+    "X[rng.choice(len(X), size=len(X), p=w / w.sum())]."
+)
+
+
 def checks_parameters(method: Method) -> Method:
-    """Let a method that fits check the parameters first, and skip such checks in what it calls."""
-    return _fit_context(prefer_skip_nested_validation=True)(method)
+    """Let a method that fits check the parameters first, and skip such checks in what it calls.
+
+    Keywords that the method does not have are refused in the name of the public class.
+    """
+    checked, names = _fit_context(prefer_skip_nested_validation=True)(method), signature(method).parameters
+
+    @wraps(method)
+    def call(estimator: Any, *args: Any, **kwargs: Any) -> Any:
+        unknown = sorted(kwargs.keys() - names.keys())
+        if unknown:
+            known = ", ".join(name for name in names if name != "self")
+            advice = _NO_WEIGHTS if "sample_weight" in unknown else f"It takes {known}."
+            name = f"{type(estimator).__name__}.{method.__name__}"
+            raise TypeError(f"{name} got an unexpected keyword argument {unknown[0]!r}. {advice}")
+        return checked(estimator, *args, **kwargs)
+
+    return cast(Method, call)
+
+
+def keep_feature_names(estimator: Any, X: Any) -> None:
+    """Let `estimator`, fitted on plain rows, know the names of the columns of `X` that they come from."""
+    _check_feature_names(estimator, X, reset=True)
 
 
 def epoch_hooks(estimator, X, y, max_epochs: int) -> tuple[Callable[[], bool], Callable[[], None]]:

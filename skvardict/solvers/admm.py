@@ -51,8 +51,8 @@ class ADMM(BaseEstimator):
         Parameters
         ----------
         problem : CodingProblem
-            Of a linear dictionary with an L1 term and without batch terms, in a 2-D batch.
-        start : Tensor of shape (n, l)
+            Of a linear dictionary with an L1 term and without batch terms.
+        start : Tensor of shape (..., n, l)
             Gives shape and dtype of the codes; iterations begin with dual variables of zero.
 
         Returns
@@ -73,6 +73,6 @@ class ADMM(BaseEstimator):
             )
         scaled = ScaledLasso(lasso)
         w = scaled.admm((start / scaled.scale).float(), lasso.linear, self.max_iter)
-        n_iter = torch.full(start.shape[:1], self.max_iter, device=start.device)
+        n_iter = torch.full(start.shape[:-1], self.max_iter, device=start.device)
         codes = scaled.shrink(w).to(start.dtype)
         return SolverResult(codes, n_iter, torch.ones_like(n_iter, dtype=torch.bool), problem)

@@ -213,7 +213,9 @@ def find_model(name: str, estimator: Any, step: str | None, attribute: str) -> A
 
 
 def _decoder_response(model: Any) -> NDArray:
-    units = np.eye(len(model.components_), dtype=model.components_.dtype)
+    n_components = len(model.components_)
+    # The codes of an estimator with split_sign=True are wider: their positive parts come first.
+    units = np.eye(n_components, getattr(model, "_n_features_out", n_components), dtype=model.components_.dtype)
     return model.inverse_transform(units) - model.inverse_transform(np.zeros_like(units[:1]))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skvardict._sklearn import Interval
 from skvardict._utils.parameters import Part, parameter, with_parameters
-from skvardict.functional import ridge_atoms, unit_norm_sweep_
+from skvardict.functional import atom_sweep_, project_atoms, ridge_atoms, ridge_system
 from skvardict.training.optimizers import Adam, GradientSteps
 from skvardict.training.protocol import ParameterGroup, Position, Statistics, Step
 
@@ -29,6 +29,8 @@ class OnlineUpdate(Part):
     - with weight decay w: ``(A + n w d / 2 I) W = B``, n being the rows in the window;
     - else, as in variance-regularised models: ``(A + m I) W = B + m W_old``, m being `damping` times the mean of A's
       diagonal.
+
+    Non-negative atoms (``positive_dict=True``) make one pass of projected block coordinate descent in all three cases.
 
     Atoms that no code has used for a while are replaced by rows with large errors. All that is kept are sums over rows:
     uneven batches, streams and resumed runs are the same arithmetic. An encoder is trained by Adam beside it.
@@ -175,21 +177,35 @@ class OnlineSteps:
         rows = X.index_select(0, chosen)
         norms = torch.linalg.vector_norm(self.components, dim=1)
         norm = self.group.atom_norm or norms[norms > 0].median()
-        length = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
-        self.components[dead] = rows * (norm / length)
+        self.components[dead] = project_atoms(rows, norm, positive=self.group.positive)
         self.gram[dead], self.gram[:, dead], self.cross[dead], self.idle[dead] = 0, 0, 0, 0
         self.n_replaced += len(dead)
 
     def _move_atoms(self) -> None:
         atoms, d = self.components, self.components.shape[1]
         if self.group.atom_norm is not None:
-            unit_norm_sweep_(atoms, self.gram, self.cross, self.group.atom_norm)
+            atom_sweep_(atoms, self.gram, self.cross, self.group.atom_norm, positive=self.group.positive)
         elif self.group.weight_decay > 0:
-            atoms.copy_(ridge_atoms(self.gram, self.cross, self.group.weight_decay * self.mass * d / 2))
+            self._move_to_ridge(self.group.weight_decay * self.mass * d / 2)
         else:
             diagonal = self.gram.diagonal().mean()
             weight = (self.damping * diagonal).clamp_min(torch.finfo(diagonal.dtype).tiny ** 0.5)
-            atoms.copy_(ridge_atoms(self.gram, self.cross, weight, atoms))
+            self._move_to_ridge(weight, atoms.clone())
+
+    def _move_to_ridge(self, weight: Tensor | float, previous: Tensor | None = None) -> None:
+        """Move atoms to the minimum with a ridge, or around it if they are to be non-negative."""
+        if not self.group.positive:
+            self.components.copy_(ridge_atoms(self.gram, self.cross, weight, previous))
+            return
+        gram, cross = ridge_system(self.gram, self.cross, weight, previous)
+        atom_sweep_(self.components, gram, cross, positive=True)
+
+
+def forget_sums(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the state of a session with sums over no rows, where it has sums."""
+    return {
+        name: np.zeros_like(array) if name.startswith("optimizer.online.") else array for name, array in state.items()
+    }
 
 
 def forgetting(n_seen: float, n_new: int, window: float, floor: float) -> float:

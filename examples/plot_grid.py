@@ -62,6 +62,8 @@ for name, features, style in (("pixels", "passthrough", "--"), ("PCA, 48 compone
     found = GridSearchCV(reference, {"clf__C": grid["clf__C"]}, cv=3).fit(X, y)
     ax.axhline(found.best_score_, color="grey", linestyle=style, label=name)
 ax.set(xscale="log", xlabel="alpha", ylabel="accuracy, three folds")
+ax.set_xticks(grid["coder__alpha"], grid["coder__alpha"])
+ax.set_xticks([], minor=True)
 ax.legend()
 
 # %%

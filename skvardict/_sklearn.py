@@ -1,8 +1,10 @@
 """The only file that imports scikit-learn's private helpers, and the shim for what only newer versions have."""
 
 from collections.abc import Callable
+from functools import wraps
+from inspect import signature
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -66,9 +68,30 @@ COUNT = [Interval(Integral, 1, None, closed="left")]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
+_NO_WEIGHTS = (
+    "All rows count alike. Repeat those that are to count more, or draw rows by weight: "
+    "X[rng.choice(len(X), size=len(X), p=w / w.sum())]."
+)
+
+
 def checks_parameters(method: Method) -> Method:
-    """Let a method that fits check the parameters first, and skip such checks in what it calls."""
-    return _fit_context(prefer_skip_nested_validation=True)(method)
+    """Let a method that fits check the parameters first, and skip such checks in what it calls.
+
+    Keywords that the method does not have are refused in the name of the public class.
+    """
+    checked, names = _fit_context(prefer_skip_nested_validation=True)(method), signature(method).parameters
+
+    @wraps(method)
+    def call(estimator: Any, *args: Any, **kwargs: Any) -> Any:
+        unknown = sorted(kwargs.keys() - names.keys())
+        if unknown:
+            known = ", ".join(name for name in names if name != "self")
+            advice = _NO_WEIGHTS if "sample_weight" in unknown else f"It takes {known}."
+            name = f"{type(estimator).__name__}.{method.__name__}"
+            raise TypeError(f"{name} got an unexpected keyword argument {unknown[0]!r}. {advice}")
+        return checked(estimator, *args, **kwargs)
+
+    return cast(Method, call)
 
 
 def keep_feature_names(estimator: Any, X: Any) -> None:

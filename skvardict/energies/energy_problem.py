@@ -85,7 +85,7 @@ class EnergyProblem(ABC):
         return started
 
     def with_step(self, step: float | Tensor) -> Self:
-        """Return the problem for which :meth:`proximal_step` takes steps of size `step`."""
+        """Return the problem for which `proximal_step` takes steps of size `step`."""
         stepping = copy(self)
         stepping._step = step
         return stepping
@@ -113,7 +113,7 @@ class EnergyProblem(ABC):
         return self.penalty.prox_of_rest_(point, step)
 
     def gradient(self, point: Tensor) -> Tensor:
-        """Return the gradient of :meth:`smooth_value`, summed over rows."""
+        """Return the gradient of `smooth_value`, summed over rows."""
         gradient = self.row_gradient(point)
         running = self._hinge_at(point)
         return gradient if running is None else gradient + running.gradient(point)

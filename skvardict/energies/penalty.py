@@ -14,7 +14,7 @@ class Penalty(ABC):
     """A convex function of each code on its own, ``alpha * measure(z)``; infinite off its domain.
 
     A new penalty is one file with a subclass, and one line in the list `PENALTIES`, over which its tests run. It gives
-    :meth:`measure`, :meth:`prox` and :meth:`dual_norm`, and :attr:`curvature` where it has a quadratic part:
+    :meth:`measure`, :meth:`prox` and :meth:`dual_norm`, and `curvature` where it has a quadratic part:
     ``value(z) = gauge(z) + curvature / 2 |z|^2``, where the gauge grows in proportion, ``gauge(2 z) = 2 gauge(z)``.
 
     Attributes

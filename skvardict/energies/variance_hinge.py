@@ -52,7 +52,7 @@ class VarianceHinge:
         return per_batch(self.beta) * self.measure(codes)
 
     def gradient(self, codes: Tensor) -> Tensor:
-        """Return the gradient of :meth:`value`; zero for constant components, which the hinge cannot revive."""
+        """Return the gradient of `value`; zero for constant components, which the hinge cannot revive."""
         return self.start_at(codes).gradient(codes)
 
     def start_at(self, codes: Tensor) -> "RunningHinge":

@@ -51,6 +51,15 @@ class CoderParameters:
         "build any decoder that works row by row.",
         group=PARTS,
     )
+    split_sign: bool = parameter(
+        default=False,
+        accepts=["boolean"],
+        kind="bool",
+        text="Whether `transform` gives the positive and the negative parts of codes side by side, 2 l non-negative "
+        "numbers per row: for classifiers that are to tell an atom from its opposite. `inverse_transform` takes such "
+        "codes.",
+        group=RUN,
+    )
     solver: Solver | None = parameter(
         default=None,
         accepts=SOLVERS,

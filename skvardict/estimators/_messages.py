@@ -23,7 +23,7 @@ class Watch:
 
     def __init__(self, estimator, history: History):
         self.estimator = estimator
-        self.said = {finding.kind for finding in find_trouble(history, estimator._n_features_out)}
+        self.said = {finding.kind for finding in find_trouble(history, estimator.n_components)}
 
     def after_epoch(self, session: TrainingSession) -> None:
         """Warn of what has lasted, and print the epoch if the estimator is verbose."""
@@ -46,14 +46,14 @@ class Watch:
                 f"max_iter (now {estimator.max_iter!r}), or the learning rate of optimizer=.",
                 ConvergenceWarning,
             )
-        if estimator.n_dead_ == estimator._n_features_out:
+        if estimator.n_dead_ == estimator.n_components:
             warn(
                 f"{_name(estimator)}: all {estimator.n_dead_} components of the code were zero during the last epoch: "
                 f"the model has collapsed. Lower {estimator._SPARSITY_PARAMETER} or standardise X."
             )
 
     def _warn(self, session: TrainingSession, n_epochs: int) -> None:
-        for kind, numbers in find_trouble(session.history, self.estimator._n_features_out, n_epochs):
+        for kind, numbers in find_trouble(session.history, self.estimator.n_components, n_epochs):
             if kind not in self.said:
                 self.said.add(kind)
                 warn(

@@ -88,6 +88,13 @@ class _DictionaryCoder(BaseCoder):
         kind="bool",
         text="Whether codes are non-negative; an encoder that a callable builds has to see to it itself.",
     )
+    positive_dict: bool = parameter(
+        default=False,
+        accepts=["boolean"],
+        kind="bool",
+        text="Whether atoms are non-negative, as parts that add up are: with non-negative codes a sparse non-negative "
+        "matrix factorisation. Needs a linear decoder, and rows that are not centred.",
+    )
     solver: Solver | None = parameter(
         default=None,
         accepts=SOLVERS,
@@ -186,6 +193,11 @@ class _DictionaryCoder(BaseCoder):
             generator=generator,
         )
         self._check_atom_norm(decoder)
+        if self.positive_dict and not isinstance(decoder, LinearDecoder):
+            raise ValueError(
+                f"{type(self).__name__}: positive_dict=True needs a linear decoder, but decoder={self.decoder!r}. Use "
+                "decoder='linear', or positive_dict=False."
+            )
         return DictionaryModel(
             decoder=decoder,
             encoder=build_code_encoder(
@@ -227,6 +239,7 @@ class _DictionaryCoder(BaseCoder):
             batch_rows=batch_rows,
             atom_norm=getattr(self, "atom_norm", None),
             weight_decay=getattr(self, "weight_decay", 0.0),
+            positive_dict=self.positive_dict,
             annealing=Annealing(self._peak_alpha(self._alpha(self.n_features_in_))) if anneals else None,
             target=target,
             gives_statistics=self._is_online() and isinstance(model.decoder, LinearDecoder),
@@ -338,7 +351,10 @@ class _DictionaryCoder(BaseCoder):
             components.copy_(torch.as_tensor(atoms))
 
     def _draw_atoms(self, rows: Rows, components: Tensor, generator: torch.Generator) -> Tensor:
-        """Return distinct centred rows in the norms of the random atoms they replace; rows at the mean replace none."""
+        """Return distinct centred rows in the norms of the random atoms they replace; rows at the mean replace none.
+
+        Of non-negative atoms, which the mean is made of as well, they are not centred.
+        """
         if len(rows) < self.n_components and self.init == "data":
             raise ValueError(
                 f"{type(self).__name__}: init='data' takes {self.n_components} distinct rows as atoms, but there are "
@@ -346,7 +362,8 @@ class _DictionaryCoder(BaseCoder):
             )
         chosen = torch.randperm(len(rows), generator=generator)[: self.n_components]
         drawn = rows.take(chosen.sort().values)
-        drawn = drawn - _first_rows(rows).mean(0)
+        if not self.positive_dict:
+            drawn = drawn - _first_rows(rows).mean(0)
         norms = torch.linalg.vector_norm(drawn, dim=1, keepdim=True)
         atoms = components.detach().clone()
         scale = torch.linalg.vector_norm(atoms[: len(drawn)], dim=1, keepdim=True)

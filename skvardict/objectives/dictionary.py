@@ -19,7 +19,7 @@ from skvardict._utils.modules import evaluating
 from skvardict.energies import Penalty, VarianceHinge, mean_squared_error, reconstruction
 from skvardict.functional import Weight, mean_and_std, pooled_r2, quadratic_error, stack_weights
 from skvardict.models import DictionaryModel
-from skvardict.networks import normalize_atoms_, reconstruction_loss
+from skvardict.networks import constrain_atoms_, reconstruction_loss
 from skvardict.objectives.groups import decoder_group, encoder_group
 from skvardict.objectives.learning import Annealing
 from skvardict.solvers import SolverResult
@@ -42,6 +42,8 @@ class DictionaryObjective:
         Norm that the rows of every decoder matrix are set to after each step.
     weight_decay : float
         Of the decoder's weights, beside that of the optimiser.
+    positive_dict : bool
+        Whether atoms are held non-negative.
     solver : solver or None
         For training, where few iterations will do; None is the model's. Rows are then not expected to converge.
     tracks : bool
@@ -58,6 +60,7 @@ class DictionaryObjective:
     batch_rows: float
     atom_norm: Weight | None
     weight_decay: float = 0.0
+    positive_dict: bool = False
     solver: Any = None
     tracks: bool = False
     gives_statistics: bool = False
@@ -80,7 +83,7 @@ class DictionaryObjective:
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return the trained tensors of decoder and encoder."""
         atom_norm = None if self.atom_norm is None else float(self.atom_norm)
-        groups = [decoder_group(self.model.decoder, self.weight_decay, atom_norm)]
+        groups = [decoder_group(self.model.decoder, self.weight_decay, atom_norm, positive=self.positive_dict)]
         return groups if self.model.encoder is None else [*groups, encoder_group(self.model.encoder)]
 
     def advance_to(self, position: Position) -> None:
@@ -100,8 +103,9 @@ class DictionaryObjective:
 
     def constrain_(self) -> None:
         """Put the decoder back on its constraint set, and the encoder where the atoms have gone."""
-        if self.atom_norm is not None:
-            normalize_atoms_(self.model.decoder.atom_matrices(), self.atom_norm)  # type: ignore[operator]
+        if self.atom_norm is not None or self.positive_dict:
+            matrices = self.model.decoder.atom_matrices()  # type: ignore[operator]
+            constrain_atoms_(matrices, self.atom_norm, positive=self.positive_dict)
         if self._atoms is not None and self.model.encoder is not None:
             self.model.encoder.follow_(self._atoms, self.model.decoder.components.detach())  # type: ignore[operator]
 

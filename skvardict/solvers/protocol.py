@@ -92,7 +92,7 @@ class CodingProblem(Protocol):
         """Return the proximal operator of ``step`` times the penalty without its slope; it may overwrite `point`."""
 
     def with_step(self, step: float | Tensor) -> Self:
-        """Return the problem with all that one size of step makes constant; :meth:`proximal_step` then takes it."""
+        """Return the problem with all that one size of step makes constant; `proximal_step` then takes it."""
 
     def proximal_step(self, point: Tensor) -> Tensor:
         """Return ``prox(point - step * gradient(point), step)``, by fewer operations where a problem can."""
@@ -101,7 +101,7 @@ class CodingProblem(Protocol):
         """Return the energy as a lasso; None: it is none."""
 
     def relative_gap(self, codes: Tensor, gradient: Tensor | None = None) -> Gap:
-        """Return the duality gap, from ``z H - b`` of :meth:`lasso` if given; a ValueError where there is none."""
+        """Return the duality gap, from ``z H - b`` of `lasso` if given; a ValueError where there is none."""
 
     def energy(self, codes: Tensor) -> Tensor:
         """Return the whole energy per row, shape (..., n)."""

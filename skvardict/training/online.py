@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skvardict._sklearn import Interval
 from skvardict._utils.parameters import Part, parameter, with_parameters
-from skvardict.functional import Weight, is_on, ridge_atoms, stack_weights, unit_norm_sweep_
+from skvardict.functional import Weight, atom_sweep_, is_on, project_atoms, ridge_atoms, ridge_system, stack_weights
 from skvardict.training.optimizers import Adam, GradientSteps
 from skvardict.training.protocol import ParameterGroup, Position, Statistics, Step
 
@@ -30,6 +30,8 @@ class OnlineUpdate(Part):
     - with weight decay w: ``(A + n w d / 2 I) W = B``, n being the rows in the window;
     - else, as in variance-regularised models: ``(A + m I) W = B + m W_old``, m being `damping` times the mean of A's
       diagonal.
+
+    Non-negative atoms (``positive_dict=True``) make one pass of projected block coordinate descent in all three cases.
 
     Atoms that no code has used for a while are replaced by rows with large errors. All that is kept are sums over rows:
     uneven batches, streams and resumed runs are the same arithmetic. An encoder is trained by Adam beside it.
@@ -191,8 +193,7 @@ class OnlineSteps:
         rows = X.index_select(0, chosen)
         norms = torch.linalg.vector_norm(self.components, dim=1)
         norm = self.group.atom_norm or norms[norms > 0].median()
-        length = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
-        self.components[dead] = rows * (norm / length)
+        self.components[dead] = project_atoms(rows, norm, positive=self.group.positive)
         self.gram[dead], self.gram[:, dead], self.cross[dead], self.idle[dead] = 0, 0, 0, 0
         self.n_replaced += len(dead)
 
@@ -204,13 +205,25 @@ class OnlineSteps:
         atoms, d = self.components, self.components.shape[-1]
         atom_norm, weight_decay, mass, damping = self._settings()
         if atom_norm is not None:
-            unit_norm_sweep_(atoms, self.gram, self.cross, atom_norm)
+            atom_sweep_(atoms, self.gram, self.cross, atom_norm, positive=self._is_positive)
         elif is_on(weight_decay):
-            atoms.copy_(ridge_atoms(self.gram, self.cross, weight_decay * mass * d / 2))
+            self._move_to_ridge(weight_decay * mass * d / 2)
         else:
             diagonal = self.gram.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
             weight = (damping * diagonal).clamp_min(torch.finfo(diagonal.dtype).tiny ** 0.5)
-            atoms.copy_(ridge_atoms(self.gram, self.cross, weight, atoms))
+            self._move_to_ridge(weight, atoms.clone())
+
+    @property
+    def _is_positive(self) -> bool:
+        return self.group.positive
+
+    def _move_to_ridge(self, weight: Tensor | float, previous: Tensor | None = None) -> None:
+        """Move atoms to the minimum with a ridge, or around it if they are to be non-negative."""
+        if not self._is_positive:
+            self.components.copy_(ridge_atoms(self.gram, self.cross, weight, previous))
+            return
+        gram, cross = ridge_system(self.gram, self.cross, weight, previous)
+        atom_sweep_(self.components, gram, cross, positive=True)
 
 
 class _OnlineStepsTogether(OnlineSteps):
@@ -224,6 +237,10 @@ class _OnlineStepsTogether(OnlineSteps):
         self.gram, self.cross, self.idle = (moments[f"online.{name}"] for name in ("gram", "cross", "idle"))
         encoders = [member.encoder_steps for member in members if member.encoder_steps is not None]
         self.encoder_steps = encoders[0].together(encoders, leaf_of, moments) if encoders else None
+
+    @property
+    def _is_positive(self) -> bool:
+        return self.members[0].group.positive
 
     def _forget(self, n_new: int) -> Weight:
         return self._stack([member._forget(n_new) for member in self.members])
@@ -240,6 +257,13 @@ class _OnlineStepsTogether(OnlineSteps):
 
     def _stack(self, values: Sequence[Any]) -> Weight:
         return stack_weights(values, self.components)
+
+
+def forget_sums(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the state of a session with sums over no rows, where it has sums."""
+    return {
+        name: np.zeros_like(array) if name.startswith("optimizer.online.") else array for name, array in state.items()
+    }
 
 
 def forgetting(n_seen: float, n_new: int, window: float, floor: float) -> float:

@@ -432,6 +432,7 @@ class GradientSteps:
             f"{index}.{name}": value.cpu().numpy().copy()
             for index, state in enumerate(self._states)
             for name, value in state.items()
+            if "step" not in state or float(state["step"]) > 0
         } | {"bounds": np.array([group.get("bound", 0.0) for group, _ in self._stepped])}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:

@@ -76,6 +76,8 @@ class ParameterGroup:
         Whether the part is one matrix of atoms.
     atom_norm : float or None
         Norm that its atoms are held at.
+    positive : bool
+        Whether its atoms are held non-negative.
     """
 
     part: str
@@ -83,6 +85,7 @@ class ParameterGroup:
     weight_decay: float = 0.0
     is_dictionary: bool = False
     atom_norm: float | None = None
+    positive: bool = False
 
 
 class Objective(Protocol):

@@ -118,7 +118,7 @@ class TrainingSession:
         return arrays
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Continue from what :meth:`to_arrays` returned.
+        """Continue from what `to_arrays` returned.
 
         Raises
         ------

@@ -2,10 +2,10 @@
 
     python -m benchmarks.denoise_image --threads 1
 
-Photographs that come with scikit-image and scikit-learn, cut to 256 x 256 pixels. The peers of scikit-image get the best
-of several settings by the clean image, which nobody has; ours gets its defaults. "own dictionary" is learnt from the noisy
-image, "cosines" are the atoms of a discrete cosine transform, and "principal components" those of the noisy patches, both
-pursued in the same way.
+Photographs that come with scikit-image and scikit-learn, cut to 256 x 256 pixels. The peers of scikit-image get the
+best of several settings by the clean image, which nobody has; ours gets its defaults. "own dictionary" is learnt from
+the noisy image, "cosines" are atoms of a discrete cosine transform, "principal components" those of the noisy patches; all
+three are pursued in the same way.
 """
 
 import argparse
@@ -90,12 +90,12 @@ def inpainters(image, missing):
     }
 
 
-def compare(image, methods, **facts):
+def compare(clean, methods, **facts):
     """Return a row per method: peak signal-to-noise ratio of the best of its settings, processor seconds of one."""
     rows = []
     for method, settings in methods.items():
         begin = process_time()
-        errors = [float(np.mean((np.clip(run(), 0, 255) - image) ** 2)) for run in settings]
+        errors = [float(np.mean((np.clip(run(), 0, 255) - clean) ** 2)) for run in settings]
         seconds = (process_time() - begin) / len(settings)
         rows.append({**facts, "method": method, "psnr": 10 * np.log10(255**2 / min(errors)), "cpu_seconds": seconds})
     return rows

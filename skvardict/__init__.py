@@ -2,6 +2,7 @@
 
 from skvardict._version import __version__
 from skvardict.estimators import (
+    SparseCoder,
     SparseVAE,
     SpikeAndSlabVSC,
     StandardDictionaryLearning,
@@ -14,6 +15,7 @@ from skvardict.estimators import (
 )
 
 __all__ = [
+    "SparseCoder",
     "SparseVAE",
     "SpikeAndSlabVSC",
     "StandardDictionaryLearning",

@@ -6,14 +6,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skvardict.display._figure import new_figure
-from skvardict.display._sheet import SheetDisplay, as_rows, check_counts, scaled_about_zero, tile
+from skvardict.display._figure import COLORS, new_figure
+from skvardict.display._sheet import (
+    ImageShape,
+    SignedSheet,
+    as_pictures,
+    as_rows,
+    check_counts,
+    limits_about_zero,
+    limits_of,
+    resolve_picture_shape,
+    scaled_about_zero,
+    tile,
+)
 from skvardict.metrics import estimated_dictionary
-from skvardict.preprocessing._shapes import resolve_image_shape
 from skvardict.rows import to_array
 
 
-class ReceptiveFieldDisplay(SheetDisplay):
+class ReceptiveFieldDisplay(SignedSheet):
     """Linear receptive fields: which input each component of the code responds to, as opposed to what it generates.
 
     The field of component j is the filter f that predicts its code best, ``argmin_f sum_i (z_ij - f . x_i)^2``: what
@@ -37,13 +47,15 @@ class ReceptiveFieldDisplay(SheetDisplay):
     (4, 9)
     """
 
-    def __init__(self, tiles: NDArray, *, image_shape: tuple[int, int], fields: NDArray):
-        super().__init__(tiles, image_shape=image_shape)
+    def __init__(
+        self, tiles: NDArray, *, image_shape: ImageShape, fields: NDArray, limits: tuple[float, float] = (-1, 1)
+    ):
+        super().__init__(tiles, image_shape=image_shape, limits=limits, caption="linear receptive fields")
         self.fields = fields
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: ArrayLike, *, image_shape: tuple[int, int] | None = None, n_fields: int | None = None
+        cls, estimator: Any, X: ArrayLike, *, image_shape: ImageShape | None = None, n_fields: int | None = None
     ) -> "ReceptiveFieldDisplay":
         """Estimate the fields from the codes of `X`.
 
@@ -52,7 +64,7 @@ class ReceptiveFieldDisplay(SheetDisplay):
         estimator : fitted transformer
         X : array-like of shape (n_samples, n_features)
             White noise or natural inputs, several times more rows than features.
-        image_shape : (int, int), optional
+        image_shape : (int, int), (int, int, 3) or (3, int, int), optional
         n_fields : int, optional
             Show only so many; by default all.
 
@@ -63,10 +75,10 @@ class ReceptiveFieldDisplay(SheetDisplay):
         check_is_fitted(estimator)
         check_counts(cls.__name__, n_fields=n_fields)
         rows = as_rows(cls.__name__, X)
-        image_shape = resolve_image_shape(cls.__name__, rows.shape[1], image_shape)
+        image_shape = resolve_picture_shape(cls.__name__, rows.shape[1], image_shape)
         fields = estimated_dictionary(estimator.transform(X), rows).T
-        pictures = scaled_about_zero(fields[:n_fields].reshape(-1, *image_shape))
-        return cls(tile(pictures), image_shape=image_shape, fields=fields)
+        pictures = scaled_about_zero(as_pictures(fields[:n_fields], image_shape))
+        return cls(tile(pictures), image_shape=image_shape, fields=fields, limits=limits_about_zero(pictures))
 
 
 class ActivityDisplay:
@@ -77,11 +89,12 @@ class ActivityDisplay:
     codes : ndarray of shape (n_samples, n_components)
     rows : ndarray of shape (n_samples, n_features) or None
         The inputs; drawn as pictures beside their codes.
-    image_shape : (int, int) or None
+    image_shape : (int, int), (int, int, 3) or (3, int, int), optional
+        Shape of the inputs; needed with `rows`.
 
     Attributes
     ----------
-    axes_ : ndarray of matplotlib Axes
+    axes_ : ndarray of matplotlib Axes of shape (n_samples, 2), or (n_samples, 1) without `rows`
         Set by `plot`, like `figure_`.
 
     Examples
@@ -94,14 +107,14 @@ class ActivityDisplay:
     (3, 4)
     """
 
-    def __init__(self, codes: NDArray, *, rows: NDArray | None = None, image_shape: tuple[int, int] | None = None):
+    def __init__(self, codes: NDArray, *, rows: NDArray | None = None, image_shape: ImageShape | None = None):
         self.codes = codes
         self.rows = rows
         self.image_shape = image_shape
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: ArrayLike, *, image_shape: tuple[int, int] | None = None
+        cls, estimator: Any, X: ArrayLike, *, image_shape: ImageShape | None = None
     ) -> "ActivityDisplay":
         """Encode the rows of `X`.
 
@@ -110,7 +123,7 @@ class ActivityDisplay:
         estimator : fitted transformer
         X : array-like of shape (n_samples, n_features)
             A few rows: each has a panel.
-        image_shape : (int, int), optional
+        image_shape : (int, int), (int, int, 3) or (3, int, int), optional
             By default square.
 
         Returns
@@ -119,18 +132,20 @@ class ActivityDisplay:
         """
         check_is_fitted(estimator)
         rows = as_rows(cls.__name__, X)
-        image_shape = resolve_image_shape(cls.__name__, rows.shape[1], image_shape)
+        image_shape = resolve_picture_shape(cls.__name__, rows.shape[1], image_shape)
         return cls(to_array(estimator.transform(X)), rows=rows, image_shape=image_shape)
 
-    def plot(self, *, cmap: str = "gray", color: str = "C0") -> "ActivityDisplay":
-        """Draw a panel per row: the input, and its code as a line per component.
+    def plot(self, *, cmap: str = "gray", color: str = COLORS[0]) -> "ActivityDisplay":
+        """Draw a panel per row: the input, and its code as a line per component that is not zero.
+
+        Each panel says how many components that are; all have one scale.
 
         Parameters
         ----------
         cmap : str, default="gray"
-            Colour map of the inputs.
-        color : str, default="C0"
-            Colour of the codes.
+            Colour map of the inputs, which share its ends.
+        color : str
+            Colour of the codes; by default blue.
 
         Returns
         -------
@@ -141,18 +156,35 @@ class ActivityDisplay:
         ImportError
             If matplotlib is missing.
         """
-        n = len(self.codes)
-        figure = new_figure(type(self).__name__, figsize=(8, 1.3 * n + 0.4), layout="constrained")
-        axes = figure.subplots(n, 2, squeeze=False, width_ratios=(1, 6))
-        extent = np.abs(self.codes).max() or 1.0
-        for row in range(n):
-            picture, bars = axes[row]
-            picture.set_axis_off()
-            if self.rows is not None:
-                picture.imshow(self.rows[row].reshape(self.image_shape), cmap=cmap)
-            bars.vlines(np.arange(self.codes.shape[1]), 0, self.codes[row], colors=color, linewidth=1)
-            bars.set_ylim(-1.05 * extent, 1.05 * extent)
-            bars.set_ylabel("code")
-        axes[-1, 1].set_xlabel("component")
+        n_rows, n_components = self.codes.shape
+        figure = new_figure(type(self).__name__, figsize=(8, 1.2 * n_rows + 0.7), layout="constrained")
+        ratios = (6,) if self.rows is None else (1, 6)
+        axes = figure.subplots(n_rows, len(ratios), squeeze=False, width_ratios=ratios)
+        low, high = min(self.codes.min(), 0.0), max(self.codes.max(), 0.0)
+        margin = 0.08 * ((high - low) or 1.0)
+        for panel, code in zip(axes[:, -1], self.codes):
+            active = np.flatnonzero(code)
+            panel.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+            panel.vlines(active, 0, code[active], colors=color, linewidth=1.5)
+            panel.set(xlim=(-1, n_components), ylim=(low - (margin if low < 0 else 0), high + margin))
+            panel.set_title(f"{len(active)} of {n_components} components on", loc="right", fontsize="small")
+            panel.tick_params(labelbottom=panel is axes[-1, -1])
+            panel.spines[["top", "right"]].set_visible(False)
+        axes[-1, -1].set_xlabel("component")
+        figure.supylabel("code", fontsize="medium")
+        if self.rows is not None:
+            self._draw_inputs(axes[:, 0], cmap)
         self.axes_, self.figure_ = axes, figure
         return self
+
+    def _draw_inputs(self, axes: NDArray, cmap: str) -> None:
+        rows, image_shape = self.rows, self.image_shape
+        if rows is None or image_shape is None:
+            raise ValueError("ActivityDisplay draws rows as pictures, but got no image_shape. Pass one, or no rows.")
+        low, high = limits_of(rows)
+        for ax, picture in zip(axes, as_pictures(rows, image_shape)):
+            ax.set_axis_off()
+            if picture.ndim == 3:
+                ax.imshow((picture - low) / (high - low), interpolation="nearest")
+            else:
+                ax.imshow(picture, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")

@@ -5,29 +5,32 @@ from typing import Any
 import pandas as pd
 
 from skvardict._utils.messages import shown
-from skvardict.display._figure import new_axes
+from skvardict.display._figure import line_styles, new_axes
 from skvardict.evaluation import low_label_summary
 
 
 class RegretCurveDisplay:
     """Sparsity of codes against PSNR of reconstructions, one line per model and one point per alpha.
 
-    Points are means over seeds; bars show the standard deviation over seeds where there are several.
+    Points are means over seeds; the band is one standard error of their mean up and down, and bars one to each side.
 
     Parameters
     ----------
     table : DataFrame
-        From :func:`skvardict.evaluation.regret_curve`.
+        From :func:`skvardict.evaluation.regret_curve`: a row per `model`, `alpha` and seed, with `sparsity` and
+        `psnr`. Standard errors in columns `psnr_se` and `sparsity_se` are taken as they are.
 
     Attributes
     ----------
     points : DataFrame
-        One row per `model` and `alpha`: means `sparsity`, `psnr`, and their deviations `sparsity_std`, `psnr_std`
+        One row per `model` and `alpha`: means `sparsity`, `psnr`, and their standard errors `sparsity_se`, `psnr_se`
         over the seeds that did not fail; NaN for a single one.
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
     lines_ : list of ErrorbarContainer
         One per model.
+    bands_ : list of PolyCollection
+        One per model; empty where there are no standard errors.
 
     Examples
     --------
@@ -40,9 +43,13 @@ class RegretCurveDisplay:
     """
 
     def __init__(self, table: pd.DataFrame):
-        _check_columns(type(self).__name__, table, ["model", "alpha", "seed", "sparsity", "psnr"])
-        grouped = table.dropna(subset=["psnr"]).groupby(["model", "alpha"], sort=False)[["sparsity", "psnr"]]
-        self.points = grouped.mean().join(grouped.std().add_suffix("_std")).reset_index()
+        _check_columns(type(self).__name__, table, ["model", "alpha", "sparsity", "psnr"])
+        grouped = table.dropna(subset=["psnr"]).groupby(["model", "alpha"], sort=False)
+        points = grouped[["sparsity", "psnr"]].mean()
+        for name in ("sparsity", "psnr"):
+            error = f"{name}_se"
+            points[error] = grouped[error].first() if error in table.columns else grouped[name].sem()
+        self.points = points.reset_index()
 
     def plot(self, ax: Any = None, *, annotate: bool = False, **errorbar_kwargs: Any) -> "RegretCurveDisplay":
         """Draw the curves.
@@ -59,27 +66,16 @@ class RegretCurveDisplay:
         Returns
         -------
         self : RegretCurveDisplay
-            With `ax_`, `figure_` and `lines_`.
+            With `ax_`, `figure_`, `lines_` and `bands_`.
         """
-        if ax is None:
-            ax = new_axes(type(self).__name__)
-        self.lines_ = []
-        for model, points in self.points.groupby("model", sort=False):
-            points = points.sort_values("sparsity")
-            bars = points.fillna({"sparsity_std": 0.0, "psnr_std": 0.0})
-            line = ax.errorbar(
-                points["sparsity"],
-                points["psnr"],
-                xerr=bars["sparsity_std"],
-                yerr=bars["psnr_std"],
-                **{"marker": "o", "label": model, **errorbar_kwargs},
-            )
-            self.lines_.append(line)
-            for row in points.itertuples() if annotate else ():
-                place = {"textcoords": "offset points", "xytext": (4, 4), "fontsize": "x-small"}
+        ax = new_axes(type(self).__name__) if ax is None else ax
+        self.lines_, self.bands_ = _draw_lines(ax, self.points, "sparsity", "psnr", "sparsity_se", **errorbar_kwargs)
+        for line, (_, points) in zip(self.lines_, self.points.groupby("model", sort=False) if annotate else ()):
+            for row in points.sort_values("sparsity").itertuples():
+                place = {"textcoords": "offset points", "xytext": (5, 5), "fontsize": "small"}
                 ax.annotate(shown(row.alpha), (row.sparsity, row.psnr), color=line[0].get_color(), **place)
-        ax.set(xlabel="sparsity (fraction of zeros)", ylabel="PSNR (dB)")
-        ax.legend()
+        ax.set(xlabel="zeros in codes (fraction)", ylabel="PSNR of reconstructions (dB)")
+        _explain(ax, self.points["psnr_se"], "over seeds", "numbers: alpha" if annotate else "")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -87,7 +83,7 @@ class RegretCurveDisplay:
 class LowLabelDisplay:
     """Test error against the number of labels per class, one line per model.
 
-    Candidates (models of several alpha) are chosen on validation; bars are standard errors over draws.
+    Candidates (models of several alpha) are chosen on validation; the band is one standard error up and down.
 
     Parameters
     ----------
@@ -101,6 +97,7 @@ class LowLabelDisplay:
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
     lines_ : list of ErrorbarContainer
+    bands_ : list of PolyCollection
 
     Examples
     --------
@@ -132,26 +129,47 @@ class LowLabelDisplay:
         Returns
         -------
         self : LowLabelDisplay
-            With `ax_`, `figure_` and `lines_`.
+            With `ax_`, `figure_`, `lines_` and `bands_`.
         """
         if top not in (1, 3):
             raise ValueError(f"{type(self).__name__}.plot knows top=1 and top=3, but got {top!r}.")
-        if ax is None:
-            ax = new_axes(type(self).__name__)
-        self.lines_ = []
-        for model, points in self.summary.groupby("model", sort=False):
-            points = points.sort_values("n_per_class")
-            line = ax.errorbar(
-                points["n_per_class"],
-                points[f"top{top}_error"],
-                yerr=points[f"top{top}_se"].fillna(0.0),
-                **{"marker": "o", "label": model, **errorbar_kwargs},
-            )
-            self.lines_.append(line)
-        ax.set(xscale="log", xlabel="labels per class", ylabel=f"top-{top} test error (%)")
-        ax.legend()
+        ax = new_axes(type(self).__name__) if ax is None else ax
+        points = self.summary.rename(columns={f"top{top}_se": f"top{top}_error_se"})
+        self.lines_, self.bands_ = _draw_lines(ax, points, "n_per_class", f"top{top}_error", **errorbar_kwargs)
+        counts = sorted(points["n_per_class"].unique())
+        ax.set_xscale("log")
+        ax.set_xticks(counts, [f"{count:g}" for count in counts], minor=False)
+        ax.set_xticks([], minor=True)
+        ax.set(
+            xlabel="labels per class", ylabel="test error (%)" if top == 1 else "true class not in the first three (%)"
+        )
+        _explain(ax, points[f"top{top}_error_se"], "over draws")
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _draw_lines(
+    ax: Any, table: pd.DataFrame, x: str, y: str, x_error: str | None = None, **errorbar_kwargs: Any
+) -> tuple[list[Any], list[Any]]:
+    """Draw a line, bars and a band per model; errors of `y` are in the column of that name with ``_se``."""
+    lines, bands = [], []
+    for (model, points), style in zip(table.groupby("model", sort=False), line_styles()):
+        points = points.sort_values(x)
+        error = points[f"{y}_se"].fillna(0.0)
+        bars = {"yerr": error, "xerr": None if x_error is None else points[x_error].fillna(0.0)}
+        settings = {**style, "label": model, "markersize": 5, "elinewidth": 1, **bars, **errorbar_kwargs}
+        lines.append(ax.errorbar(points[x], points[y], **settings))
+        color = lines[-1][0].get_color()
+        if error.any():
+            bands.append(ax.fill_between(points[x], points[y] - error, points[y] + error, color=color, alpha=0.2, lw=0))
+    return lines, bands
+
+
+def _explain(ax: Any, errors: pd.Series, over: str, note: str = "") -> None:
+    """Add a legend that says what bands are."""
+    spread = f"mean ± standard error {over}" if errors.fillna(0.0).any() else ""
+    ax.legend(title="\n".join(filter(None, (spread, note))) or None, title_fontsize="small")
+    ax.grid(alpha=0.3)
 
 
 def _check_columns(name: str, table: pd.DataFrame, needed: list[str]) -> None:

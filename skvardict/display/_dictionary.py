@@ -6,16 +6,34 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skvardict.display._sheet import SheetDisplay, check_counts, scaled_about_zero, tile
-from skvardict.preprocessing._shapes import resolve_image_shape
+from skvardict.display._sheet import (
+    ImageShape,
+    SignedSheet,
+    as_pictures,
+    check_counts,
+    limits_about_zero,
+    resolve_picture_shape,
+    scaled_about_zero,
+    tile,
+)
 from skvardict.rows import to_array
 
 
-class AtomSheet(SheetDisplay):
+class AtomSheet(SignedSheet):
     """Rows of a matrix as pictures on one sheet: what `DictionaryDisplay` and `EncoderDisplay` share."""
 
-    def __init__(self, tiles: NDArray, *, atom_indices: NDArray[np.intp], image_shape: tuple[int, int]):
-        super().__init__(tiles, image_shape=image_shape)
+    _pictures = "atoms"
+
+    def __init__(
+        self,
+        tiles: NDArray,
+        *,
+        atom_indices: NDArray[np.intp],
+        image_shape: ImageShape,
+        limits: tuple[float, float] = (-1, 1),
+        caption: str = "",
+    ):
+        super().__init__(tiles, image_shape=image_shape, limits=limits, caption=caption)
         self.atom_indices = atom_indices
 
     @classmethod
@@ -23,7 +41,7 @@ class AtomSheet(SheetDisplay):
         cls,
         components: ArrayLike,
         *,
-        image_shape: tuple[int, int] | None = None,
+        image_shape: ImageShape | None = None,
         n_atoms: int | None = None,
         order: str | ArrayLike | None = None,
     ) -> Self:
@@ -32,8 +50,8 @@ class AtomSheet(SheetDisplay):
         Parameters
         ----------
         components : array-like of shape (n_components, n_features)
-        image_shape : (int, int), optional
-            Height and width of an atom; by default square.
+        image_shape : (int, int), (int, int, 3) or (3, int, int), optional
+            Height and width of an atom, and where its colours stand; by default grey and square.
         n_atoms : int, optional
             Show only so many, the first ones in `order`; by default all.
         order : "norm" or array-like of int, optional
@@ -55,28 +73,41 @@ class AtomSheet(SheetDisplay):
                 f"{cls.__name__} expects components of shape (n_components, n_features), "
                 f"but got {atoms.shape}. Pass atoms as rows."
             )
-        image_shape = resolve_image_shape(cls.__name__, atoms.shape[1], image_shape)
+        image_shape = resolve_picture_shape(cls.__name__, atoms.shape[1], image_shape)
         check_counts(cls.__name__, n_atoms=n_atoms)
         atom_indices = _ordered(cls.__name__, atoms, order)[:n_atoms]
-        tiles = tile(scaled_about_zero(atoms[atom_indices].reshape(-1, *image_shape)))
-        return cls(tiles, atom_indices=atom_indices, image_shape=image_shape)
+        pictures = scaled_about_zero(as_pictures(atoms[atom_indices], image_shape))
+        n_shown = f"{len(pictures)} of {len(atoms)}" if len(pictures) < len(atoms) else f"{len(atoms)}"
+        first = ", largest norm first" if isinstance(order, str) else ""
+        return cls(
+            tile(pictures),
+            atom_indices=atom_indices,
+            image_shape=image_shape,
+            limits=limits_about_zero(pictures),
+            caption=f"{n_shown} {cls._pictures}{first}",
+        )
 
 
 class DictionaryDisplay(AtomSheet):
     """Atoms of a dictionary, tiled in a grid that is as square as can be.
 
-    Each atom is divided by its largest absolute value, so that zero has the same shade in all tiles and the
-    sign of an entry can be seen; the borders between tiles are NaN and take no colour. Make one with
-    `from_estimator` or `from_components`.
+    Each atom is divided by its largest absolute value, so that zero has the same shade in all tiles and the sign of an
+    entry can be seen: white is zero, red positive, blue negative. Atoms in colour have zero at the middle grey, atoms
+    without a negative entry are white on black. The borders between tiles are NaN. Make one with `from_estimator` or
+    `from_components`.
 
     Parameters
     ----------
-    tiles : ndarray of shape (n_rows * (height + 1) + 1, n_columns * (width + 1) + 1)
-        The sheet: entries in [-1, 1], NaN in borders and empty places.
+    tiles : ndarray of shape (n_rows * (height + b) + b, n_columns * (width + b) + b), or with a last axis of 3 colours
+        The sheet: entries in [-1, 1], NaN in borders, b pixels wide (1 up to a side of 23), and in empty places.
     atom_indices : ndarray of shape (n_atoms,)
         Which atom stands where, row by row from the upper left.
-    image_shape : (int, int)
-        Height and width of one atom.
+    image_shape : (int, int), (int, int, 3) or (3, int, int)
+        Shape of one atom.
+    limits : (float, float)
+        Values that have the first and the last colour.
+    caption : str, default=""
+        The title, unless `plot` is given one.
 
     Attributes
     ----------
@@ -100,9 +131,10 @@ class DictionaryDisplay(AtomSheet):
         cls,
         estimator: Any,
         *,
+        X: ArrayLike | None = None,
         step: str | None = None,
         response: str = "components",
-        image_shape: tuple[int, int] | None = None,
+        image_shape: ImageShape | None = None,
         n_atoms: int | None = None,
         order: str | ArrayLike | None = None,
     ) -> "DictionaryDisplay":
@@ -115,13 +147,15 @@ class DictionaryDisplay(AtomSheet):
         ----------
         estimator : estimator or Pipeline
             Of a pipeline, the last step that has `components_` is shown.
+        X : array-like of shape (n_samples, n_features), optional
+            Rows that `estimator` takes; their codes are counted for ``order="use"``.
         step : str, optional
             Name of the step of the pipeline to show instead.
         response : {"components", "decoder"}, default="components"
             Show `components_`, or ``inverse_transform(e_i) - inverse_transform(0)`` for the unit codes e_i: the
             decoder's ReLUs act, and the effect of its biases is taken off. For a linear decoder they are the same.
         image_shape, n_atoms, order
-            As in `from_components`.
+            As in `from_components`; ``order="use"`` shows those atoms first that are in the codes of most rows of `X`.
 
         Returns
         -------
@@ -147,7 +181,12 @@ class DictionaryDisplay(AtomSheet):
             raise ValueError(f"{cls.__name__} does not know response={response!r}. Use 'components' or 'decoder'.")
         model = find_model(cls.__name__, estimator, step, "components_")
         components = model.components_ if response == "components" else _decoder_response(model)
-        return cls.from_components(components, image_shape=image_shape, n_atoms=n_atoms, order=order)
+        by_use = isinstance(order, str) and order == "use"
+        if by_use:
+            order = _most_used(cls.__name__, estimator, model, X)
+        display = cls.from_components(components, image_shape=image_shape, n_atoms=n_atoms, order=order)
+        display.caption += ", most used first" if by_use else ""
+        return display
 
 
 def find_model(name: str, estimator: Any, step: str | None, attribute: str) -> Any:
@@ -174,8 +213,19 @@ def find_model(name: str, estimator: Any, step: str | None, attribute: str) -> A
 
 
 def _decoder_response(model: Any) -> NDArray:
-    units = np.eye(len(model.components_), dtype=model.components_.dtype)
+    n_components = len(model.components_)
+    # The codes of an estimator with split_sign=True are wider: their positive parts come first.
+    units = np.eye(n_components, getattr(model, "_n_features_out", n_components), dtype=model.components_.dtype)
     return model.inverse_transform(units) - model.inverse_transform(np.zeros_like(units[:1]))
+
+
+def _most_used(name: str, estimator: Any, model: Any, X: ArrayLike | None) -> NDArray[np.intp]:
+    """Return components from the one that is on in most rows to the one that is on in fewest."""
+    if X is None:
+        raise ValueError(f"{name} counts codes for order='use', but got no rows. Pass X=.")
+    steps = [part for _, part in getattr(estimator, "steps", [])]
+    transformer = estimator[: steps.index(model) + 1] if model in steps else estimator
+    return np.argsort(-np.count_nonzero(to_array(transformer.transform(X)), axis=0), kind="stable")
 
 
 def _ordered(name: str, atoms: NDArray, order: str | ArrayLike | None) -> NDArray[np.intp]:
@@ -184,7 +234,10 @@ def _ordered(name: str, atoms: NDArray, order: str | ArrayLike | None) -> NDArra
         return np.arange(n_components)
     if isinstance(order, str):
         if order != "norm":
-            raise ValueError(f"{name} does not know order={order!r}. Use 'norm', indices, or None.")
+            raise ValueError(
+                f"{name} does not know order={order!r} here. Use 'norm', indices, or None; "
+                "DictionaryDisplay.from_estimator(model, X=X) also knows 'use'."
+            )
         return np.argsort(-np.linalg.norm(atoms, axis=1), kind="stable")
     indices = np.asarray(order)
     is_valid = indices.ndim == 1 and indices.size > 0 and np.issubdtype(indices.dtype, np.integer)

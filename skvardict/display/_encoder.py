@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from skvardict.display._dictionary import AtomSheet, find_model
+from skvardict.display._sheet import ImageShape
 
 
 class EncoderDisplay(AtomSheet):
@@ -24,13 +25,15 @@ class EncoderDisplay(AtomSheet):
     (37, 37)
     """
 
+    _pictures = "encoder filters"
+
     @classmethod
     def from_estimator(
         cls,
         estimator: Any,
         *,
         step: str | None = None,
-        image_shape: tuple[int, int] | None = None,
+        image_shape: ImageShape | None = None,
         n_atoms: int | None = None,
         order: str | ArrayLike | None = None,
     ) -> "EncoderDisplay":

@@ -7,8 +7,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skvardict.display._sheet import SheetDisplay, as_rows, check_counts, tile
-from skvardict.preprocessing._shapes import resolve_image_shape
+from skvardict.display._sheet import (
+    ImageShape,
+    SheetDisplay,
+    as_pictures,
+    as_rows,
+    check_counts,
+    limits_of,
+    resolve_picture_shape,
+    tile,
+)
 from skvardict.rows import to_array
 
 
@@ -17,7 +25,7 @@ class SamplesDisplay(SheetDisplay):
 
     Parameters
     ----------
-    tiles, image_shape, limits
+    tiles, image_shape, limits, caption
         As in :class:`DictionaryDisplay`; `limits` are the smallest and the largest value.
 
     Examples
@@ -34,7 +42,7 @@ class SamplesDisplay(SheetDisplay):
         estimator: Any,
         *,
         n_samples: int = 64,
-        image_shape: tuple[int, int] | None = None,
+        image_shape: ImageShape | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> "SamplesDisplay":
         """Generate from the prior of a fitted variational model.
@@ -44,7 +52,7 @@ class SamplesDisplay(SheetDisplay):
         estimator : SparseVAE, ThresholdedVSC or SpikeAndSlabVSC
             Any estimator with ``sample(n_samples, random_state=...)``.
         n_samples : int, default=64
-        image_shape : (int, int), optional
+        image_shape : (int, int), (int, int, 3) or (3, int, int), optional
             By default square.
         random_state : int, RandomState or None, default=None
 
@@ -63,18 +71,20 @@ class SamplesDisplay(SheetDisplay):
                 f"SamplesDisplay expects an estimator with sample(n_samples, random_state=...), but "
                 f"{type(estimator).__name__} has no prior to sample from. Use a variational model, or from_rows."
             )
-        return cls.from_rows(estimator.sample(n_samples, random_state=random_state), image_shape=image_shape)
+        display = cls.from_rows(estimator.sample(n_samples, random_state=random_state), image_shape=image_shape)
+        display.caption = f"{n_samples} samples from the prior"
+        return display
 
     @classmethod
     def from_rows(
-        cls, rows: ArrayLike, *, image_shape: tuple[int, int] | None = None, n_columns: int | None = None
+        cls, rows: ArrayLike, *, image_shape: ImageShape | None = None, n_columns: int | None = None
     ) -> "SamplesDisplay":
         """Show the rows of an array.
 
         Parameters
         ----------
         rows : array-like of shape (n_samples, n_features)
-        image_shape : (int, int), optional
+        image_shape : (int, int), (int, int, 3) or (3, int, int), optional
         n_columns : int, optional
             Pictures side by side; by default the sheet is as square as can be.
 
@@ -84,8 +94,9 @@ class SamplesDisplay(SheetDisplay):
         """
         check_counts(cls.__name__, n_columns=n_columns)
         values = as_rows(cls.__name__, rows)
-        image_shape = resolve_image_shape(cls.__name__, values.shape[1], image_shape)
-        return cls(tile(values.reshape(-1, *image_shape), n_columns), image_shape=image_shape, limits=_limits(values))
+        image_shape = resolve_picture_shape(cls.__name__, values.shape[1], image_shape)
+        pictures = as_pictures(values, image_shape)
+        return cls(tile(pictures, n_columns), image_shape=image_shape, limits=limits_of(values))
 
 
 class LatentSweepDisplay(SheetDisplay):
@@ -115,14 +126,21 @@ class LatentSweepDisplay(SheetDisplay):
         self,
         tiles: NDArray,
         *,
-        image_shape: tuple[int, int],
+        image_shape: ImageShape,
         limits: tuple[float, float],
         components: NDArray[np.intp],
         values: NDArray,
     ):
-        super().__init__(tiles, image_shape=image_shape, limits=limits)
+        super().__init__(tiles, image_shape=image_shape, limits=limits, caption="one component of the code changed")
         self.components = components
         self.values = values
+
+    def _label(self, ax: Any) -> None:
+        ax.set_yticks(self._ticks(len(self.components), 0), [str(component) for component in self.components])
+        ax.set_xticks(self._ticks(len(self.values), 1), [f"{value:.2g}" for value in self.values])
+        ax.set(xlabel="value of the component", ylabel="component")
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
 
     @classmethod
     def from_estimator(
@@ -132,7 +150,7 @@ class LatentSweepDisplay(SheetDisplay):
         *,
         components: Sequence[int] | None = None,
         values: ArrayLike | None = None,
-        image_shape: tuple[int, int] | None = None,
+        image_shape: ImageShape | None = None,
     ) -> "LatentSweepDisplay":
         """Sweep components of the code of one row.
 
@@ -144,8 +162,9 @@ class LatentSweepDisplay(SheetDisplay):
         components : sequence of int, optional
             By default the (at most ten) components largest in the code, or the first ten of a code of zeros.
         values : array-like of shape (n_values,), optional
-            By default 7 values from -m to m, m being the largest absolute value of the code, or 1 if that is 0.
-        image_shape : (int, int), optional
+            By default 7 values from -m to m, m being the largest absolute value of the code, or 1 if that is 0; from 0
+            to m if the code has no negative entry.
+        image_shape : (int, int), (int, int, 3) or (3, int, int), optional
 
         Returns
         -------
@@ -165,17 +184,18 @@ class LatentSweepDisplay(SheetDisplay):
                 f"{components!r}. Pass a list of integers in that range."
             )
         extent = np.abs(code).max() or 1.0
-        steps = np.linspace(-extent, extent, 7) if values is None else np.asarray(values, dtype=float)
+        low = 0.0 if code.min() >= 0 and code.any() else -extent
+        steps = np.linspace(low, extent, 7) if values is None else np.asarray(values, dtype=float)
         if steps.ndim != 1 or steps.size == 0 or not np.isfinite(steps).all():
             raise ValueError(f"LatentSweepDisplay expects values to be a list of finite numbers, but got {values!r}.")
         codes = np.tile(code, (len(chosen), len(steps), 1))
         codes[np.arange(len(chosen)), :, chosen] = steps
         rows = as_rows(cls.__name__, estimator.inverse_transform(codes.reshape(-1, len(code))))
-        image_shape = resolve_image_shape(cls.__name__, rows.shape[1], image_shape)
+        image_shape = resolve_picture_shape(cls.__name__, rows.shape[1], image_shape)
         return cls(
-            tile(rows.reshape(-1, *image_shape), n_columns=len(steps)),
+            tile(as_pictures(rows, image_shape), n_columns=len(steps)),
             image_shape=image_shape,
-            limits=_limits(rows),
+            limits=limits_of(rows),
             components=chosen,
             values=steps,
         )
@@ -193,8 +213,3 @@ def _code_of(estimator, X) -> NDArray:
 
 def _all_within(indices: NDArray, n: int) -> bool:
     return bool(indices.min() >= 0 and indices.max() < n)
-
-
-def _limits(values: NDArray) -> tuple[float, float]:
-    low, high = float(values.min()), float(values.max())
-    return (low, high) if high > low else (low - 1, low + 1)

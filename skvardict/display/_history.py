@@ -1,13 +1,25 @@
 """How training went."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any
 
 from skvardict.display._dictionary import find_model
-from skvardict.display._figure import new_figure
+from skvardict.display._figure import COLORS, new_figure
 
 # What shows whether a model learns, and whether it collapses.
-_SHOWN = ("energy", "psnr", "sparsity", "l1", "n_dead", "component_std")
+_SHOWN = ("energy", "r2", "kl", "sparsity", "l1", "n_dead", "component_std")
+_TITLES = {
+    "energy": "energy per row",
+    "r2": "R² of reconstructions",
+    "psnr": "PSNR for a data range of 1 (dB)",
+    "kl": "KL divergence (nats per row)",
+    "sparsity": "zeros in codes (fraction)",
+    "l1": "L1 norm of a code",
+    "n_dead": "dead components",
+    "component_std": "std of a component",
+}
+_MAX_COLUMNS = 3
 
 
 class HistoryDisplay:
@@ -76,7 +88,8 @@ class HistoryDisplay:
         ----------
         history : dict of list
         quantities : sequence of str, optional
-            What to show; by default those of energy, psnr, sparsity, l1, n_dead and component_std that there are.
+            What to show; by default those of energy, r2, kl, sparsity, l1, n_dead and component_std that there are.
+            PSNR is recorded for a data range of 1, whatever the range of the rows is, and has to be asked for.
         best_epoch : int, optional
 
         Returns
@@ -105,7 +118,7 @@ class HistoryDisplay:
         Parameters
         ----------
         axes : sequence of matplotlib Axes, optional
-            One per quantity; by default a row of panels in a new figure.
+            One per quantity; by default up to three panels in a line, in a new figure.
         **plot_kwargs
             Passed to ``Axes.plot``.
 
@@ -115,21 +128,43 @@ class HistoryDisplay:
             With `axes_` and `figure_`.
         """
         n_panels = len(self.quantities)
+        figure = None
         if axes is None:
-            figure = new_figure(type(self).__name__, figsize=(3.2 * n_panels, 2.6), layout="constrained")
-            axes = figure.subplots(1, n_panels, squeeze=False)[0]
+            n_columns = min(n_panels, _MAX_COLUMNS)
+            n_lines = ceil(n_panels / n_columns)
+            size = (3.0 * n_columns, 2.2 * n_lines + 0.4)
+            figure = new_figure(type(self).__name__, figsize=size, layout="constrained")
+            axes = [figure.add_subplot(n_lines, n_columns, 1 + panel) for panel in range(n_panels)]
         self.axes_ = list(axes)
         if len(self.axes_) != n_panels:
             raise ValueError(f"{type(self).__name__} has {n_panels} panels, but got {len(self.axes_)} axes.")
-        epochs = self.history.get("epoch") or range(1, 1 + len(next(iter(self.history.values()))))
+        handles: dict[str, Any] = {}
         for ax, quantity in zip(self.axes_, self.quantities):
-            name = quantity.removeprefix("validation_")
-            for key, label in ((name, "training"), (f"validation_{name}", "validation")):
-                if key in self.history:
-                    ax.plot(epochs, self.history[key], **{"label": label, **plot_kwargs})
-            if self.best_epoch is not None:
-                ax.axvline(self.best_epoch, color="0.7", linewidth=0.8, zorder=0)
-            ax.set(xlabel="epoch", title=name.replace("_", " "))
-            ax.legend()
+            handles |= self._draw_panel(ax, quantity.removeprefix("validation_"), plot_kwargs)
+        for ax in self.axes_[-min(n_panels, _MAX_COLUMNS) :]:
+            ax.set_xlabel("epoch")
         self.figure_ = self.axes_[0].figure
+        place = {"loc": "outside upper center", "ncols": len(handles)} if figure is not None else {}
+        (self.axes_[0] if figure is None else figure).legend(list(handles.values()), list(handles), **place)
         return self
+
+    def _draw_panel(self, ax: Any, name: str, plot_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Draw one quantity; return what the legend explains."""
+        from matplotlib.ticker import MaxNLocator
+
+        epochs = self.history.get("epoch") or range(1, 1 + len(next(iter(self.history.values()))))
+        marker = {"marker": "."} if len(epochs) == 1 else {}
+        handles = {}
+        for key, label, color in ((name, "training", COLORS[0]), (f"validation_{name}", "validation", COLORS[1])):
+            if key in self.history:
+                settings = {"color": color, **marker, **plot_kwargs}
+                (handles[label],) = ax.plot(epochs, self.history[key], **{"label": label, **settings})
+        if self.best_epoch is not None:
+            label = f"best epoch: {self.best_epoch}"
+            handles[label] = ax.axvline(self.best_epoch, color="0.4", linestyle=":", zorder=0, label=label)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if name == "n_dead":
+            ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+            ax.set_ylim(0, max(1.0, ax.get_ylim()[1]))
+        ax.set_title(_TITLES.get(name, name.replace("_", " ")), fontsize="medium")
+        return handles

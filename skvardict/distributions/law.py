@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +19,8 @@ class Law:
     def shape(self) -> torch.Size:
         """Shape of the variables, that of all parameters together; numbers have the shape ()."""
         parameters = [getattr(self, field.name) for field in fields(self)]
-        return torch.broadcast_shapes(*(p.shape if isinstance(p, Tensor | Law) else () for p in parameters))
+        shapes = [p.shape if isinstance(p, Tensor | Law) else () for p in parameters]
+        return torch.Size(np.broadcast_shapes(*shapes))  # torch's function imports the symbols of its compiler
 
     def like(self, tensor: Tensor) -> Self:
         """Return the law with its numbers as tensors of the dtype and device of `tensor`."""

@@ -7,9 +7,11 @@ from skvardict.estimators.dictionary import (
     VarianceDictionaryLearning,
     WeightDecayDictionaryLearning,
 )
+from skvardict.estimators.sparse_coder import SparseCoder
 from skvardict.estimators.variational import SparseVAE, SpikeAndSlabVSC, ThresholdedVSC
 
 __all__ = [
+    "SparseCoder",
     "SparseVAE",
     "SpikeAndSlabVSC",
     "StandardDictionaryLearning",

@@ -4,7 +4,10 @@ from abc import abstractmethod
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from skvardict._sklearn import CallbackSupportMixin, checks_parameters
 from skvardict._utils.parameters import check_count
@@ -12,10 +15,12 @@ from skvardict._utils.types import ArrayLike, FilePath
 from skvardict.estimators._coding import FittedCoder
 from skvardict.estimators._fields import CoderParameters
 from skvardict.estimators._files import save
-from skvardict.estimators._messages import warn_about_scale
+from skvardict.estimators._fitted import replaced_params
+from skvardict.estimators._messages import look_at_rows, warn_about_scale
 from skvardict.estimators._training import fitting, run_training
 from skvardict.rows import Chunks, ChunkSource, Rows, Stream
 from skvardict.training import EarlyStopping, Outcome, TrainingPlan, TrainingSession
+from skvardict.training.online import forget_sums
 from skvardict.training.session import to_numpy
 
 _FEWEST_VALIDATION_ROWS = 20
@@ -24,6 +29,7 @@ _FEWEST_VALIDATION_ROWS = 20
 class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
     """Base of all estimators that learn; a subclass says which parts it assembles."""
 
+    _train_state: dict[str, np.ndarray]
     _AUTO_OPTIMIZER: ClassVar[Any]  # what optimizer="auto" stands for
     # Words of messages, and what they are about.
     _DIVERGENCE_ADVICE = (
@@ -84,14 +90,9 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         with fitting(self):
             continued = self.warm_start and hasattr(self, "_train_state")
             rows = Rows.check(self, X, reset=not continued)
-            if len(rows) < 2:
-                raise ValueError(
-                    f"{type(self).__name__} expects at least 2 rows, but X has n_samples=1. "
-                    "Standard deviations of codes need several rows."
-                )
-            warn_about_scale(self, rows)
+            look_at_rows(self, rows)
             saving, plan = (checkpoint, checkpoint_every), self._plan(len(rows))
-            run_training(self, rows, plan, continued=continued, X_val=X_val, holds_out=True, y=y, saving=saving)
+            run_training(self, rows, plan, continued=continued, X_val=X_val, holds_out=True, seen=(X, y), saving=saving)
         return self
 
     @checks_parameters
@@ -116,6 +117,8 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         chunks : iterable of arrays or Tensors of shape (n_rows, n_features), or callable
             An iterable that can be read again (a list, an object with ``__iter__``), or a function that returns a new
             iterator for every epoch. A generator can be read once and needs ``max_iter=1``. Chunks may differ in size.
+            A torch ``DataLoader`` is such an iterable: its batches may be tensors, lists of one tensor (as from a
+            ``TensorDataset``), or rows with one-dimensional labels, which are ignored as `y` is in :meth:`fit`.
         X_val : array-like or Tensor of shape (n_validation, n_features), optional
             Rows on which the best epoch is chosen.
         buffer_rows : int, default=10000
@@ -172,7 +175,52 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             rows = Rows.check(self, X, reset=not continued)
             plan = self._plan(len(rows))
             plan = replace(plan, max_epochs=1, schedule_epochs=plan.max_epochs)
-            run_training(self, rows, plan, continued=continued, y=y)
+            run_training(self, rows, plan, continued=continued, seen=(X, y))
+        return self
+
+    def load_modules(self, *, decoder: nn.Module | None = None, encoder: nn.Module | None = None) -> Self:
+        """Take the weights of a decoder or an encoder that was trained elsewhere, in a torch loop for instance.
+
+        From then on `transform`, `save`, `partial_fit` and all else use them. They are taken as they are: a norm or a
+        sign that the parameters ask of atoms is brought about by the next update. The moments of a gradient optimiser
+        go on; sums of :class:`~skvardict.training.OnlineUpdate` over earlier codes are forgotten.
+
+        Parameters
+        ----------
+        decoder, encoder : Module, optional
+            What `decoder_` and `encoder_` returned, or modules with weights of the same names and shapes, on any device
+            and of any floating point type. They are copied. None leaves a part as it is.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        NotFittedError
+            Before the first fit.
+        ValueError
+            If names or shapes differ from those of the fitted part, a weight is not finite, or there is no such part.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import torch
+        >>> from skvardict import StandardDictionaryLearning
+        >>> X = np.random.default_rng(0).standard_normal((100, 8)).astype(np.float32)
+        >>> model = StandardDictionaryLearning(4, max_iter=2, random_state=0).fit(X)
+        >>> encoder, rows = model.encoder_.requires_grad_(), torch.from_numpy(X)
+        >>> optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1)
+        >>> torch.nn.functional.mse_loss(model.decoder_(encoder(rows)), rows).backward()
+        >>> optimizer.step()
+        >>> bool((model.load_modules(encoder=encoder).transform(rows) == encoder(rows)).all())
+        True
+        """
+        given = {name: part for name, part in (("decoder", decoder), ("encoder", encoder)) if part is not None}
+        check_is_fitted(self)
+        self.params_ = replaced_params(self, given)
+        state = forget_sums(self._train_state) if given else self._train_state
+        self._train_state = {**state, **{f"params.{name}": array for name, array in self.params_.items()}}
         return self
 
     def save(self, path: FilePath) -> None:

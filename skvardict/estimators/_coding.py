@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from skvardict._sklearn import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from skvardict._utils.messages import warn
 from skvardict._utils.types import Array, ArrayLike
+from skvardict.energies import reconstruction
 from skvardict.estimators._fitted import fitted_components, fitted_model
+from skvardict.functional import join_signs, split_signs
 from skvardict.metrics import r2
 from skvardict.rows import Rows
 from skvardict.rows.maps import MappedPages
@@ -40,6 +42,8 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     """What an estimator does with its fitted model; a subclass says how it is built and how it codes rows."""
 
     n_components: int
+    split_sign: bool = False
+    device: str | torch.device
     n_features_in_: int
 
     @abstractmethod
@@ -70,8 +74,9 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Returns
         -------
         codes : ndarray or Tensor of shape (n_samples, n_components)
+            Twice as many columns with ``split_sign=True``: positive parts, then negative parts.
         """
-        return self._encode(self._rows(X), out).codes
+        return self._encode(self._rows(X), out, split_sign=self.split_sign).codes
 
     def encode(self, X: ArrayLike) -> Encoding:
         """Return codes together with the solver's iterations and convergence per row.
@@ -83,8 +88,9 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Returns
         -------
         Encoding
+            Its codes are those of :meth:`transform`.
         """
-        return self._encode(self._rows(X))
+        return self._encode(self._rows(X), split_sign=self.split_sign)
 
     @overload
     def inverse_transform(self, codes: Tensor) -> Tensor: ...
@@ -98,13 +104,14 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Parameters
         ----------
         codes : array-like or Tensor of shape (n_samples, n_components)
+            What `transform` returns: with ``split_sign=True``, positive and negative parts side by side.
 
         Returns
         -------
         X_reconstructed : ndarray or Tensor of shape (n_samples, n_features)
         """
         check_is_fitted(self)
-        return self._decode(check_codes(self, codes))
+        return self._decode(check_codes(self, codes), split_sign=self.split_sign)
 
     @overload
     def reconstruct(self, X: Tensor) -> Tensor: ...
@@ -123,7 +130,46 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         -------
         X_reconstructed : ndarray or Tensor of shape (n_samples, n_features)
         """
-        return self.inverse_transform(self._encode(self._rows(X)).codes)
+        return self._reconstruct(self._rows(X))
+
+    @overload
+    def reconstruction_error(self, X: Tensor) -> Tensor: ...
+
+    @overload
+    def reconstruction_error(self, X: ArrayLike) -> np.ndarray: ...
+
+    def reconstruction_error(self, X: ArrayLike) -> Array:
+        """Return ``1/d |x - D(z(x))|^2`` of every row x, z being the codes of :meth:`transform`.
+
+        Rows unlike those of the fit have larger errors. The mean over rows is the "reconstruction" of `energy`, where
+        there is one; over the variance of `X` it is one less :meth:`score`.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        errors : ndarray or Tensor of shape (n_samples,)
+            Mean squares over features.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skvardict import StandardDictionaryLearning
+        >>> X = np.random.default_rng(0).standard_normal((100, 8))
+        >>> coder = StandardDictionaryLearning(4, max_iter=2, random_state=0).fit(X)
+        >>> coder.reconstruction_error(X).shape
+        (100,)
+        """
+        rows = self._rows(X)
+        codes = torch.as_tensor(self._encode(rows).codes)
+        decoder = self._model(rows.device, rows.dtype).decoder
+        errors = rows.new_rows()
+        with torch.no_grad():
+            for where, block in rows.slices():
+                errors[where] = rows.give_back(reconstruction(block, decoder(codes[where].to(block.device))))
+        return errors
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Return R^2 of the reconstruction of `y` from the codes of `X`; 1 is perfect.
@@ -145,7 +191,7 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             target = Rows.check_columns(self, y, "y")
             if len(target) != len(rows):
                 raise ValueError(f"y has {len(target)} rows, but X has {len(rows)}. Pass one target per row.")
-        return float(r2(target.X, self.inverse_transform(self._encode(rows).codes)))
+        return float(r2(target.X, self._reconstruct(rows)))
 
     @property
     def components_(self) -> np.ndarray:
@@ -170,7 +216,7 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     @property
     def _n_features_out(self) -> int:
-        return self.n_components
+        return 2 * self.n_components if self.split_sign else self.n_components
 
     def __sklearn_is_fitted__(self) -> bool:
         return "params_" in vars(self)
@@ -189,17 +235,18 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """Return the model with the fitted parameters; in their own dtype by default."""
         return fitted_model(self, device, dtype)
 
-    def _encode(self, rows: Rows, out=None) -> Encoding:
+    def _encode(self, rows: Rows, out=None, *, split_sign: bool = False) -> Encoding:
         """Return the codes of `rows`, written into `out` if it is given; warn where the solver did not converge."""
         model = self._model(rows.device, rows.dtype)
-        codes = rows.new_rows(self._n_features_out) if out is None else rows.check_out(out, self._n_features_out)
+        width = self._n_features_out if split_sign else self.n_components
+        codes = rows.new_rows(width) if out is None else rows.check_out(out, width)
         n_iter, converged = rows.new_rows(dtype=torch.int64), rows.new_rows(dtype=torch.bool)
         n_iter[:], converged[:] = 0, True
         pages = MappedPages(codes)
         for where, result in rows.in_chunks(lambda block: self._encode_block(model, block)):
             part, part_n_iter, part_converged = result
-            codes[where] = rows.give_back(part)
-            pages.count(part.nbytes)
+            codes[where] = rows.give_back(split_signs(part) if split_sign else part)
+            pages.count(codes[where].nbytes)
             if part_n_iter is not None and part_converged is not None:
                 n_iter[where], converged[where] = rows.give_back(part_n_iter), rows.give_back(part_converged)
         n_unconverged = int((~converged).sum())
@@ -211,10 +258,13 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             )
         return Encoding(codes, n_iter, converged)
 
-    def _decode(self, codes: Rows):
+    def _reconstruct(self, rows: Rows):
+        return self._decode(Rows(self._encode(rows).codes, device=self.device))
+
+    def _decode(self, codes: Rows, *, split_sign: bool = False):
         decoder = self._model(codes.device, codes.dtype).decoder
         X = codes.new_rows(self.n_features_in_)
-        for where, part in codes.in_chunks(decoder):
+        for where, part in codes.in_chunks(lambda block: decoder(join_signs(block) if split_sign else block)):
             X[where] = codes.give_back(part)
         return X
 

@@ -1,40 +1,39 @@
 """Codes for a fixed dictionary."""
 
-import warnings
-from math import inf
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array
 from torch import Tensor
 
-from skvardict._utils.parameters import check_count
 from skvardict._utils.types import Array, ArrayLike
-from skvardict.energies import L1, LinearProblem
+from skvardict.estimators._fixed_dictionary import Coding, FixedDictionary, encode_rows, names_hints
 from skvardict.rows import Rows
-from skvardict.solvers import FISTA, ActiveSetADMM
 
-_CHANGE_PER_GAP = 1e-2
-_ROWS_PER_CHUNK = 2500  # codes, momentum and gradients of a chunk stay in the processor's cache
+_ROWS_PER_CHUNK = 2500
 
 
+@names_hints()
 def sparse_encode(
     X: ArrayLike,
     components: ArrayLike,
     *,
-    alpha: float,
+    alpha: float | None = None,
+    algorithm: str = "lasso",
+    n_nonzero_coefs: int | None = None,
     positive: bool = True,
     tol: float = 1e-4,
     max_iter: int = 10_000,
-) -> Array:
+    sparse_output: bool = False,
+) -> Any:
     """Return the sparse codes of the rows of `X` in a fixed dictionary.
 
-    Minimises ``1/d |x - z W|^2 + alpha |z|_1`` per row, over ``z >= 0`` if `positive`, until the duality gap of the
-    row is at most ``tol`` times its objective. ADMM finds the support of each row, normal equations the code on it,
-    FISTA with adaptive restart what resists (:class:`skvardict.solvers.ActiveSetADMM`).
+    "lasso" minimises ``1/d |x - z W|^2 + alpha |z|_1`` per row, over ``z >= 0`` if `positive`, until the duality gap of
+    the row is at most ``tol`` times its objective. ADMM finds the support of each row, normal equations the code on
+    it, FISTA with adaptive restart what resists (:class:`skvardict.solvers.ActiveSetADMM`). "omp" is orthogonal
+    matching pursuit, "threshold" the lasso's solution for orthonormal atoms, taken for any:
+    ``sign(c) max(|c| - alpha d / 2, 0)`` with ``c = x W^T``.
 
     Parameters
     ----------
@@ -43,19 +42,25 @@ def sparse_encode(
         Atoms are rows; their norms are used as they are.
     alpha : float
         Sparsity weight, in the units of this package: scikit-learn's times ``2 / n_features``
-        (:func:`skvardict.energies.from_sklearn_alpha`). Codes are zero from :func:`alpha_max` on.
+        (:func:`skvardict.energies.from_sklearn_alpha`). Codes are zero from :func:`alpha_max` on. Not for "omp".
+    algorithm : {"lasso", "omp", "threshold"}, default="lasso"
+    n_nonzero_coefs : int, optional
+        Non-zeros of each code of "omp"; fewer where a row is explained before. None: as many as it takes until the
+        squared error is at most ``tol |x|^2``.
     positive : bool, default=True
-        Whether codes are non-negative.
+        Whether codes are non-negative; False for "omp".
     tol : float, default=1e-4
         Relative duality gap at which a row has converged; with ``alpha=0``, where there is none, a hundred times the
         relative change of the code per iteration. The solution is computed in double precision and
         rounded to the type of `X`; codes that are to keep a gap below 1e-5 need float64 input.
     max_iter : int, default=10000
         Iterations after which a row is given up, with a warning.
+    sparse_output : bool, default=False
+        Whether codes of an array are a scipy matrix in CSR format, with the same values.
 
     Returns
     -------
-    codes : ndarray or Tensor of shape (n_samples, n_components)
+    codes : ndarray, Tensor or CSR matrix of shape (n_samples, n_components)
         A tensor on the device of `X` if `X` is one; float64 stays float64, everything else becomes float32.
 
     Raises
@@ -66,7 +71,8 @@ def sparse_encode(
     References
     ----------
     Boyd et al. (2011), section 6.4 (ADMM); Hintermueller, Ito & Kunisch (2002) (primal-dual active set);
-    O'Donoghue & Candes (2015), section 3.2 (gradient restart).
+    O'Donoghue & Candes (2015), section 3.2 (gradient restart); Pati, Rezaiifar & Krishnaprasad (1993) (matching
+    pursuit).
 
     Examples
     --------
@@ -75,34 +81,15 @@ def sparse_encode(
     >>> X = np.array([[3.0, 0.5, -1.0]])
     >>> sparse_encode(X, np.eye(3), alpha=2 / 3).round(4)
     array([[2., 0., 0.]])
+    >>> sparse_encode(X, np.eye(3), algorithm="omp", n_nonzero_coefs=2, positive=False).round(4)
+    array([[ 3.,  0., -1.]])
     """
     X, components = _check_pair(X, components)
-    numbers: dict[str, Any] = {"alpha": alpha, "tol": tol}
-    for name, value in numbers.items():
-        if not isinstance(value, Real) or not 0 <= float(value) < inf:
-            raise ValueError(f"sparse_encode expects {name} to be a finite number, at least 0, but got {value!r}.")
-    check_count("max_iter", max_iter)
+    coding = Coding(algorithm, alpha, positive, n_nonzero_coefs, tol, max_iter)
+    coding.check("sparse_encode")
     rows = Rows(X)
-    atoms = Rows(components).to(rows.device, torch.float64).read()
-    if alpha > 0:
-        solver = ActiveSetADMM(max_iter, tol)
-    else:  # no supports to find, and no dual point near the solution is feasible
-        solver = FISTA(max_iter=max_iter, tol=_CHANGE_PER_GAP * tol, restart=True, check_every=10)
-    codes, n_unconverged = rows.new_rows(len(atoms)), 0
-    for where, block in Rows(_shared(X)).to(dtype=torch.float64).slices(_ROWS_PER_CHUNK):
-        problem = LinearProblem(block, atoms, L1(alpha, positive))
-        result = solver.solve(problem, block.new_zeros(len(block), len(atoms)))
-        codes[where] = rows.give_back(result.codes)
-        n_unconverged += int((~result.converged).sum())
-    if n_unconverged:
-        warnings.warn(
-            f"sparse_encode: {n_unconverged} of {len(codes)} rows did not reach "
-            f"{'a relative duality gap of ' if alpha > 0 else ''}tol={tol} within {max_iter} iterations. Raise "
-            "max_iter or tol.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
-    return codes
+    dictionary = FixedDictionary(Rows(components).to(rows.device, torch.float64).read(), coding)
+    return encode_rows(rows, dictionary, "sparse_encode", sparse_output=sparse_output)[0]
 
 
 def alpha_max(X: ArrayLike, components: ArrayLike, *, positive: bool = True) -> float:
@@ -137,15 +124,6 @@ def alpha_max(X: ArrayLike, components: ArrayLike, *, positive: bool = True) -> 
         correlation = block @ atoms.mT
         largest = max(largest, float((correlation if positive else correlation.abs()).max()))
     return largest * 2 / X.shape[1]
-
-
-def _shared(X):
-    """Return an array in memory as a tensor that shares it, anything else as it is.
-
-    A copy would cost a twentieth of the codes. Where `X` lies may then decide the last bit of a code.
-    """
-    sharable = type(X) is np.ndarray and X.flags.c_contiguous and X.flags.writeable and X.dtype.isnative
-    return torch.from_numpy(X) if sharable and X.dtype in (np.float32, np.float64) else X
 
 
 def _check_pair(X: ArrayLike, components: ArrayLike) -> tuple[Array, Array]:

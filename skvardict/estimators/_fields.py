@@ -51,6 +51,15 @@ class CoderParameters:
         "build any decoder that works row by row.",
         group=PARTS,
     )
+    split_sign: bool = parameter(
+        default=False,
+        accepts=["boolean"],
+        kind="bool",
+        text="Whether `transform` gives the positive and the negative parts of codes side by side, 2 l non-negative "
+        "numbers per row: for classifiers that are to tell an atom from its opposite. `inverse_transform` takes such "
+        "codes.",
+        group=RUN,
+    )
     solver: Solver | None = parameter(
         default=None,
         accepts=SOLVERS,
@@ -106,10 +115,25 @@ class CoderParameters:
     random_state: int | np.random.RandomState | None = parameter(
         default=None, accepts=["random_state"], kind="int, RandomState or None", text="Source of all draws.", group=RUN
     )
-    verbose: int = parameter(default=0, accepts=["verbose"], kind="int", text="1 prints a line per epoch.", group=RUN)
+    verbose: int = parameter(
+        default=0,
+        accepts=["verbose"],
+        kind="int",
+        text='1 prints a table, a line per epoch, through the logger "skvardict".',
+        group=RUN,
+    )
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters, those of parts as ``<part>__<parameter>``; see scikit-learn.
+
+        Parameters
+        ----------
+        **params
+            Values by name.
+
+        Returns
+        -------
+        self : estimator
 
         Raises
         ------

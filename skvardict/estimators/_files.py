@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 _FITTED_NAME = re.compile(r"[a-z][a-z0-9_]*_")
-_REQUIRED = {"n_features_in_": int, "params_": dict, "history_": dict, "n_iter_": int, "_train_state": dict}
+_FEATURES = {"n_features_in_": int}  # what a fit leaves that learns nothing
+_REQUIRED = {**_FEATURES, "params_": dict, "history_": dict, "n_iter_": int, "_train_state": dict}
 
 
 class FileVersionWarning(InconsistentVersionWarning):
@@ -74,7 +75,7 @@ def save(estimator, path: FilePath) -> None:
 
 
 def load(path: FilePath, **parameters: Any) -> "BaseCoder":
-    """Return the estimator that :meth:`save` wrote to `path`. No code from the file is run, whoever wrote it.
+    """Return the estimator that ``estimator.save(path)`` wrote to `path`. No code from the file is run.
 
     Parameters
     ----------
@@ -219,16 +220,12 @@ def _set_fitted(path, estimator, packed: Mapping[str, Any], arrays: Arrays) -> N
 
 def _find_problem(estimator, fitted: Mapping[str, Any]) -> str | None:
     """Return what is wrong with fitted attributes, or None."""
-    for name, kind in _REQUIRED.items():
-        value = fitted.get(name)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            return f"{name} is missing or not of type {kind.__name__}."
+    if not hasattr(estimator, "_build_model"):  # its parameters are all there is to code with
+        return _find_problem_of_features(fitted, _FEATURES) if fitted else None
+    problem = _find_problem_of_features(fitted, _REQUIRED)
+    if problem is not None:
+        return problem
     params, state, history = fitted["params_"], fitted["_train_state"], fitted["history_"]
-    if not 1 <= fitted["n_features_in_"] < 2**31:
-        return f"n_features_in_ is {fitted['n_features_in_']}."
-    names = fitted.get("feature_names_in_")
-    if names is not None and not (isinstance(names, np.ndarray) and names.shape == (fitted["n_features_in_"],)):
-        return "feature_names_in_ does not have one name per feature."
     if not all(isinstance(array, np.ndarray) for array in (*params.values(), *state.values())):
         return "params_ and the training state must hold arrays."
     if not is_table(history):
@@ -245,6 +242,19 @@ def _find_problem(estimator, fitted: Mapping[str, Any]) -> str | None:
             return f"{name} holds other things than finite numbers."
         if f"params.{name}" not in state or state[f"params.{name}"].shape != has:
             return f"the training state does not fit to {name}."
+    return None
+
+
+def _find_problem_of_features(fitted: Mapping[str, Any], required: Mapping[str, type]) -> str | None:
+    for name, kind in required.items():
+        value = fitted.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            return f"{name} is missing or not of type {kind.__name__}."
+    if not 1 <= fitted["n_features_in_"] < 2**31:
+        return f"n_features_in_ is {fitted['n_features_in_']}."
+    names = fitted.get("feature_names_in_")
+    if names is not None and not (isinstance(names, np.ndarray) and names.shape == (fitted["n_features_in_"],)):
+        return "feature_names_in_ does not have one name per feature."
     return None
 
 

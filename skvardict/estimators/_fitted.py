@@ -1,12 +1,13 @@
 """The fitted model as modules: rebuilt from the arrays in `params_` where it is asked for, and kept at hand."""
 
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
+from torch import Tensor, nn
 
 from skvardict._utils.random import make_generator
 
@@ -34,8 +35,37 @@ def fitted_components(estimator) -> np.ndarray:
     with torch.no_grad():
         if hasattr(decoder, "atoms"):
             return decoder.atoms().numpy()
-        units = torch.eye(estimator._n_features_out, dtype=next(decoder.parameters()).dtype)
+        units = torch.eye(estimator.n_components, dtype=next(decoder.parameters()).dtype)
         return (decoder(units) - decoder(torch.zeros_like(units[:1]))).numpy()
+
+
+def replaced_params(estimator, modules: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
+    """Return the fitted parameters with those of `modules` ("decoder", "encoder") in the place of their parts'.
+
+    Raises
+    ------
+    ValueError
+        If names or shapes differ, a weight is not finite, or there is no such part.
+    """
+    params, owner = dict(estimator.params_), type(estimator).__name__
+    for part, module in modules.items():
+        fitted = {name: array for name, array in params.items() if name.startswith(f"{part}.")}
+        given = {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
+        if not fitted:
+            raise ValueError(f"{owner} was fitted without an {part}, so that {part}= has no place. Leave it out.")
+        for name in sorted(fitted.keys() | given.keys()):
+            has = tuple(given[name].shape) if name in given else None
+            wants = fitted[name].shape if name in fitted else None
+            if has != wants:
+                raise ValueError(
+                    f"{owner}.load_modules: {name} has shape {has} in the module that was given, but {wants} in the "
+                    f"fitted model. Pass a module like {part}_."
+                )
+            array = given[name].detach().cpu().double().numpy().astype(fitted[name].dtype)
+            if not np.isfinite(array).all():
+                raise ValueError(f"{owner}.load_modules: {name} holds NaN or infinity. Pass finite weights.")
+            params[name] = array
+    return params
 
 
 def _rebuild(estimator, device: torch.device, dtype: torch.dtype | None):

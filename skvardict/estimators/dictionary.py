@@ -17,7 +17,7 @@ from skvardict.estimators._base import BaseCoder
 from skvardict.estimators._fields import OPTIMIZERS, SOLVERS, Encoder, Optimizer, Solver
 from skvardict.models import DictionaryModel, TunedWeight
 from skvardict.networks import CODE_ENCODERS, Linear, LinearDecoder, LISTAEncoder, build_code_encoder, build_decoder
-from skvardict.objectives import Annealing, DictionaryObjective
+from skvardict.objectives import Annealing, DictionaryObjective, Replacement
 from skvardict.rows import ROWS_PER_CHUNK, Rows
 from skvardict.solvers import ADMM, FISTA
 from skvardict.training import (
@@ -51,7 +51,8 @@ class _DictionaryCoder(BaseCoder):
     _ATTRIBUTES: ClassVar[Mapping[str, str]] = {
         "history_ : dict of list": "One entry per epoch: energies per row by term, R^2, PSNR for a data range of 1 in "
         "the units of X (add ``20 log10(range)``), sparsity, mean L1, dead components, mean component deviation, "
-        "solver iterations, seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the "
+        "solver iterations, seconds, and where the fit replaces them, atoms that no code used (`n_replaced`). Names "
+        "that begin with ``validation_`` belong to codes of the encoder, of the "
         "solver if there is none.",
         "alpha_ : float": "Weight of the L1 norm that the model was fitted with.",
         "n_dead_ : int": "Components never active in the last epoch.",
@@ -87,6 +88,13 @@ class _DictionaryCoder(BaseCoder):
         accepts=["boolean"],
         kind="bool",
         text="Whether codes are non-negative; an encoder that a callable builds has to see to it itself.",
+    )
+    positive_dict: bool = parameter(
+        default=False,
+        accepts=["boolean"],
+        kind="bool",
+        text="Whether atoms are non-negative, as parts that add up are: with non-negative codes a sparse non-negative "
+        "matrix factorisation. Needs a linear decoder, and rows that are not centred.",
     )
     solver: Solver | None = parameter(
         default=None,
@@ -186,6 +194,11 @@ class _DictionaryCoder(BaseCoder):
             generator=generator,
         )
         self._check_atom_norm(decoder)
+        if self.positive_dict and not isinstance(decoder, LinearDecoder):
+            raise ValueError(
+                f"{type(self).__name__}: positive_dict=True needs a linear decoder, but decoder={self.decoder!r}. Use "
+                "decoder='linear', or positive_dict=False."
+            )
         return DictionaryModel(
             decoder=decoder,
             encoder=build_code_encoder(
@@ -222,13 +235,17 @@ class _DictionaryCoder(BaseCoder):
             and target is None
             and plan.schedule_epochs is None
         )
+        # Calls of partial_fit have no end towards which atoms could be left alone.
+        replaces = self._is_automatic() and _can_track(model) and not self._is_online() and plan.schedule_epochs is None
         return DictionaryObjective(
             model=model,
             batch_rows=batch_rows,
             atom_norm=getattr(self, "atom_norm", None),
             weight_decay=getattr(self, "weight_decay", 0.0),
-            annealing=Annealing(self._peak_alpha(model.penalty.alpha)) if anneals else None,
+            positive_dict=self.positive_dict,
+            annealing=Annealing(self._peak_alpha(self._alpha(self.n_features_in_))) if anneals else None,
             target=target,
+            replacement=Replacement(model, batch_rows) if replaces else None,
             gives_statistics=self._is_online() and isinstance(model.decoder, LinearDecoder),
             **fast,
         )
@@ -338,7 +355,10 @@ class _DictionaryCoder(BaseCoder):
             components.copy_(torch.as_tensor(atoms))
 
     def _draw_atoms(self, rows: Rows, components: Tensor, generator: torch.Generator) -> Tensor:
-        """Return distinct centred rows in the norms of the random atoms they replace; rows at the mean replace none."""
+        """Return distinct centred rows in the norms of the random atoms they replace; rows at the mean replace none.
+
+        Of non-negative atoms, which the mean is made of as well, they are not centred.
+        """
         if len(rows) < self.n_components and self.init == "data":
             raise ValueError(
                 f"{type(self).__name__}: init='data' takes {self.n_components} distinct rows as atoms, but there are "
@@ -346,7 +366,8 @@ class _DictionaryCoder(BaseCoder):
             )
         chosen = torch.randperm(len(rows), generator=generator)[: self.n_components]
         drawn = rows.take(chosen.sort().values)
-        drawn = drawn - _first_rows(rows).mean(0)
+        if not self.positive_dict:
+            drawn = drawn - _first_rows(rows).mean(0)
         norms = torch.linalg.vector_norm(drawn, dim=1, keepdim=True)
         atoms = components.detach().clone()
         scale = torch.linalg.vector_norm(atoms[: len(drawn)], dim=1, keepdim=True)

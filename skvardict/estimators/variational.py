@@ -185,7 +185,7 @@ class _VariationalCoder(BaseCoder):
         -------
         X : ndarray of shape (n_samples, n_features)
         """
-        return self.inverse_transform(self.sample_prior_codes(n_samples, random_state))
+        return self._decode(Rows(self.sample_prior_codes(n_samples, random_state), device=self.device))
 
     def elbo(self, X: ArrayLike, n_draws: int = 1, random_state: RandomState = None) -> Array:
         """Return the evidence lower bound of every row, in nats.

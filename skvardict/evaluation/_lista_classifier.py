@@ -12,17 +12,18 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 from torch import nn
 
-from skvardict._sklearn import COUNT, POSITIVE, Interval
+from skvardict._sklearn import COUNT, POSITIVE, BaseEstimator, Interval
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict._utils.types import ArrayLike, RandomState
 from skvardict.networks import LISTAEncoder
 from skvardict.rows import Rows
+from skvardict.training import Adam, ParameterGroup
 
 _UPDATES_PER_TEST = 50
 
@@ -140,7 +141,7 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
         rows = Rows(X, device=self.device).read()
         generator = make_generator(draw_seed(self.random_state))
         network = self._network(generator).to(rows.device)
-        optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
+        steps = Adam(self.learning_rate).start([ParameterGroup("encoder", dict(network.named_parameters()))])
         targets = torch.tensor(labels, device=rows.device)
         tested = rows[: self.batch_size] if X_val is None else Rows(X_val, device=self.device).read()
         best, best_quality, n_stale = deepcopy(network.state_dict()), -1.0, 0
@@ -148,9 +149,7 @@ class LISTAClassifier(ClassifierMixin, BaseEstimator):
         for n_iter in range(1, self.max_updates + 1):
             self.n_iter_ = n_iter
             batch = next(batches).to(rows.device)
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(network(rows[batch]), targets[batch]).backward()
-            optimizer.step()
+            steps.descend([nn.functional.cross_entropy(network(rows[batch]), targets[batch])])
             if n_iter % _UPDATES_PER_TEST and n_iter < self.max_updates:
                 continue
             scores = self._scores(network, tested)

@@ -1,6 +1,12 @@
 """Pure functions on tensors. All accept leading batch axes: ``(..., n, k)`` codes, ``(..., k, d)`` atoms."""
 
-from skvardict.functional.dictionary_update import quadratic_error, ridge_atoms, unit_norm_sweep_
+from skvardict.functional.dictionary_update import (
+    atom_sweep_,
+    project_atoms,
+    quadratic_error,
+    ridge_atoms,
+    ridge_system,
+)
 from skvardict.functional.linalg import (
     affine,
     gram,
@@ -21,25 +27,37 @@ from skvardict.functional.moments import (
 )
 from skvardict.functional.prox import soft_threshold
 from skvardict.functional.pursuit import pursue
+from skvardict.functional.signs import join_signs, split_signs
+from skvardict.functional.weights import Weight, add_weighted, is_on, per_batch, per_row, stack_weights
 
 __all__ = [
     "HingeConstants",
     "Moments",
+    "Weight",
+    "add_weighted",
     "affine",
+    "atom_sweep_",
     "batch_moments",
     "gram",
     "hinge_constants",
     "hinge_of_std",
     "hinge_pull",
+    "is_on",
+    "join_signs",
     "mean_and_std",
+    "per_batch",
+    "per_row",
     "pooled_r2",
     "power_iteration",
+    "project_atoms",
     "pursue",
     "quadratic_error",
     "ridge_atoms",
+    "ridge_system",
     "schatten_bound",
     "soft_threshold",
     "spectral_norm_squared",
+    "split_signs",
+    "stack_weights",
     "std_of",
-    "unit_norm_sweep_",
 ]

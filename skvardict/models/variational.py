@@ -99,7 +99,7 @@ class VariationalModel:
         return Codes(result.codes, result.n_iter, result.converged)
 
     def check_algorithm(self, algorithm: str) -> None:
-        """Raise a ValueError where :meth:`encode` cannot use the algorithm with these parts."""
+        """Raise a ValueError where `encode` cannot use the algorithm with these parts."""
         if algorithm == "solver" and not self.is_linear:
             raise ValueError(
                 "transform_algorithm='solver' needs decoder='linear', but the decoder is of "

@@ -8,7 +8,7 @@ from skvardict.networks.builders import (
     build_decoder,
     build_posterior_encoder,
 )
-from skvardict.networks.constraints import normalize_atoms_
+from skvardict.networks.constraints import constrain_atoms_
 from skvardict.networks.convolutional import Conv, ConvDecoder, ConvEncoder
 from skvardict.networks.decoders import AffineDecoder, LinearDecoder, MLPDecoder, coding_problem, reconstruction_loss
 from skvardict.networks.encoder_parts import EncoderPart
@@ -39,6 +39,6 @@ __all__ = [
     "build_decoder",
     "build_posterior_encoder",
     "coding_problem",
-    "normalize_atoms_",
+    "constrain_atoms_",
     "reconstruction_loss",
 ]

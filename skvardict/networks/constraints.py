@@ -5,10 +5,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from skvardict.functional import Weight, project_atoms
+
 
 @torch.no_grad()
-def normalize_atoms_(matrices: Iterable[Tensor], norm: float) -> None:
-    """Scale every row of every matrix to Euclidean norm `norm`, in place; a zero row stays zero."""
+def constrain_atoms_(matrices: Iterable[Tensor], norm: Weight | None, *, positive: bool = False) -> None:
+    """Bring every row of every matrix to norm `norm` (None: any), without negative entries if `positive`, in place."""
     for matrix in matrices:
-        length = torch.linalg.vector_norm(matrix, dim=-1, keepdim=True)
-        matrix.mul_(torch.where(length > 0, norm / length, torch.ones_like(length)))
+        matrix.copy_(project_atoms(matrix, norm, positive=positive))

@@ -24,7 +24,7 @@ from skvardict.energies import reconstruction
 from skvardict.functional import pooled_r2, schatten_bound
 from skvardict.models import VariationalModel
 from skvardict.models.latents import Anneal, Noise
-from skvardict.networks import LinearDecoder, normalize_atoms_
+from skvardict.networks import LinearDecoder, constrain_atoms_
 from skvardict.objectives.groups import decoder_group, encoder_group
 from skvardict.training.protocol import ParameterGroup, Position, Step
 
@@ -77,6 +77,10 @@ class VariationalObjective:
         """Return the parts that are trained and saved, by name."""
         return self.model.modules()
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what else changes in training: nothing."""
+        return {}
+
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return the trained tensors of encoder and decoder."""
         return [encoder_group(self.model.encoder), decoder_group(self.model.decoder)]
@@ -89,7 +93,7 @@ class VariationalObjective:
     def constrain_(self) -> None:
         """Put the atoms back to their norm."""
         if self.atom_norm is not None:
-            normalize_atoms_(self.model.decoder.atom_matrices(), self.atom_norm)  # type: ignore[operator]
+            constrain_atoms_(self.model.decoder.atom_matrices(), self.atom_norm)  # type: ignore[operator]
 
     def step(self, X: Tensor, generator: torch.Generator) -> Step:
         """Return the losses of a batch, ready for one backward pass, and sums for the history."""

@@ -31,7 +31,7 @@ def validate_columns(estimator, X, name: str):
         X = _check_tensor(estimator, X)
     else:
         X = check_array(X, dtype=_dtype_to_check(X), ensure_all_finite=False, input_name=name)
-    if X.shape[1] != estimator.n_features_in_:
+    if X.shape[1] != getattr(estimator, "n_features_in_", X.shape[1]):  # what needs no fit may have none
         raise ValueError(
             f"{type(estimator).__name__} was fitted on {estimator.n_features_in_} features, "
             f"but {name} has {X.shape[1]}. Pass rows with the features of the fit."

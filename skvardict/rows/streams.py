@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from skvardict.rows.batches import batch_slices
 from skvardict.rows.rows import Rows
@@ -18,6 +20,7 @@ class ChunkSource:
     Parameters
     ----------
     chunks : iterable, iterator or callable
+        What it gives goes through :func:`rows_of_batch`.
         An iterable is begun anew for every pass; a callable returns an iterable for every pass; an iterator (a
         generator, say) allows one pass.
     """
@@ -29,7 +32,8 @@ class ChunkSource:
                 f"{type(chunks).__name__}."
             )
         self._chunks = chunks
-        self.is_repeatable = callable(chunks) or iter(chunks) is not chunks
+        # Not by asking for an iterator: that of a torch DataLoader may start processes.
+        self.is_repeatable = callable(chunks) or not isinstance(chunks, Iterator)
         self._pending: Iterator[Any] | None = None
 
     def first(self) -> Any:
@@ -46,7 +50,32 @@ class ChunkSource:
         return self._begin() if pending is None else pending
 
     def _begin(self) -> Iterator[Any]:
-        return iter(self._chunks() if callable(self._chunks) else self._chunks)
+        return map(rows_of_batch, self._chunks() if callable(self._chunks) else self._chunks)
+
+
+def rows_of_batch(batch: Any) -> Any:
+    """Return the rows of a batch as a torch DataLoader makes them: a list or tuple of one tensor, or with labels.
+
+    Anything else comes back as it is, a list of rows for instance.
+
+    Raises
+    ------
+    ValueError
+        If there are several blocks of rows.
+    """
+    if not isinstance(batch, list | tuple) or not batch:
+        return batch
+    X, *others = batch
+    if not isinstance(X, Tensor | np.ndarray) or X.ndim < 2:
+        return batch
+    if any(np.ndim(other) > 1 for other in others):
+        shapes = ", ".join(str(tuple(np.shape(part))) for part in batch)
+        raise ValueError(
+            f"fit_stream learns from one block of rows per batch, or from rows with one-dimensional labels, which are "
+            f"ignored; but a batch holds arrays of shapes {shapes}. Pass what is to be learnt: "
+            "lambda: (X for X, *_ in loader)."
+        )
+    return X
 
 
 class Stream:

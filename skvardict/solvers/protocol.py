@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol, Self
 
 from torch import Tensor
 
+from skvardict.functional import Weight
+
 
 class Gap(NamedTuple):
     """Duality gap and objective per row, each of shape (..., n)."""
@@ -22,19 +24,19 @@ class Lasso(NamedTuple):
 
     Attributes
     ----------
-    hessian : Tensor of shape (l, l)
-    linear : Tensor of shape (n, l)
-    alpha : float
+    hessian : Tensor of shape (..., l, l)
+    linear : Tensor of shape (..., n, l)
+    alpha : float, or Tensor of shape (..., 1, 1)
     positive : bool
     rank : int
         The rank of `hessian` is at most this.
-    factor : Tensor of shape (l, rank) or None
+    factor : Tensor of shape (..., l, rank) or None
         ``hessian = factor @ factor^T``, where it is known.
     """
 
     hessian: Tensor
     linear: Tensor
-    alpha: float
+    alpha: Weight
     positive: bool
     rank: int
     factor: Tensor | None = None
@@ -62,7 +64,7 @@ class CodingProblem(Protocol):
         """Iterations between two tests for convergence, where the solver does not say."""
 
     @property
-    def slope(self) -> float:
+    def slope(self) -> Weight:
         """The penalty is ``slope * sum(z)`` plus a rest, so that ``prox(p, s) = prox_of_rest_(p - s * slope, s)``."""
 
     def start_at(self, codes: Tensor) -> Self:
@@ -90,7 +92,7 @@ class CodingProblem(Protocol):
         """Return the proximal operator of ``step`` times the penalty without its slope; it may overwrite `point`."""
 
     def with_step(self, step: float | Tensor) -> Self:
-        """Return the problem with all that one size of step makes constant; :meth:`proximal_step` then takes it."""
+        """Return the problem with all that one size of step makes constant; `proximal_step` then takes it."""
 
     def proximal_step(self, point: Tensor) -> Tensor:
         """Return ``prox(point - step * gradient(point), step)``, by fewer operations where a problem can."""
@@ -99,7 +101,7 @@ class CodingProblem(Protocol):
         """Return the energy as a lasso; None: it is none."""
 
     def relative_gap(self, codes: Tensor, gradient: Tensor | None = None) -> Gap:
-        """Return the duality gap, from ``z H - b`` of :meth:`lasso` if given; a ValueError where there is none."""
+        """Return the duality gap, from ``z H - b`` of `lasso` if given; a ValueError where there is none."""
 
     def energy(self, codes: Tensor) -> Tensor:
         """Return the whole energy per row, shape (..., n)."""

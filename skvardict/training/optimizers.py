@@ -1,11 +1,16 @@
-"""Optimisers as parts: settings, from which the groups of a model's parameters and the steps on them are made."""
+"""Optimisers as parts: settings, from which the groups of a model's parameters and the steps on them are made.
+
+The steps are torch's own fused functions. Its optimiser classes are left out: the first of them that a process makes
+imports torch's compiler, two seconds and 80 MB for nothing that is used here. Rates, decays and norms of a group may
+also be tensors of shape (M,), for parameters of M models that are stacked along a leading axis.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +18,7 @@ from torch import Tensor
 
 from skvardict._sklearn import NON_NEGATIVE, POSITIVE, Interval, StrOptions
 from skvardict._utils.parameters import Part, check_part, parameter, with_parameters
+from skvardict.functional import is_on, per_batch, stack_weights
 from skvardict.training.protocol import ParameterGroup, Position, Step
 
 Schedule = Callable[[Position], float]
@@ -67,7 +73,7 @@ class _Optimizer(Part, ABC):
     def start(self, groups: Iterable[ParameterGroup]) -> "GradientSteps":
         """Return what steps the parameters of `groups`."""
         self.check()
-        return GradientSteps([settings for group in groups for settings in self._settings(group)], self._steps())
+        return GradientSteps([settings for group in groups for settings in self._settings(group)], self._rule())
 
     def check(self) -> None:
         """Raise a ValueError that names the setting that is out of range."""
@@ -76,11 +82,11 @@ class _Optimizer(Part, ABC):
         check_part(self.encoder_schedule)
 
     @abstractmethod
-    def _steps(self) -> "_Steps":
-        """Return torch's optimiser with these settings."""
+    def _rule(self) -> "_Rule":
+        """Return how a step follows from a gradient."""
 
     def _settings(self, group: ParameterGroup) -> list[dict[str, Any]]:
-        """Return torch's groups for the weights and, where they decay otherwise, the biases of a part."""
+        """Return the groups for the weights and, where they decay otherwise, the biases of a part."""
         is_encoder = group.part == "encoder"
         own_rate = self.encoder_learning_rate if is_encoder else None
         decay, bias_decay = (
@@ -144,11 +150,8 @@ class Adam(_Optimizer):
         settings = super()._settings(group)
         return [one for many in settings for one in _relative_to_weights(many)] if self.relative else settings
 
-    def _steps(self) -> "_Steps":
-        betas = self.betas
-        return _Steps(
-            lambda groups: torch.optim.Adam(groups, betas=betas, fused=True), ("step", "exp_avg", "exp_avg_sq")
-        )
+    def _rule(self) -> "_Rule":
+        return _AdamRule(*self.betas)
 
 
 @with_parameters
@@ -196,8 +199,8 @@ class SGD(_Optimizer):
         super().check()
         check_part(self.dictionary_schedule)
 
-    def _steps(self) -> "_Steps":
-        return _Steps(lambda groups: torch.optim.SGD(groups, lr=self.learning_rate, fused=True), ("momentum_buffer",))
+    def _rule(self) -> "_Rule":
+        return _MomentumRule()
 
     def _settings(self, group: ParameterGroup) -> list[dict[str, Any]]:
         if group.is_dictionary and self.dictionary_learning_rate is not None:
@@ -232,31 +235,130 @@ def _relative_to_weights(settings: dict[str, Any]) -> list[dict[str, Any]]:
     return groups
 
 
-@dataclass(frozen=True)
-class _Steps:
-    """Torch's optimiser for given groups, and the names of its state per parameter."""
+class _Moving(NamedTuple):
+    """A parameter with its gradient and what is remembered of it."""
 
-    build: Callable[[list[dict]], torch.optim.Optimizer]
+    tensor: Tensor
+    gradient: Tensor
+    state: dict[str, Tensor]
+
+
+class _Rule(ABC):
+    """How the parameters of a group move."""
+
     state_names: tuple[str, ...]
+
+    @abstractmethod
+    def first_state(self, tensor: Tensor, group: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the state of a parameter before its first step."""
+
+    def step_(self, group: Mapping[str, Any], moving: list[_Moving]) -> None:
+        """Make a step, in place."""
+        if not (isinstance(group["lr"], Tensor) or isinstance(group["weight_decay"], Tensor)):
+            self.fused_(group, *map(list, zip(*moving, strict=True)))
+            return
+        tensors, gradients, states = map(list, zip(*moving, strict=True))
+        if is_on(group["weight_decay"]):
+            decays = [_by_member(group["weight_decay"], tensor) for tensor in tensors]
+            gradients = [torch.addcmul(*each) for each in zip(gradients, decays, tensors, strict=True)]
+        # The step at rate one, from zero: one rate per model is more than the fused functions take.
+        moves = [torch.zeros_like(tensor) for tensor in tensors]
+        self.fused_({**group, "lr": 1.0, "weight_decay": 0.0}, moves, gradients, states)
+        for tensor, move in zip(tensors, moves, strict=True):
+            tensor.addcmul_(move, _by_member(group["lr"], tensor))
+
+    @abstractmethod
+    def fused_(
+        self, group: Mapping[str, Any], tensors: list[Tensor], gradients: list[Tensor], states: list[dict[str, Tensor]]
+    ) -> None:
+        """Make the step by torch's fused function, for a rate and a decay that are numbers."""
+
+
+@dataclass(frozen=True)
+class _AdamRule(_Rule):
+    """``m <- lerp(g, m, beta_1)``, ``v <- lerp(g^2, v, beta_2)``, ``w -= rate m / (sqrt(v) + eps)``, unbiased."""
+
+    beta_1: float
+    beta_2: float
+    eps: float = 1e-8
+    state_names = ("step", "exp_avg", "exp_avg_sq")
+
+    def first_state(self, tensor: Tensor, group: Mapping[str, Any]) -> dict[str, Tensor]:
+        moments = {name: torch.zeros_like(tensor) for name in self.state_names[1:]}
+        return {"step": torch.zeros((), dtype=torch.float32, device=tensor.device), **moments}
+
+    def fused_(
+        self, group: Mapping[str, Any], tensors: list[Tensor], gradients: list[Tensor], states: list[dict[str, Tensor]]
+    ) -> None:
+        steps, means, squares = ([state[name] for state in states] for name in self.state_names)
+        torch._foreach_add_(steps, 1)
+        steps = [step.flatten()[0] if step.dim() else step for step in steps]  # of several models: all alike
+        torch._fused_adam_(
+            tensors,
+            gradients,
+            means,
+            squares,
+            [],
+            steps,
+            lr=group["lr"],
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            weight_decay=group["weight_decay"],
+            eps=self.eps,
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+@dataclass(frozen=True)
+class _MomentumRule(_Rule):
+    """``b <- momentum b + g``, ``w -= rate b``, or with Nesterov's momentum ``w -= rate (g + momentum b)``."""
+
+    state_names = ("momentum_buffer",)
+
+    def first_state(self, tensor: Tensor, group: Mapping[str, Any]) -> dict[str, Tensor]:
+        # From zeros the first buffer is the gradient.
+        names = self.state_names if group.get("momentum", 0) else ()
+        return {name: torch.zeros_like(tensor) for name in names}
+
+    def fused_(
+        self, group: Mapping[str, Any], tensors: list[Tensor], gradients: list[Tensor], states: list[dict[str, Tensor]]
+    ) -> None:
+        momentum = group.get("momentum", 0.0)
+        torch._fused_sgd_(
+            tensors,
+            gradients,
+            [state["momentum_buffer"] for state in states] if momentum else [],
+            lr=group["lr"],
+            momentum=momentum,
+            nesterov=group.get("nesterov", False),
+            weight_decay=group["weight_decay"],
+            dampening=0.0,
+            maximize=False,
+            is_first_step=False,
+        )
 
 
 class GradientSteps:
-    """Steps of one of torch's optimisers on groups with schedules and bounded gradients.
+    """Steps on groups of parameters, with schedules and bounded gradients.
 
     Parameters
     ----------
     groups : list of dict
-        Torch's groups; "schedule" (a factor of the rate), "max_grad_norm" and "part" are ours.
-    steps : _Steps
+        "params", their "part", "lr" and "weight_decay"; what the rule asks for; "schedule" (a factor of the rate) and
+        "max_grad_norm", both of which may be None.
+    rule : _Rule
     """
 
     is_settled = True  # whether no rate is on its way to somewhere
 
-    def __init__(self, groups: list[dict], steps: _Steps):
-        self.optimizer = steps.build(groups)
-        self._state_names = steps.state_names
-        for group in self.optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
+    def __init__(self, groups: list[dict[str, Any]], rule: _Rule):
+        self.groups = [{**group, "initial_lr": group["lr"]} for group in groups]
+        self.rule = rule
+        self._stepped = [(group, tensor) for group in self.groups for tensor in group["params"]]
+        if len({id(tensor) for _, tensor in self._stepped}) < len(self._stepped):
+            raise ValueError("A parameter belongs to decoder and encoder. Build them of parameters of their own.")
+        self._states: list[dict[str, Tensor]] = [{} for _ in self._stepped]
         # The bound is that of a part: its weights and biases together.
         bounds = {group["part"]: group["max_grad_norm"] for group in groups if group.get("max_grad_norm") is not None}
         self._bounded = [
@@ -266,7 +368,7 @@ class GradientSteps:
 
     def advance(self, position: Position) -> None:
         """Set the rates of the step that is about to begin."""
-        scheduled = [group for group in self.optimizer.param_groups if group["schedule"] is not None]
+        scheduled = [group for group in self.groups if group["schedule"] is not None]
         for group in scheduled:
             group["lr"] = group["initial_lr"] * group["schedule"](position)
         self.is_settled = all(getattr(group["schedule"], "is_settled", True) for group in scheduled)
@@ -277,47 +379,135 @@ class GradientSteps:
 
     def step(self, made: Step, X: Tensor, generator: torch.Generator) -> None:
         """Make one step down the gradient of the sum of the losses."""
-        torch.stack(list(made.losses.values())).sum().backward()
+        self.descend(made.losses.values())
+
+    def descend(self, losses: Iterable[Tensor]) -> None:
+        """Make one step down the gradient of the sum of `losses`, of one number or one per stacked model each."""
+        torch.autograd.backward([loss.sum() if loss.dim() else loss for loss in losses])
         for parameters, norm in self._bounded:
-            torch.nn.utils.clip_grad_norm_(parameters, norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+            _bound_gradients_(parameters, norm)
+        self.move()
+
+    @torch.no_grad()
+    def move(self) -> None:
+        """Make the step of the gradients that parameters have, and drop these."""
+        states = iter(self._states)
+        for group in self.groups:
+            pairs = zip(group["params"], states)
+            moving = [_Moving(tensor, tensor.grad, state) for tensor, state in pairs if tensor.grad is not None]
+            for tensor, _, state in moving:
+                if not state:
+                    state.update(self.rule.first_state(tensor, group))
+            if moving:
+                self.rule.step_(group, moving)
+        for _, tensor in self._stepped:
+            tensor.grad = None
+
+    def moments(self) -> dict[str, Tensor]:
+        """Return the state of all parameters by name, made where there is none yet."""
+        for (group, tensor), state in zip(self._stepped, self._states, strict=True):
+            if not state:
+                state.update(self.rule.first_state(tensor, group))
+        return {f"{index}.{name}": value for index, state in enumerate(self._states) for name, value in state.items()}
+
+    def together(
+        self, members: Sequence["GradientSteps"], leaf_of: Callable[[Tensor], Tensor], moments: Mapping[str, Tensor]
+    ) -> "GradientSteps":
+        """Return the steps of several models as one.
+
+        Parameters
+        ----------
+        members : sequence of GradientSteps
+            Of groups that agree but for rates and decays. Their rates are what counts.
+        leaf_of : callable
+            From a parameter of this model to the stacked one.
+        moments : dict of Tensor
+            Those of :meth:`moments`, stacked.
+        """
+        return _GradientStepsTogether(members, leaf_of, moments)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return moments as arrays named ``<index of the parameter>.<name>``, and what rates are relative to."""
         return {
-            f"{index}.{name}": value.detach().cpu().numpy().copy()
-            for index, state in self.optimizer.state_dict()["state"].items()
+            f"{index}.{name}": value.cpu().numpy().copy()
+            for index, state in enumerate(self._states)
             for name, value in state.items()
-            if value is not None  # the momentum of SGD without momentum
-        } | {"bounds": np.array([group.get("bound", 0.0) for group, _ in self._stepped()])}
+        } | {"bounds": np.array([group.get("bound", 0.0) for group, _ in self._stepped])}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Set moments and rates to what :meth:`to_arrays` returned."""
-        state: dict[int, dict[str, Any]] = {}
-        for (group, _), bound in zip(self._stepped(), arrays["bounds"], strict=True):
+        for (group, _), bound in zip(self._stepped, arrays["bounds"], strict=True):
             # The weights that rates were relative to are no longer there; without such rates the bound is 0.
             if "bound" in group and bound > 0:
                 group["bound"] = float(bound)
                 group["lr"] = group["initial_lr"] = group["rate"] * group["bound"]
-        for name, array in arrays.items():
-            if name == "bounds":
-                continue
-            index, key = name.split(".", 1)
-            state.setdefault(int(index), {})[key] = torch.from_numpy(np.array(array))
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        for index, (_, tensor) in enumerate(self._stepped):
+            names = [name for name in self.rule.state_names if f"{index}.{name}" in arrays]
+            self._states[index] = {name: _state_like(tensor, name, arrays[f"{index}.{name}"]) for name in names}
 
     def state_shapes(self) -> list[dict[str, tuple[int, ...]]]:
         """Return the shapes of bounds and, for every parameter, moments by name; the first step makes all of one."""
-        stepped = [tensor for _, tensor in self._stepped()]
         return [
-            {"bounds": (len(stepped),)},
+            {"bounds": (len(self._stepped),)},
             *(
-                {f"{index}.{key}": () if key == "step" else tuple(tensor.shape) for key in self._state_names}
-                for index, tensor in enumerate(stepped)
+                {f"{index}.{key}": () if key == "step" else tuple(tensor.shape) for key in self.rule.state_names}
+                for index, (_, tensor) in enumerate(self._stepped)
             ),
         ]
 
-    def _stepped(self) -> list[tuple[dict[str, Any], Tensor]]:
-        """Return every parameter with its group."""
-        return [(group, tensor) for group in self.optimizer.param_groups for tensor in group["params"]]
+
+class _GradientStepsTogether(GradientSteps):
+    """Steps of stacked parameters, at the rates of the members, each of which is at a position of its own."""
+
+    def __init__(
+        self, members: Sequence[GradientSteps], leaf_of: Callable[[Tensor], Tensor], moments: Mapping[str, Tensor]
+    ):
+        self.members = members
+        groups = [{**group, "params": [leaf_of(tensor) for tensor in group["params"]]} for group in members[0].groups]
+        super().__init__(groups, members[0].rule)
+        for index, state in enumerate(members[0]._states):
+            self._states[index] = {name: moments[f"{index}.{name}"] for name in state}
+        self._bounded = [
+            (tensors, tensors[0].new_tensor([member._bounded[part][1] for member in members]))
+            for part, (tensors, _) in enumerate(self._bounded)
+        ]
+        self._take("weight_decay")
+        self._take("lr")
+
+    def advance(self, position: Any) -> None:
+        """Set the rates of the step that is about to begin, at one position for each member."""
+        for member, at in zip(self.members, position, strict=True):
+            member.advance(at)
+        if any(group["schedule"] is not None for group in self.groups):
+            self._take("lr")
+
+    def _take(self, name: str) -> None:
+        """Take a setting of all groups from the members; a number, where they agree."""
+        for index, group in enumerate(self.groups):
+            rates = [member.groups[index][name] for member in self.members]
+            group[name] = per_batch(stack_weights(rates, group["params"][0]))
+
+
+def _by_member(value: float | Tensor, tensor: Tensor) -> Tensor:
+    """Return a number, or one per stacked model (M,), in a shape that multiplies `tensor` (M, ...)."""
+    value = torch.as_tensor(value, dtype=tensor.dtype, device=tensor.device)
+    return value.reshape(value.shape + (1,) * (tensor.dim() - 1)) if value.dim() else value
+
+
+def _bound_gradients_(parameters: list[Tensor], norm: float | Tensor) -> None:
+    """Scale longer gradients down to `norm`, that of all parameters together; one per stacked model, if a tensor."""
+    if not isinstance(norm, Tensor):
+        torch.nn.utils.clip_grad_norm_(parameters, norm)
+        return
+    gradients = [tensor.grad for tensor in parameters if tensor.grad is not None]
+    if gradients:
+        lengths = torch.stack([torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients])
+        # The small number is that of torch's function.
+        factor = (norm / (torch.linalg.vector_norm(lengths, dim=0) + 1e-6)).clamp_max(1)
+        for gradient in gradients:
+            gradient.mul_(_by_member(factor, gradient))
+
+
+def _state_like(tensor: Tensor, name: str, array: np.ndarray) -> Tensor:
+    dtype = torch.float32 if name == "step" else tensor.dtype
+    return torch.from_numpy(np.array(array)).to(dtype=dtype, device=tensor.device)

@@ -46,6 +46,7 @@ VARIANTS = {
     "VDL of a sparsity": _small(VarianceDictionaryLearning, alpha=TargetSparsity(0.5)),
     "VDL online": _small(VarianceDictionaryLearning, optimizer=OnlineUpdate()),
     "VDL signed": _small(VarianceDictionaryLearning, positive_code=False),
+    "VDL signed and split": _small(VarianceDictionaryLearning, positive_code=False, split_sign=True),
     "SDL": _small(StandardDictionaryLearning),
     "DO": _small(StandardDictionaryLearning, encoder=None),
     "DO-NL": _small(StandardDictionaryLearning, encoder=None, **NONLINEAR),
@@ -280,7 +281,7 @@ def test_read_only_memory_maps_work_in_every_method_under_loky(make):
     jobs = (joblib.delayed(_use_all_methods)(make(max_iter=1, batch_size=1500), X) for _ in range(2))
     for writeable, shape in joblib.Parallel(n_jobs=2)(jobs):
         assert not writeable
-        assert shape == (9000, 5)
+        assert shape == (9000, make()._n_features_out)
 
 
 @pytest.mark.gpu

@@ -112,6 +112,9 @@ def test_an_estimator_without_components_is_refused(X):
         ({"image_shape": (3, 5)}, r"image_shape=\(3, 5\), 15 pixels, but the rows have 12"),
         ({"image_shape": (3, 4), "n_atoms": 0}, "n_atoms >= 1, but got 0"),
         ({"image_shape": (3, 4), "order": "size"}, "order='size'"),
+        ({"image_shape": (2, 2, 3), "order": "use"}, r"from_estimator\(model, X=X\)"),
+        ({"image_shape": (3, 2, 3)}, r"image_shape=\(3, 2, 3\), 18 values, but the rows have 12"),
+        ({"image_shape": (2, 3, 2)}, r"Pass image_shape=\(height, width, 3\) or \(3, height, width\)"),
         ({"image_shape": (3, 4), "order": [7]}, "indices from 0 to 6"),
         ({"image_shape": (3, 4), "order": [0.5]}, "indices from 0 to 6"),
     ],
@@ -167,3 +170,84 @@ def test_a_missing_matplotlib_is_reported(atoms, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_matplotlib)
     with pytest.raises(ImportError, match="pip install matplotlib"):
         DictionaryDisplay.from_components(atoms, image_shape=(3, 4)).plot()
+
+
+def test_colours_stand_last_or_first(atoms):
+    last = DictionaryDisplay.from_components(atoms, image_shape=(2, 2, 3))
+    assert last.tiles.shape == (3 * 3 + 1, 3 * 3 + 1, 3)
+    np.testing.assert_allclose(last.tiles[1:3, 4:6], atoms[1].reshape(2, 2, 3) / np.abs(atoms[1]).max())
+    assert np.isnan(last.tiles[::3]).all()
+    assert np.isnan(last.tiles[:, ::3]).all()
+    moved = np.moveaxis(atoms.reshape(-1, 2, 2, 3), -1, 1).reshape(7, 12)
+    first = DictionaryDisplay.from_components(moved, image_shape=(3, 2, 2))
+    np.testing.assert_array_equal(first.tiles, last.tiles)
+
+
+def test_zero_is_grey_in_colour():
+    atoms = np.zeros((1, 12))
+    atoms[0, :3] = 2, 0, -2
+    display = DictionaryDisplay.from_components(atoms, image_shape=(2, 2, 3)).plot(colorbar=True)
+    colours = np.asarray(display.image_.get_array())
+    np.testing.assert_allclose(colours[1, 1], [1, 0.5, 0])
+    np.testing.assert_allclose(colours[2, 2], [0.5, 0.5, 0.5])
+    np.testing.assert_allclose(colours[0, 0], [0.8, 0.8, 0.8])
+    assert display.figure_.axes == [display.ax_]  # values have no colour bar
+
+
+def test_signed_atoms_have_a_diverging_map_about_zero(atoms):
+    signed = DictionaryDisplay.from_components(atoms, image_shape=(3, 4)).plot()
+    assert signed.image_.get_cmap().name == "RdBu_r"
+    assert signed.image_.get_clim() == (-1, 1)
+    red, _, blue, _ = signed.image_.cmap(1.0)
+    assert red > blue  # red is positive
+    positive = DictionaryDisplay.from_components(np.abs(atoms), image_shape=(3, 4)).plot()
+    assert positive.image_.get_cmap().name == "gray"
+    assert positive.image_.get_clim() == (0, 1)
+
+
+def test_borders_can_be_told_from_zero(atoms):
+    image = DictionaryDisplay.from_components(atoms, image_shape=(3, 4)).plot().image_
+    assert np.abs(np.subtract(image.cmap.get_bad(), image.cmap(0.5))).max() > 0.1
+
+
+def test_borders_grow_with_the_pictures():
+    tiles = DictionaryDisplay.from_components(np.ones((4, 28 * 28))).tiles
+    assert tiles.shape == (2 * 30 + 2, 2 * 30 + 2)
+    assert np.isnan(tiles[:, 30:32]).all()
+
+
+def test_atoms_in_use_come_first(X):
+    codes = np.zeros((60, 3))
+    codes[:5, 0], codes[:50, 1], codes[:20, 2] = 1, -1, 1  # how often counts, and not the sign
+
+    class Coder(PCA):
+        def transform(self, X):
+            return codes
+
+    coder = Coder(3).fit(X)
+    for estimator in (coder, make_pipeline(StandardScaler(), Coder(3), DummyClassifier()).fit(X, np.arange(60) % 2)):
+        display = DictionaryDisplay.from_estimator(estimator, X=X, order="use", image_shape=(3, 4), n_atoms=2)
+        assert display.atom_indices.tolist() == [1, 2]
+        assert display.plot().ax_.get_title() == "2 of 3 atoms, most used first"
+    with pytest.raises(ValueError, match=r"order='use', but got no rows. Pass X="):
+        DictionaryDisplay.from_estimator(coder, order="use", image_shape=(3, 4))
+
+
+def test_the_title_can_be_left_out(atoms):
+    assert DictionaryDisplay.from_components(atoms, image_shape=(3, 4)).plot().ax_.get_title() == "7 atoms"
+    assert DictionaryDisplay.from_components(atoms, image_shape=(3, 4)).plot(title="").ax_.get_title() == ""
+
+
+def test_a_colour_bar_is_drawn_when_asked_for(atoms):
+    display = DictionaryDisplay.from_components(atoms, image_shape=(3, 4))
+    assert len(display.plot().figure_.axes) == 1
+    bar = display.plot(colorbar=True).figure_.axes[1]
+    assert bar.get_ylim() == (-1, 1)
+
+
+@pytest.mark.parametrize("n_components", [1, 2, 10, 256])
+def test_a_sheet_fills_its_figure(n_components):
+    display = DictionaryDisplay.from_components(np.eye(n_components, 64)).plot()
+    display.figure_.canvas.draw()
+    sheet, figure = display.ax_.get_window_extent(), display.figure_.bbox
+    assert max(sheet.width / figure.width, sheet.height / figure.height) > 0.75

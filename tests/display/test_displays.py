@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -139,9 +140,21 @@ def test_all_denoised_images_have_the_scale_of_the_originals_in_pixels(linear):
     np.testing.assert_allclose(display.images[0].reshape(3, 64), X[:3] * 10 + 1, rtol=1e-5)
     display.plot()
     assert display.image_.get_clim() == (display.images[0].min(), display.images[0].max())
-    assert display.image_.get_array().shape == (3 * 4, 3 * 16)
-    np.testing.assert_array_equal(display.image_.get_array()[4:8, 16:32], display.images[1, 1])
+    sheet = display.image_.get_array().filled(np.nan)
+    np.testing.assert_array_equal(sheet[6:10, 18:34], display.images[1, 1])
     assert [label.get_text() for label in display.ax_.get_yticklabels()] == display.labels
+    np.testing.assert_allclose(display.ax_.get_yticks(), [2.5, 7.5, 12.5])  # the middle of each line
+
+
+def test_denoised_images_are_apart(linear):
+    display = DenoisingDisplay.from_estimator(linear, X[:4]).plot()
+    sheet = display.image_.get_array()
+    assert sheet.shape == (3 * 9 + 1, 4 * 9 + 1)
+    assert sheet.mask[::9].all()
+    assert sheet.mask[:, ::9].all()
+    bad = display.image_.get_cmap().get_bad()
+    assert 0 < bad[0] < 1  # neither the black nor the white of the pictures
+    assert bad[3] == 1
 
 
 @pytest.fixture
@@ -160,13 +173,53 @@ def test_regret_curves_are_means_over_the_seeds_that_did_not_fail(regret_table):
     display = RegretCurveDisplay(regret_table)
     assert display.points[["model", "alpha"]].values.tolist() == [["VDL", 0.02], ["VDL", 0.01], ["SDL", 0.5]]
     assert display.points["psnr"].tolist() == [19.0, 21.0, 17.0]
-    assert display.points["psnr_std"].tolist() == pytest.approx([np.sqrt(2), np.nan, np.nan], nan_ok=True)
+    # two values d apart have a standard error of d / 2
+    assert display.points["psnr_se"].tolist() == pytest.approx([1.0, np.nan, np.nan], nan_ok=True)
+    assert display.points["sparsity_se"].tolist() == pytest.approx([0.05, np.nan, np.nan], nan_ok=True)
     display.plot(annotate=True)
     line, _, bars = display.lines_[0]
     np.testing.assert_allclose(line.get_xydata(), [[0.6, 21.0], [0.85, 19.0]])  # in the order of sparsity
     assert len(bars) == 2
     assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["VDL", "SDL"]
     assert [text.get_text() for text in display.ax_.texts] == ["0.01", "0.02", "0.5"]
+    legend = display.ax_.get_legend().get_title().get_text()
+    assert legend == "mean ± standard error over seeds\nnumbers: alpha"
+
+
+def band_of(band):
+    """Lower and upper ends of a band, by the place where they stand."""
+    vertices = band.get_paths()[0].vertices
+    return {x: (vertices[vertices[:, 0] == x, 1].min(), vertices[vertices[:, 0] == x, 1].max()) for x in vertices[:, 0]}
+
+
+def test_a_band_is_one_standard_error_up_and_down(regret_table):
+    display = RegretCurveDisplay(regret_table).plot()
+    (band,) = display.bands_  # SDL has one seed, and no error
+    ends = band_of(band)
+    assert ends[0.6] == pytest.approx((21.0, 21.0))
+    assert next(ends[x] for x in ends if x > 0.7) == pytest.approx((18.0, 20.0))
+    np.testing.assert_array_equal(band.get_facecolor()[0, :3], to_rgb(display.lines_[0][0].get_color()))
+
+
+def test_standard_errors_of_a_table_are_taken_as_they_are():
+    rows = [("VDL", 0.01, 0.6, 21.0, 0.5), ("VDL", 0.02, 0.8, 19.0, 0.25)]
+    display = RegretCurveDisplay(pd.DataFrame(rows, columns=["model", "alpha", "sparsity", "psnr", "psnr_se"])).plot()
+    assert display.points["psnr_se"].tolist() == [0.5, 0.25]
+    assert band_of(display.bands_[0]) == {0.6: (20.5, 21.5), 0.8: (18.75, 19.25)}
+
+
+def test_curves_without_errors_have_no_band(regret_table):
+    display = RegretCurveDisplay(regret_table.query("seed == 0")).plot()
+    assert display.bands_ == []
+    assert display.ax_.get_legend().get_title().get_text() == ""
+
+
+def test_lines_differ_in_colour_and_marker(regret_table):
+    first, second = (line[0] for line in RegretCurveDisplay(regret_table).plot().lines_)
+    assert first.get_color() != second.get_color()
+    assert first.get_marker() != second.get_marker()
+    plain = RegretCurveDisplay(regret_table).plot(marker="x", color="red")
+    assert {(line[0].get_marker(), line[0].get_color()) for line in plain.lines_} == {("x", "red")}
 
 
 def test_few_labels_are_drawn_from_the_summary():
@@ -178,6 +231,8 @@ def test_few_labels_are_drawn_from_the_summary():
     pd.testing.assert_frame_equal(display.summary, low_label_summary(table))
     display.plot()
     assert display.ax_.get_xscale() == "log"
+    assert [label.get_text() for label in display.ax_.get_xticklabels()] == ["1", "10"]
+    assert list(band_of(display.bands_[0]).values()) == [pytest.approx((59, 60)), pytest.approx((50, 51))]
     np.testing.assert_allclose(display.lines_[0][0].get_xydata(), [[1, 59.5], [10, 50.5]])
     np.testing.assert_allclose(display.plot(top=3).lines_[1][0].get_xydata(), [[1, 40], [10, 40]])
     # models keep the order of the table, and with it their colours, whatever numbers of labels they have
@@ -189,7 +244,7 @@ def test_few_labels_are_drawn_from_the_summary():
 
 def test_training_and_validation_share_a_panel(linear):
     display = HistoryDisplay.from_estimator(make_pipeline(linear))
-    assert display.quantities == ["energy", "psnr", "sparsity", "l1", "n_dead", "component_std"]
+    assert display.quantities == ["energy", "r2", "sparsity", "l1", "n_dead", "component_std"]
     display.plot()
     assert len(display.axes_) == 6
     training, validation, best = display.axes_[0].get_lines()
@@ -199,6 +254,37 @@ def test_training_and_validation_share_a_panel(linear):
     assert best.get_xdata()[0] == linear.best_epoch_
     # recorded for validation only: one curve, and the line of the best epoch
     assert [line.get_label() for line in display.axes_[1].get_lines()][:1] == ["validation"]
+
+
+def test_panels_stand_in_a_grid_and_do_not_overlap(linear):
+    display = HistoryDisplay.from_estimator(linear).plot()
+    display.figure_.canvas.draw()
+    places = [ax.get_subplotspec() for ax in display.axes_]
+    assert [(place.rowspan.start, place.colspan.start) for place in places] == [divmod(i, 3) for i in range(6)]
+    boxes = [ax.get_tightbbox() for ax in display.axes_] + [display.figure_.legends[0].get_window_extent()]
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+    inside = display.figure_.bbox
+    assert all(inside.x0 <= box.x0 and box.x1 <= inside.x1 and box.y1 <= inside.y1 for box in boxes)
+    assert [ax.get_xlabel() for ax in display.axes_] == [""] * 3 + ["epoch"] * 3
+
+
+def test_what_the_legend_explains_is_said_once(linear):
+    display = HistoryDisplay.from_estimator(linear).plot()
+    (legend,) = display.figure_.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == ["training", "validation", f"best epoch: {linear.best_epoch_}"]
+    colours = {ax.get_lines()[0].get_label(): ax.get_lines()[0].get_color() for ax in display.axes_}
+    assert len(colours) == 2  # one per kind of line, the same in all panels
+    assert len(set(colours.values())) == 2
+
+
+def test_panels_are_titled_and_dead_components_are_counted_from_zero(linear):
+    display = HistoryDisplay.from_estimator(linear, quantities=["n_dead", "psnr", "seconds"]).plot()
+    titles = [ax.get_title() for ax in display.axes_]
+    assert titles == ["dead components", "PSNR for a data range of 1 (dB)", "seconds"]
+    low, high = display.axes_[0].get_ylim()
+    assert low == 0
+    assert high >= 1
 
 
 def test_quantities_can_be_chosen_and_must_be_known(linear):

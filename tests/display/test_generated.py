@@ -1,7 +1,7 @@
 import matplotlib
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
+from sklearn.decomposition import NMF, PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -78,6 +78,21 @@ def test_by_default_the_largest_components_are_swept_over_their_range(X):
     assert about_zero.values[-1] == 1
 
 
+def test_a_code_without_negative_entries_is_swept_from_zero():
+    display = LatentSweepDisplay.from_estimator(NMF(2, random_state=0).fit(np.eye(4)), np.ones((1, 4)))
+    assert display.values[0] == 0
+    assert (np.diff(display.values) > 0).all()
+
+
+def test_a_sweep_says_which_component_and_which_value(X):
+    pca = PCA(5).fit(X)
+    display = LatentSweepDisplay.from_estimator(pca, components=[3, 0], values=[-2, 0.5, 1], image_shape=(3, 4)).plot()
+    assert [text.get_text() for text in display.ax_.get_yticklabels()] == ["3", "0"]
+    assert [text.get_text() for text in display.ax_.get_xticklabels()] == ["-2", "0.5", "1"]
+    np.testing.assert_allclose(display.ax_.get_yticks(), [2, 6])  # the middle of pictures of 3 x 4, one pixel apart
+    np.testing.assert_allclose(display.ax_.get_xticks(), [2.5, 7.5, 12.5])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -128,3 +143,25 @@ def test_activity_shows_the_codes_beside_their_inputs(X):
     heights = [path.vertices[1, 1] for path in display.axes_[1, 1].collections[0].get_paths()]
     np.testing.assert_allclose(heights, display.codes[1])
     display.figure_.canvas.draw()
+
+
+def test_every_panel_of_activity_shows_something():
+    codes = np.array([[0, 2.0, 0, 3.0], [0, 0, 0, 0], [1.0, 0, 0, 0]])
+    display = ActivityDisplay(codes).plot()
+    assert display.axes_.shape == (3, 1)  # no empty axes for pictures that there are not
+    assert display.figure_.axes == display.axes_[:, 0].tolist()
+    titles = [ax.get_title(loc="right") for ax in display.axes_[:, 0]]
+    assert titles == [f"{n} of 4 components on" for n in (2, 0, 1)]
+    assert [len(ax.collections[0].get_paths()) for ax in display.axes_[:, 0]] == [2, 0, 1]
+    assert all(len(ax.get_lines()) == 1 for ax in display.axes_[:, 0])  # the line of zero
+    for ax in display.axes_[:, 0]:  # one scale for all, and none of it below zero
+        assert ax.get_ylim() == (0, pytest.approx(3.24))
+
+
+def test_inputs_of_activity_share_their_colours(X):
+    display = ActivityDisplay.from_estimator(PCA(5).fit(X), X[:3], image_shape=(3, 4)).plot()
+    assert {ax.images[0].get_clim() for ax in display.axes_[:, 0]} == {(X[:3].min(), X[:3].max())}
+    coloured = ActivityDisplay.from_estimator(PCA(5).fit(X), X[:3], image_shape=(2, 2, 3)).plot()
+    assert coloured.axes_[0, 0].images[0].get_array().shape == (2, 2, 3)
+    with pytest.raises(ValueError, match="got no image_shape"):
+        ActivityDisplay(np.ones((1, 2)), rows=np.ones((1, 4))).plot()

@@ -10,7 +10,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 import skvardict
-from skvardict import SparseVAE, ThresholdedVSC, VarianceDictionaryLearning
+from skvardict import SparseCoder, SparseVAE, ThresholdedVSC, VarianceDictionaryLearning
 from skvardict.networks import LISTA, MLP, Conv, ResNet
 from skvardict.solvers import FISTA
 from skvardict.training import (
@@ -64,9 +64,10 @@ def test_every_parameter_is_documented_with_its_default(cls):
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS.values(), ids=ESTIMATORS)
-def test_only_n_components_is_positional(cls):
+def test_only_the_first_parameter_is_positional(cls):
     kinds = {p.name: p.kind for p in inspect.signature(cls).parameters.values()}
-    assert {name for name, kind in kinds.items() if kind is not inspect.Parameter.KEYWORD_ONLY} == {"n_components"}
+    positional = {name for name, kind in kinds.items() if kind is not inspect.Parameter.KEYWORD_ONLY}
+    assert positional == {"dictionary" if cls is SparseCoder else "n_components"}
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: type(part).__name__)

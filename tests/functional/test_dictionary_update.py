@@ -2,11 +2,13 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import nnls
 
+from skvardict.functional import atom_sweep_, project_atoms, quadratic_error, ridge_atoms, ridge_system
 from skvardict.functional import dictionary_update as module
-from skvardict.functional import quadratic_error, ridge_atoms, unit_norm_sweep_
 
 
 def problem(n_rows=60, n_components=20, n_features=7, *, signed=False, seed=0):
@@ -39,7 +41,7 @@ def test_a_sweep_never_raises_the_error_and_keeps_the_norm(norm, signed, n_compo
     atoms *= norm
     errors = [squared_error(X, codes, atoms)]
     for _ in range(5):
-        unit_norm_sweep_(atoms, gram, cross, norm)
+        atom_sweep_(atoms, gram, cross, norm)
         errors.append(squared_error(X, codes, atoms))
         torch.testing.assert_close(torch.linalg.vector_norm(atoms, dim=1), atoms.new_full((n_components,), norm))
     assert all(after <= before * (1 + 1e-12) for before, after in pairwise(errors))
@@ -60,7 +62,7 @@ def test_in_blocks_of_one_atom_a_sweep_is_coordinate_descent(monkeypatch):
             rival = expected.clone()
             rival[j] = direction
             assert squared_error(X, codes, rival) >= squared_error(X, codes, expected)
-    unit_norm_sweep_(atoms, gram, cross, 1.0)
+    atom_sweep_(atoms, gram, cross, 1.0)
     torch.testing.assert_close(atoms, expected)
 
 
@@ -68,7 +70,7 @@ def test_an_atom_without_codes_stays():
     X, codes, atoms, _, _ = problem()
     codes[:, 3] = 0
     before = atoms[3].clone()
-    unit_norm_sweep_(atoms, codes.T @ codes, codes.T @ X, 1.0)
+    atom_sweep_(atoms, codes.T @ codes, codes.T @ X, 1.0)
     assert torch.equal(atoms[3], before)
 
 
@@ -101,3 +103,56 @@ def test_ridge_atoms_of_dead_components_are_zero_or_stay(weight):
     gram, cross = codes.T @ codes, codes.T @ X
     assert ridge_atoms(gram, cross, weight)[3].abs().max() < 1e-12
     torch.testing.assert_close(ridge_atoms(gram, cross, weight, atoms)[3], atoms[3])
+
+
+@pytest.mark.parametrize("norm", [None, 0.5, 2.0])
+@pytest.mark.parametrize("positive", [False, True])
+def test_no_allowed_atom_is_nearer_than_the_projection(norm, positive):
+    generator = torch.Generator().manual_seed(0)
+    atoms = torch.randn(6, 3, dtype=torch.float64, generator=generator)
+    atoms[0] = -atoms[0].abs()  # nothing is left of it but its largest entry
+    found = project_atoms(atoms, norm, positive=positive)
+    rivals = torch.randn(20_000, 3, dtype=torch.float64, generator=generator)
+    rivals = rivals.abs() if positive else rivals
+    if norm is None:
+        rivals = torch.cat([torch.zeros(1, 3), rivals])
+    else:
+        rivals *= norm / torch.linalg.vector_norm(rivals, dim=1, keepdim=True)
+        torch.testing.assert_close(torch.linalg.vector_norm(found, dim=1), found.new_full((6,), norm))
+    assert not positive or float(found.min()) >= 0
+    nearest = torch.cdist(atoms, rivals).min(1).values
+    assert bool((torch.linalg.vector_norm(found - atoms, dim=1) <= nearest + 1e-12).all())
+    torch.testing.assert_close(project_atoms(found, norm, positive=positive), found)
+
+
+def test_a_zero_atom_stays_zero():
+    for positive in (False, True):
+        assert torch.equal(project_atoms(torch.zeros(1, 3), 2.0, positive=positive), torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize("norm", [None, 0.5])
+def test_a_non_negative_sweep_never_raises_the_error(norm):
+    X, codes, atoms, gram, cross = problem(n_components=20)
+    atoms = project_atoms(atoms, norm, positive=True)
+    errors = [squared_error(X, codes, atoms)]
+    for _ in range(5):
+        atom_sweep_(atoms, gram, cross, norm, positive=True)
+        assert float(atoms.min()) >= 0
+        errors.append(squared_error(X, codes, atoms))
+    assert all(after <= before * (1 + 1e-12) for before, after in pairwise(errors))
+    assert errors[-1] < errors[0]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_non_negative_sweeps_end_at_non_negative_least_squares(held):
+    """Feature by feature, scipy's active sets solve the stacked problem."""
+    X, codes, atoms, gram, cross = problem(n_components=8)
+    atoms = atoms.clamp_min(0)
+    previous, weight = (atoms.clone() if held else None), 2.0
+    stacked = torch.cat([codes, weight**0.5 * torch.eye(8, dtype=torch.float64)]).numpy()
+    right = torch.cat([X, weight**0.5 * (torch.zeros_like(atoms) if previous is None else previous)]).numpy()
+    expected = np.stack([nnls(stacked, column)[0] for column in right.T], axis=1)
+    system = ridge_system(gram, cross, weight, previous)
+    for _ in range(500):
+        atom_sweep_(atoms, *system, positive=True)
+    np.testing.assert_allclose(atoms.numpy(), expected, atol=1e-9)

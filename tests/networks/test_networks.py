@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from skvardict.energies import reconstruction
-from skvardict.networks import LISTAEncoder, MLPDecoder, build_code_encoder, build_decoder, normalize_atoms_
+from skvardict.networks import LISTAEncoder, MLPDecoder, build_code_encoder, build_decoder, constrain_atoms_
 
 
 def _generator(seed=0):
@@ -64,7 +64,7 @@ def test_atoms_of_one_hidden_layer_leave_biases_and_relus_out():
 def test_normalisation_leaves_zero_rows_alone():
     matrix = torch.randn(4, 3, generator=_generator())
     matrix[2] = 0
-    normalize_atoms_([matrix], 2.0)
+    constrain_atoms_([matrix], 2.0)
     torch.testing.assert_close(matrix.norm(dim=1), torch.tensor([2.0, 2.0, 0.0, 2.0]))
 
 

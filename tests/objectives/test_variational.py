@@ -105,7 +105,7 @@ def test_gradient_of_the_dictionary_is_the_textbook_one(X):
     codes = made.model.latent.codes(posterior, noise, Anneal()).detach()
     residual = X - codes @ made.model.decoder.components.detach()
     steps = SGD(dictionary_learning_rate=1e-6).start(made.parameter_groups())
-    rate = steps.optimizer.param_groups[1]["lr"]
+    rate = steps.groups[1]["lr"]
     np.testing.assert_allclose(-rate * gradient, 1e-6 * codes.mT @ residual / N, rtol=1e-8)
 
 

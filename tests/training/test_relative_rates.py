@@ -24,7 +24,7 @@ def rates(meddle):
         seen = []
 
         def record(session):
-            groups = session.steps.optimizer.param_groups
+            groups = session.steps.groups
             seen.append([group["lr"] for group in groups for _ in group["params"]])
 
         with meddle(record):
@@ -44,7 +44,7 @@ def group_of(**tensors):
 
 
 def rates_of(steps):
-    return [group["lr"] for group in steps.optimizer.param_groups]
+    return [group["lr"] for group in steps.groups]
 
 
 @pytest.mark.parametrize("bound", [1e-3, 0.5, 40.0])
@@ -86,7 +86,7 @@ def test_steps_scale_with_the_weights():
         weight = group.parameters["weight"]
         before = weight.detach().clone()
         weight.grad = torch.ones_like(weight)
-        steps.optimizer.step()
+        steps.move()
         moved.append((weight.detach() - before) / scale)
     torch.testing.assert_close(moved[1], moved[0])
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from skvardict import VarianceDictionaryLearning
 from skvardict.networks import MLP
@@ -226,6 +227,55 @@ def test_a_bad_stream_is_refused_with_the_chunk(chunks, said):
 def test_the_buffer_is_checked(X, buffer_rows):
     with pytest.raises(ValueError, match="buffer_rows must be"):
         small().fit_stream([X], buffer_rows=buffer_rows)
+
+
+def loader_of(*arrays, kind=DataLoader, **options):
+    # A loader without a generator of its own draws from torch's global one, even where it does not shuffle.
+    options = {"batch_size": 120, "generator": torch.Generator().manual_seed(0), **options}
+    return kind(TensorDataset(*map(torch.from_numpy, arrays)), **options)
+
+
+@pytest.mark.parametrize("extra", [[], [np.arange(500)]], ids=["rows", "rows and labels"])
+def test_a_data_loader_is_a_stream(X, extra):
+    expected = small().fit_stream(chunks_of(X, 120), buffer_rows=200)
+    model = small().fit_stream(loader_of(X, *extra), buffer_rows=200, X_val=X[:20])
+    np.testing.assert_array_equal(model.history_["energy"], expected.history_["energy"])
+    plain = DataLoader(torch.from_numpy(X), batch_size=120, generator=torch.Generator())  # its batches are tensors
+    np.testing.assert_array_equal(small().fit_stream(plain, buffer_rows=200).components_, expected.components_)
+
+
+def test_a_data_loader_shuffles_by_its_own_generator(X):
+    model = small().fit_stream(loader_of(X, shuffle=True))
+    assert model.history_["n_rows"] == [500] * 3
+
+
+def test_a_data_loader_is_begun_once_per_pass_and_once_for_its_first_batch(X):
+    class Counting(DataLoader):
+        n_begun = 0
+
+        def __iter__(self):
+            self.n_begun += 1
+            return super().__iter__()
+
+    loader = loader_of(X, kind=Counting)
+    small(max_iter=3).fit_stream(loader)
+    assert loader.n_begun == 4
+
+
+def test_two_blocks_of_rows_in_a_batch_are_refused(X):
+    with pytest.raises(ValueError, match=r"arrays of shapes \(120, 10\), \(120, 10\).* for X, \*_ in loader"):
+        small().fit_stream(loader_of(X, X))
+    loader = loader_of(X, X)
+    model = small().fit_stream(lambda: (clean for _, clean in loader))
+    np.testing.assert_array_equal(model.components_, small().fit_stream(loader_of(X)).components_)
+
+
+def test_partial_fit_takes_tensors(X):
+    model, expected = small(), small()
+    for (chunk,) in loader_of(X):
+        model.partial_fit(chunk)
+        expected.partial_fit(chunk.numpy())
+    np.testing.assert_array_equal(model.components_, expected.components_)
 
 
 def test_partial_fit_takes_a_stream_chunk_by_chunk(X):

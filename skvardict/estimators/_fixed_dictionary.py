@@ -1,0 +1,217 @@
+"""Codes for a fixed dictionary, row by row: what `sparse_encode` and `SparseCoder` share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from math import inf
+from numbers import Real
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix, vstack
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from skvardict._utils.messages import warn
+from skvardict._utils.parameters import check_count
+from skvardict.energies import L1, LinearProblem
+from skvardict.functional import soft_threshold
+from skvardict.functional.signs import split_signs
+from skvardict.rows import Rows
+from skvardict.solvers import FISTA, ActiveSetADMM
+from skvardict.solvers.matching_pursuit import orthogonal_matching_pursuit
+
+ALGORITHMS = ("lasso", "omp", "threshold")
+_OTHER_NAMES = {
+    "dictionary": "components",
+    "n_jobs": "torch.set_num_threads",
+    "regularization": "alpha",
+    "transform_alpha": "alpha",
+    "transform_max_iter": "max_iter",
+    "transform_n_nonzero_coefs": "n_nonzero_coefs",
+}
+_CHANGE_PER_GAP = 1e-2
+_ROWS_PER_CHUNK = 2500  # codes, momentum and gradients of a chunk stay in the processor's cache
+_BASIS_ENTRIES = 2**22  # of the orthonormal bases of a chunk of matching pursuit: 32 MB
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How rows are coded; the parameters of :func:`skvardict.sparse_encode`."""
+
+    algorithm: str
+    alpha: float | None
+    positive: bool
+    n_nonzero_coefs: int | None
+    tol: float
+    max_iter: int
+
+    def check(self, owner: str) -> None:
+        """Raise a ValueError that names what is out of range or does not belong to the algorithm."""
+        if self.algorithm not in ALGORITHMS:
+            raise ValueError(
+                f"{owner} expects the algorithm to be one of {', '.join(ALGORITHMS)}, but got {self.algorithm!r}. "
+                'scikit-learn\'s "lasso_cd" and "lasso_lars" are "lasso" here.'
+            )
+        _check_number(owner, "tol", self.tol)
+        check_count("max_iter", self.max_iter)
+        if self.algorithm != "omp":
+            self._check_weight(owner)
+        elif self.positive:
+            raise ValueError(
+                f'{owner}: codes of "omp" are signed. Pass positive=False (of SparseCoder: positive_code).'
+            )
+        elif self.n_nonzero_coefs is not None:
+            check_count("n_nonzero_coefs", self.n_nonzero_coefs)
+
+    def _check_weight(self, owner: str) -> None:
+        if self.alpha is None:
+            raise ValueError(f'{owner} expects alpha, a number, for algorithm="{self.algorithm}".')
+        _check_number(owner, "alpha", self.alpha)
+        if self.n_nonzero_coefs is not None:
+            raise ValueError(
+                f'{owner}: n_nonzero_coefs={self.n_nonzero_coefs!r} belongs to algorithm="omp". For about so many '
+                "non-zeros of a lasso, see sparse_encode_path(n_nonzero_coefs=...)."
+            )
+
+
+def _check_number(owner: str, name: str, value: Any) -> None:
+    if not isinstance(value, Real) or not 0 <= float(value) < inf:
+        raise ValueError(f"{owner} expects {name} to be a finite number, at least 0, but got {value!r}.")
+
+
+class FixedDictionary:
+    """Atoms and how rows are coded with them: what depends on the atoms only is built once.
+
+    Parameters
+    ----------
+    components : Tensor of shape (l, d), float64
+    coding : Coding
+    """
+
+    def __init__(self, components: Tensor, coding: Coding):
+        self.components = components
+        self.coding = coding
+
+    def encode(self, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return codes, iterations and convergence (None: nothing was iterated) of rows (n, d) in float64."""
+        coding = self.coding
+        if coding.algorithm == "threshold":
+            correlation = X @ self.components.mT
+            return soft_threshold(correlation, self._alpha * X.shape[1] / 2, positive=coding.positive), None, None
+        if coding.algorithm == "omp":
+            by_error = coding.n_nonzero_coefs is None
+            most = len(self.components) if coding.n_nonzero_coefs is None else coding.n_nonzero_coefs
+            return orthogonal_matching_pursuit(X, self.components, most, coding.tol if by_error else 0.0), None, None
+        problem = LinearProblem(X, self.components, L1(self._alpha, coding.positive))
+        result = self._solver.solve(problem, X.new_zeros(len(X), len(self.components)))
+        return result.codes, result.n_iter, result.converged
+
+    @property
+    def rows_per_chunk(self) -> int:
+        """Rows that are coded at a time."""
+        if self.coding.algorithm != "omp":
+            return _ROWS_PER_CHUNK
+        n_features, most = self.components.shape[1], min(self.components.shape)
+        depth = min(self.coding.n_nonzero_coefs or most, most)
+        return max(1, min(_ROWS_PER_CHUNK, _BASIS_ENTRIES // (depth * (n_features + depth))))
+
+    @property
+    def _alpha(self) -> float:
+        assert self.coding.alpha is not None, "checked by Coding.check"
+        return float(self.coding.alpha)
+
+    @property
+    def _solver(self) -> ActiveSetADMM | FISTA:
+        coding = self.coding
+        if self._alpha > 0:
+            return ActiveSetADMM(coding.max_iter, coding.tol)
+        # No supports to find, and no dual point near the solution is feasible.
+        return FISTA(max_iter=coding.max_iter, tol=_CHANGE_PER_GAP * coding.tol, restart=True, check_every=10)
+
+
+class RowCodes:
+    """Codes of all rows, gathered chunk by chunk: dense in the caller's kind of container, or as CSR.
+
+    Parameters
+    ----------
+    rows : Rows
+    n_components : int
+    split_sign, sparse_output : bool
+    """
+
+    def __init__(self, rows: Rows, n_components: int, *, split_sign: bool = False, sparse_output: bool = False):
+        self.rows, self.split_sign, self.sparse_output = rows, split_sign, sparse_output
+        self.width = 2 * n_components if split_sign else n_components
+        self.dense: Any = None if sparse_output else rows.new_rows(self.width)
+        self.blocks: list[Any] = []
+
+    def put(self, where: slice, codes: Tensor) -> None:
+        """Take the codes of the rows `where`; chunks come in order."""
+        if self.split_sign:
+            codes = split_signs(codes)
+        if self.sparse_output:
+            self.blocks.append(csr_matrix(codes.to(self.rows.dtype).cpu().numpy()))
+        else:
+            self.dense[where] = self.rows.give_back(codes)
+
+    def result(self) -> Any:
+        """Return the codes of all rows."""
+        return vstack(self.blocks, format="csr") if self.sparse_output else self.dense
+
+
+def encode_rows(
+    rows: Rows, dictionary: FixedDictionary, owner: str, *, split_sign: bool = False, sparse_output: bool = False
+) -> tuple[Any, Any, Any]:
+    """Return codes, iterations and convergence of `rows`; warn in the name of `owner` of rows that did not converge."""
+    if sparse_output and rows.is_tensor:
+        raise ValueError(f"{owner}: sparse_output=True gives a scipy matrix, but X is a tensor. Pass X.cpu().numpy().")
+    gathered = RowCodes(rows, len(dictionary.components), split_sign=split_sign, sparse_output=sparse_output)
+    n_iter, converged = rows.new_rows(dtype=torch.int64), rows.new_rows(dtype=torch.bool)
+    n_iter[:], converged[:] = 0, True
+    shared = Rows(_shared(rows.X), device=rows.device, name=rows.name, owner=rows.owner)
+    for where, block in shared.to(dtype=torch.float64).slices(dictionary.rows_per_chunk):
+        codes, part_n_iter, part_converged = dictionary.encode(block)
+        gathered.put(where, codes)
+        if part_n_iter is not None and part_converged is not None:
+            n_iter[where], converged[where] = rows.give_back(part_n_iter), rows.give_back(part_converged)
+    n_unconverged = int((~converged).sum())
+    if n_unconverged:
+        coding = dictionary.coding
+        warn(
+            f"{owner}: {n_unconverged} of {len(rows)} rows did not reach "
+            f"{'a relative duality gap of ' if coding.alpha else ''}tol={coding.tol} within {coding.max_iter} "
+            "iterations. Raise max_iter or tol.",
+            ConvergenceWarning,
+        )
+    return gathered.result(), n_iter, converged
+
+
+def _shared(X):
+    """Return an array in memory as a tensor that shares it, anything else as it is.
+
+    A copy would cost a twentieth of the codes. Where `X` lies may then decide the last bit of a code.
+    """
+    sharable = type(X) is np.ndarray and X.flags.c_contiguous and X.flags.writeable and X.dtype.isnative
+    return torch.from_numpy(X) if sharable and X.dtype in (np.float32, np.float64) else X
+
+
+def names_hints(**kept: str) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
+    """Let a function say what a keyword of scikit-learn is called here; `kept` replaces entries of the list."""
+    names = {**_OTHER_NAMES, **kept}
+
+    def decorate(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        @wraps(function)
+        def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+            for name in kwargs:
+                if names.get(name, name) != name:
+                    raise TypeError(f"{function.__qualname__.split('.')[0]} has no {name!r}; it is {names[name]} here.")
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate

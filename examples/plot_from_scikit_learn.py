@@ -43,7 +43,9 @@ their_seconds, begin = process_time() - begin, process_time()
 codes = sparse_encode(X_test, atoms, alpha=ours, tol=1e-7)
 our_seconds = process_time() - begin
 print(f"alpha {alpha} there is {ours:.5f} here")
-print(f"codes differ by at most {np.abs(codes - theirs).max():.1e}; {their_seconds:.2f} s there, {our_seconds:.2f} s here")
+print(
+    f"codes differ by at most {np.abs(codes - theirs).max():.1e}; {their_seconds:.2f} s there, {our_seconds:.2f} s here"
+)
 
 # %%
 # The names. What is not in the table has the same name: `n_components`, `max_iter`, `random_state`, `components_`,

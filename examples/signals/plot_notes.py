@@ -70,7 +70,9 @@ models["sparse codes"].set_params(solver=ActiveSetADMM())  # to the optimum, whe
 # component's maximum that does best on the training frames.
 share = y_test.mean()
 print(f"chance: average precision {share:.3f}")
-print(f"{'':14s}average precision   F1 of what is on   F1 with a threshold   on per frame (notes: {y_test.sum(1).mean():.1f})")
+print(
+    f"{'':14s}average precision   F1 of what is on   F1 with a threshold   on per frame (notes: {y_test.sum(1).mean():.1f})"
+)
 named = {}
 for name, model in models.items():
     train, test = model.transform(X_train), model.transform(X_test)
@@ -92,7 +94,13 @@ figure, (spectra, roll, codes) = plt.subplots(1, 3, figsize=(12, 4), layout="con
 chosen, values = named["sparse codes"]
 atoms = models["sparse codes"].components_[chosen]
 image = spectra.imshow(
-    atoms.T, origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=np.quantile(atoms, 0.999), extent=(48, 84, 0, rate / 2)
+    atoms.T,
+    origin="lower",
+    aspect="auto",
+    cmap="magma",
+    vmin=0,
+    vmax=np.quantile(atoms, 0.999),
+    extent=(48, 84, 0, rate / 2),
 )
 spectra.plot(pitches + 0.5, frequencies, color="white", linestyle=":", label="the note itself")
 spectra.set(xlabel="note (MIDI number)", ylabel="frequency (Hz)", ylim=(0, 3000), title="atoms")

@@ -39,6 +39,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
     _SPARSITY_PARAMETER = "alpha"
     _SCALE_DEPENDENT = "alpha, std_threshold and step sizes"
     _MEAN_SQUARE_RANGE = (0.1, 10.0)
+    _NEEDS_ROWS = "One row says nothing about what rows have in common."
 
     @abstractmethod
     def _build_objective(self, model, batch_rows: float, plan: TrainingPlan):
@@ -63,6 +64,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         X : array-like or Tensor of shape (n_samples, n_features)
             Entries of mean square about 1; see :class:`skvardict.preprocessing.GlobalStandardizer`.
         y : ignored
+            It is not learnt, whatever its shape; :meth:`score`, and searches by it, compare with it.
         X_val : array-like or Tensor of shape (n_validation, n_features), optional
             Rows on which the best epoch is chosen; by default a part of `X`, if `early_stopping`.
         checkpoint : path, optional
@@ -92,8 +94,8 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             rows = Rows.check(self, X, reset=not continued)
             if len(rows) < 2:
                 raise ValueError(
-                    f"{type(self).__name__} expects at least 2 rows, but X has n_samples=1. "
-                    "Standard deviations of codes need several rows."
+                    f"{type(self).__name__} expects at least 2 rows, but X has n_samples=1. {self._NEEDS_ROWS} "
+                    "Pass more rows, or all chunks of a stream to fit_stream."
                 )
             warn_about_scale(self, rows)
             saving, plan = (checkpoint, checkpoint_every), self._plan(len(rows))

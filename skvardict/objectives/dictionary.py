@@ -128,7 +128,7 @@ class DictionaryObjective:
         losses = {"decoder": self._decoder_loss(codes, X, statistics)}
         if prediction is not None:
             losses["encoder"] = nn.functional.mse_loss(prediction, codes)
-        return Step(losses, self._sums(result, losses), statistics)
+        return Step(losses, self._sums(result, losses, target), statistics)
 
     def _statistics(self, codes: Tensor, X: Tensor) -> Statistics:
         return Statistics(codes, codes.mT @ codes, codes.mT @ X)
@@ -185,6 +185,7 @@ class DictionaryObjective:
             "coupling": per_row["coupling"],
             "sparsity": 1 - float(n_active.sum()) / (n_rows * len(n_active)),
             "n_dead": int((n_active == 0).sum()),
+            **({} if self.model.encoder is None else {"n_dead_encoder": int((sums["n_predicted"] == 0).sum())}),
             "component_std": float(sums["std"]) / n_batches,
             "solver_n_iter": per_row["n_iter"],
             "solver_n_unconverged": int(sums["n_unconverged"]),
@@ -192,7 +193,7 @@ class DictionaryObjective:
         }
 
     @torch.no_grad()
-    def _sums(self, result: SolverResult, losses: dict[str, Tensor]) -> Sums:
+    def _sums(self, result: SolverResult, losses: dict[str, Tensor], prediction: Tensor | None) -> Sums:
         codes = result.codes
         n_rows = codes.shape[-2]
         _, std = mean_and_std(codes)
@@ -206,6 +207,7 @@ class DictionaryObjective:
             "hinge": self.model.hinge.measure_of_std(std),
             "std": std.mean(),
             "n_active": torch.count_nonzero(codes, dim=0),
+            **({} if prediction is None else {"n_predicted": torch.count_nonzero(prediction, dim=0)}),
             "n_iter": result.n_iter.sum(),
             # A solver of few iterations is not meant to converge.
             "n_unconverged": torch.count_nonzero(~result.converged) * (self.solver is None),

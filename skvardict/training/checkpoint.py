@@ -40,6 +40,12 @@ _FIELDS = {
 }
 
 
+_LONGER = (
+    " Rates and weights may follow schedules over max_iter, so that a longer fit is another one from its first step. "
+    "To add epochs to a finished fit, set warm_start=True and their number as max_iter, and call fit with another path."
+)
+
+
 class CheckpointMismatchError(ValueError):
     """A checkpoint belongs to other data, parameters or versions."""
 
@@ -191,9 +197,10 @@ class Checkpoint:
             if identity.get(name) != self.identity.get(name)
         ]
         if differing:
+            longer = _LONGER if [text.partition(":")[0] for text in differing] == ["max_iter"] else ""
             raise CheckpointMismatchError(
                 f"{path} belongs to another fit. What differs: {'; '.join(differing)}. Restore these, give checkpoint= "
-                "another path, or delete the file to start anew."
+                f"another path, or delete the file to start anew.{longer}"
             )
 
 

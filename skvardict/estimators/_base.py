@@ -16,7 +16,7 @@ from skvardict.estimators._coding import FittedCoder
 from skvardict.estimators._fields import CoderParameters
 from skvardict.estimators._files import save
 from skvardict.estimators._fitted import replaced_params
-from skvardict.estimators._messages import warn_about_scale
+from skvardict.estimators._messages import look_at_rows, warn_about_scale
 from skvardict.estimators._training import fitting, run_training
 from skvardict.rows import Chunks, ChunkSource, Rows, Stream
 from skvardict.training import EarlyStopping, Outcome, TrainingPlan, TrainingSession
@@ -92,12 +92,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         with fitting(self):
             continued = self.warm_start and hasattr(self, "_train_state")
             rows = Rows.check(self, X, reset=not continued)
-            if len(rows) < 2:
-                raise ValueError(
-                    f"{type(self).__name__} expects at least 2 rows, but X has n_samples=1. {self._NEEDS_ROWS} "
-                    "Pass more rows, or all chunks of a stream to fit_stream."
-                )
-            warn_about_scale(self, rows)
+            look_at_rows(self, rows)
             saving, plan = (checkpoint, checkpoint_every), self._plan(len(rows))
             run_training(self, rows, plan, continued=continued, X_val=X_val, holds_out=True, seen=(X, y), saving=saving)
         return self

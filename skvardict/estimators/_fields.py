@@ -126,6 +126,15 @@ class CoderParameters:
     def set_params(self, **params: Any) -> Self:
         """Set parameters, those of parts as ``<part>__<parameter>``; see scikit-learn.
 
+        Parameters
+        ----------
+        **params
+            Values by name.
+
+        Returns
+        -------
+        self : estimator
+
         Raises
         ------
         ValueError

@@ -101,6 +101,16 @@ class Watch:
                 )
 
 
+def look_at_rows(estimator, rows: Rows) -> None:
+    """Raise a ValueError where the rows of `fit` are too few, and warn of an unexpected scale."""
+    if len(rows) < 2:
+        raise ValueError(
+            f"{_name(estimator)} expects at least 2 rows, but X has n_samples=1. "
+            f"{estimator._NEEDS_ROWS} Pass more rows, or all chunks of a stream to fit_stream."
+        )
+    warn_about_scale(estimator, rows)
+
+
 def warn_about_scale(estimator, rows: Rows) -> None:
     """Warn where the mean square of the first rows is far from 1."""
     _, block = next(rows.slices())

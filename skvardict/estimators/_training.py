@@ -1,6 +1,6 @@
 """The training call that `fit`, `fit_stream` and `partial_fit` share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from typing import Any
@@ -23,17 +23,27 @@ def fitting(estimator) -> Iterator[None]:
 
     (Those of X that the old weights belong to, so that they can be used.)
     """
-    state: dict[str, Any] = vars(estimator)
-    names = ("n_features_in_", "feature_names_in_", "params_")
-    before = {name: state[name] for name in names if name in state}
+    restore = remember_features(estimator)
     try:
         with torch.inference_mode(False), torch.enable_grad():
             yield
     except BaseException:
+        restore()
+        raise
+
+
+def remember_features(estimator) -> Callable[[], None]:
+    """Return a function to call after a fit that failed: without new weights, the features are those of the old."""
+    state: dict[str, Any] = vars(estimator)
+    names = ("n_features_in_", "feature_names_in_", "params_")
+    before = {name: state[name] for name in names if name in state}
+
+    def restore() -> None:
         if "params_" in before and state["params_"] is before["params_"]:
             state.pop("feature_names_in_", None)
             state.update(before)
-        raise
+
+    return restore
 
 
 def run_training(
@@ -127,6 +137,13 @@ def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validati
         return after_epoch()
 
     outcome = train(session, plan, rows, validation, on_epoch, saved)
+    end_training(estimator, session, outcome, watch, after_fit)
+
+
+def end_training(
+    estimator, session: TrainingSession, outcome: Outcome, watch: Watch, after_fit: Callable[[], None] = lambda: None
+) -> None:
+    """Store what was fitted; warn of what is wrong with it, or raise what ended the run."""
     is_first = outcome.interrupted and session.n_epochs == 0 and "params_" not in vars(estimator)
     if outcome.n_new_epochs > 0 or is_first:
         estimator._store(session, outcome)

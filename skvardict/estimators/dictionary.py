@@ -244,7 +244,7 @@ class _DictionaryCoder(BaseCoder):
             atom_norm=getattr(self, "atom_norm", None),
             weight_decay=getattr(self, "weight_decay", 0.0),
             positive_dict=self.positive_dict,
-            annealing=Annealing(self._peak_alpha(model.penalty.alpha)) if anneals else None,
+            annealing=Annealing(self._peak_alpha(self._alpha(self.n_features_in_))) if anneals else None,
             target=target,
             replacement=Replacement(model, batch_rows) if replaces else None,
             gives_statistics=self._is_online() and isinstance(model.decoder, LinearDecoder),

@@ -93,9 +93,9 @@ class LISTAEncoder(nn.Module):
         Column j of ``U`` changes by ``k_j (w_j' - w_j)`` with ``k_j = U_j w_j / |w_j|^2``: to first order, the drive of
         component j then answers to the new atom as it did to the old one.
         """
-        size = before.square().sum(1).clamp_min(torch.finfo(before.dtype).tiny)
-        share = (self.input.mT * before).sum(1) / size
-        self.input.add_(((after - before) * share[:, None]).mT)
+        size = before.square().sum(-1, keepdim=True).clamp_min(torch.finfo(before.dtype).tiny)
+        share = (self.input.mT * before).sum(-1, keepdim=True) / size
+        self.input.add_(((after - before) * share).mT)
 
     @torch.no_grad()
     def restart_(self, components: Tensor, atoms: Tensor, others: Tensor) -> None:

@@ -1,5 +1,6 @@
 """What an automatic fit does beside the steps of its optimiser: fewer inference steps, a penalty that begins high."""
 
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -69,7 +70,14 @@ class Replacement:
 
     def count(self, codes: Tensor) -> None:
         """Take the codes of a batch."""
-        self.idle.add_(len(codes)).mul_(torch.count_nonzero(codes, dim=0) == 0)
+        is_unused = torch.count_nonzero(codes, dim=-2) == 0
+        self.idle.add_(codes.shape[-2]).mul_(is_unused.reshape(self.idle.shape))
+
+    def together(self, model: DictionaryModel, idle: Tensor) -> "Replacement":
+        """Return what counts for several models, whose counts are `idle` and lie along a first axis."""
+        several = copy(self)
+        several.model, several._idle = model, idle
+        return several
 
     @torch.no_grad()
     def replace_(

@@ -122,14 +122,25 @@ def keep_feature_names(estimator: Any, X: Any) -> None:
     _check_feature_names(estimator, X, reset=True)
 
 
-def epoch_hooks(estimator, X, y, max_epochs: int) -> tuple[Callable[[], bool], Callable[[], None]]:
+def epoch_hooks(
+    estimator, X, y, max_epochs: int, fitted: Callable[[], dict[str, Any]]
+) -> tuple[Callable[[], bool], Callable[[], None]]:
     """Return a function to call after each epoch (true: stop) and one for the end of the fit.
 
     Both do nothing where scikit-learn has no callbacks or the estimator has none set.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X, y : object
+        What callbacks get; without `y` the rows themselves, which are what is reconstructed.
+    max_epochs : int
+    fitted : callable
+        Returns the fitted attributes after the last epoch; called only for callbacks that want a ``fitted_estimator``.
     """
     if not hasattr(estimator, "_init_callback_context"):
         return (lambda: False), (lambda: None)
-    arguments = {"estimator": estimator, "X": X, "y": y, "metadata": {}}
+    arguments = {"estimator": estimator, "X": X, "y": X if y is None else y, "metadata": {}}
     root = estimator._init_callback_context(max_subtasks=max_epochs)
     root.call_on_fit_task_begin(**arguments)
 
@@ -141,12 +152,13 @@ def epoch_hooks(estimator, X, y, max_epochs: int) -> tuple[Callable[[], bool], C
     state = {"epoch": begin(), "n": 1}
 
     def after_epoch() -> bool:
-        stop = bool(state["epoch"].call_on_fit_task_end(**arguments, reconstruction_attributes=None))
+        stop = bool(state["epoch"].call_on_fit_task_end(**arguments, reconstruction_attributes=fitted))
         if not stop and state["n"] < max_epochs:
             state.update(epoch=begin(), n=state["n"] + 1)
         return stop
 
     def after_fit() -> None:
-        root.call_on_fit_task_end(**arguments, reconstruction_attributes=None)
+        # The estimator itself is fitted by then.
+        root.call_on_fit_task_end(**arguments, reconstruction_attributes=dict)
 
     return after_epoch, after_fit

@@ -92,7 +92,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             rows = Rows.check(self, X, reset=not continued)
             look_at_rows(self, rows)
             saving, plan = (checkpoint, checkpoint_every), self._plan(len(rows))
-            run_training(self, rows, plan, continued=continued, X_val=X_val, holds_out=True, y=y, saving=saving)
+            run_training(self, rows, plan, continued=continued, X_val=X_val, holds_out=True, seen=(X, y), saving=saving)
         return self
 
     @checks_parameters
@@ -175,7 +175,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             rows = Rows.check(self, X, reset=not continued)
             plan = self._plan(len(rows))
             plan = replace(plan, max_epochs=1, schedule_epochs=plan.max_epochs)
-            run_training(self, rows, plan, continued=continued, y=y)
+            run_training(self, rows, plan, continued=continued, seen=(X, y))
         return self
 
     def load_modules(self, *, decoder: nn.Module | None = None, encoder: nn.Module | None = None) -> Self:

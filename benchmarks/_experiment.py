@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks._results import Output
 from skvardict.evaluation import fit_or_load
-from skvardict.evaluation._store import PointStore, all_versions, point_key
+from skvardict.storage.points import PointStore, all_versions, point_key
 from skvardict.training import TrainingDivergedError
 
 

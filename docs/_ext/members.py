@@ -1,4 +1,12 @@
-"""Pages of classes list what the package and scikit-learn define, not what torch, tuples and exceptions bring along."""
+"""What pages of classes list, and where the source of a member is.
+
+They list what the package and scikit-learn define, not what torch, tuples and exceptions bring along. Inherited methods
+link to the source of the class that has them.
+"""
+
+import sys
+
+from sphinx.pycode import ModuleAnalyzer
 
 DOCUMENTED = ("skvardict", "sklearn")
 
@@ -12,6 +20,29 @@ def is_left_out(app, what, name, obj, skip, options):
     return None if callable(function) and home.split(".")[0] in DOCUMENTED else True
 
 
+def find_source(app, module):
+    """Return the text of `module` and the lines of its names, those of inherited methods in subclasses among them."""
+    if not module.startswith("skvardict") or "._utils" in module:  # whose heirs are in several packages: no way back
+        return None
+    analyzer = ModuleAnalyzer.for_module(module)
+    analyzer.find_tags()
+    inherited = {}
+    for name, lines in analyzer.tags.items():
+        owner, _, member = name.partition(".")
+        cls = getattr(sys.modules.get(module), owner, None)
+        if member and isinstance(cls, type):
+            inherited |= {f"{subclass.__name__}.{member}": lines for subclass in all_subclasses(cls)}
+    return analyzer.code, inherited | analyzer.tags
+
+
+def all_subclasses(cls):
+    """Yield the classes that inherit from `cls`."""
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from all_subclasses(subclass)
+
+
 def setup(app):
     app.connect("autodoc-skip-member", is_left_out)
+    app.connect("viewcode-find-source", find_source)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -17,7 +17,7 @@ from skvardict.energies.group_lasso import GroupLasso
 from skvardict.energies.l1 import L1
 from skvardict.energies.linear_problem import LinearProblem
 from skvardict.energies.penalty import Penalty
-from skvardict.energies.reconstruction import linear_reconstruction_loss, reconstruction
+from skvardict.energies.reconstruction import linear_reconstruction_loss, mean_squared_error, reconstruction
 from skvardict.energies.scale import from_sklearn_alpha, to_sklearn_alpha
 from skvardict.energies.variance_hinge import VarianceHinge
 
@@ -38,6 +38,7 @@ __all__ = [
     "coupling",
     "from_sklearn_alpha",
     "linear_reconstruction_loss",
+    "mean_squared_error",
     "reconstruction",
     "to_sklearn_alpha",
 ]

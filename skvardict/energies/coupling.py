@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from skvardict.functional import Weight, per_row
+
 
 def coupling(codes: Tensor, prediction: Tensor) -> Tensor:
     """Return ``1/l |z - e|^2`` per row: the mean over components."""
@@ -16,22 +18,22 @@ class Coupling:
 
     Parameters
     ----------
-    gamma : float
+    gamma : float, or Tensor of shape (..., 1, 1)
         Larger keeps codes closer to the prediction.
     prediction : Tensor of shape (..., n, l)
     """
 
-    gamma: float
+    gamma: Weight
     prediction: Tensor
 
     @property
-    def curvature(self) -> float:
+    def curvature(self) -> Weight:
         """``2 gamma / l``, in every direction."""
         return 2 * self.gamma / self.prediction.shape[-1]
 
     def value(self, codes: Tensor) -> Tensor:
         """Return the term per row, shape (..., n)."""
-        return self.gamma * coupling(codes, self.prediction)
+        return per_row(self.gamma) * coupling(codes, self.prediction)
 
     def gradient(self, codes: Tensor) -> Tensor:
         """Return ``2 gamma / l (z - e)``."""

@@ -14,6 +14,7 @@ from skvardict.energies.coupling import Coupling
 from skvardict.energies.penalty import Penalty
 from skvardict.energies.reconstruction import reconstruction
 from skvardict.energies.variance_hinge import RunningHinge, VarianceHinge
+from skvardict.functional import Weight, is_on, per_batch
 from skvardict.solvers.protocol import Gap, Lasso
 
 
@@ -40,15 +41,15 @@ class EnergyProblem(ABC):
     ):
         self.X = X
         self.penalty = penalty
-        self.coupling = coupling if coupling is not None and coupling.gamma > 0 else None
-        self.hinge = hinge if hinge is not None and hinge.beta > 0 else None
+        self.coupling = coupling if coupling is not None and is_on(coupling.gamma) else None
+        self.hinge = hinge if hinge is not None and is_on(hinge.beta) else None
         self.n_rows = X.shape[-2]  # of the whole batch, whatever rows leave
         self._running: RunningHinge | None = None
         self._step: float | Tensor | None = None
 
     def __repr__(self) -> str:
-        gamma = 0.0 if self.coupling is None else self.coupling.gamma
-        beta = 0.0 if self.hinge is None else self.hinge.beta
+        gamma: Weight = 0.0 if self.coupling is None else self.coupling.gamma
+        beta: Weight = 0.0 if self.hinge is None else self.hinge.beta
         return f"{type(self).__name__} with {self.penalty}, gamma={gamma} and beta={beta}"
 
     @abstractmethod
@@ -73,7 +74,7 @@ class EnergyProblem(ABC):
         return self.hinge is not None
 
     @property
-    def slope(self) -> float:
+    def slope(self) -> Weight:
         """Slope of the penalty's linear part."""
         return self.penalty.slope
 
@@ -96,7 +97,7 @@ class EnergyProblem(ABC):
         moved = torch.addcmul(
             point, self.row_gradient(point), torch.as_tensor(-step, dtype=point.dtype, device=point.device)
         )
-        if self.slope:
+        if is_on(self.slope):
             moved = moved - step * self.slope
         if self._running is not None:
             pull, mean = self._running.pull(point, self._running.constants_times(step, point))
@@ -164,10 +165,10 @@ class EnergyProblem(ABC):
 
     def _smooth_curvature(self, of_reconstruction: Tensor) -> Tensor:
         """Return the curvature of the reconstruction plus those of coupling and hinge."""
-        coupled = of_reconstruction + (0.0 if self.coupling is None else self.coupling.curvature)
-        return coupled + (0.0 if self.hinge is None else self.hinge.curvature(self.n_rows))
+        coupled = of_reconstruction + (0.0 if self.coupling is None else per_batch(self.coupling.curvature))
+        return coupled + (0.0 if self.hinge is None else per_batch(self.hinge.curvature(self.n_rows)))
 
 
-def diagonal_like(matrix: Tensor, value: float) -> Tensor:
+def diagonal_like(matrix: Tensor, value: Weight) -> Tensor:
     """Return `value` times the identity, in the size of `matrix`."""
     return value * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from skvardict.energies.penalty import Penalty
-from skvardict.functional import soft_threshold
+from skvardict.functional import Weight, soft_threshold
 
 
 @dataclass(frozen=True)
@@ -14,19 +14,19 @@ class L1(Penalty):
 
     Parameters
     ----------
-    alpha : float
+    alpha : float, or Tensor of shape (..., 1, 1)
         Larger gives sparser codes.
     positive : bool
         Whether codes are non-negative. The norm is then the linear function ``alpha sum(z)``, and the rest of the
         penalty is a projection.
     """
 
-    alpha: float
+    alpha: Weight
     positive: bool = True
     name = "l1"
 
     @property
-    def slope(self) -> float:  # type: ignore[override]
+    def slope(self) -> Weight:  # type: ignore[override]
         """`alpha` where codes are non-negative, else 0."""
         return self.alpha if self.positive else 0.0
 
@@ -41,7 +41,7 @@ class L1(Penalty):
 
     def total(self, codes: Tensor) -> Tensor:
         """Return the sum of the norms, in one reduction."""
-        return codes.abs().sum()
+        return codes.abs().sum((-2, -1))
 
     def prox(self, point: Tensor, step: float | Tensor) -> Tensor:
         """Shrink by ``step * alpha``."""

@@ -10,7 +10,15 @@ from skvardict.energies.coupling import Coupling
 from skvardict.energies.energy_problem import EnergyProblem, diagonal_like
 from skvardict.energies.penalty import Penalty
 from skvardict.energies.variance_hinge import VarianceHinge
-from skvardict.functional import HingeConstants, affine, gram, schatten_bound
+from skvardict.functional import (
+    HingeConstants,
+    add_weighted,
+    affine,
+    gram,
+    is_on,
+    per_row,
+    schatten_bound,
+)
 from skvardict.solvers.protocol import Gap, Lasso
 
 
@@ -69,7 +77,7 @@ class LinearProblem(EnergyProblem):
         if self.coupling is not None:
             weight = self.coupling.curvature
             self.hessian = self.hessian + diagonal_like(self.hessian, weight)
-            self.linear = torch.add(self.linear, self.coupling.prediction, alpha=weight)
+            self.linear = add_weighted(self.linear, weight, self.coupling.prediction)
         self._rows: Tensor | None = None  # indices into X of the rows that are left; None is all
         self._matrices: _StepMatrices | None = None
 
@@ -117,15 +125,15 @@ class LinearProblem(EnergyProblem):
     def lasso(self) -> Lasso | None:
         """Return Hessian, linear term and L1 weight, the penalty's quadratic part in the Hessian."""
         penalty = self.penalty.l1
-        if self.couples_rows or penalty is None or self.hessian.dim() > 2:
+        if self.couples_rows or penalty is None:
             return None
         hessian, curvature = self.hessian, self.penalty.curvature
-        if curvature > 0:
+        if is_on(curvature):
             hessian = hessian + diagonal_like(hessian, curvature)
-        is_full = self.coupling is not None or curvature > 0
-        rank = len(hessian) if is_full else min(self.components.shape)
+        is_full = self.coupling is not None or is_on(curvature)
+        rank = hessian.shape[-1] if is_full else min(self.components.shape[-2:])
         factor = None if is_full else self.components * (2 / self.components.shape[-1]) ** 0.5
-        return Lasso(hessian, self._left(self.linear), penalty.alpha, penalty.slope > 0, rank, factor)
+        return Lasso(hessian, self._left(self.linear), penalty.alpha, penalty.positive, rank, factor)
 
     def relative_gap(self, codes: Tensor, gradient: Tensor | None = None) -> Gap:
         """Return the duality gap of every row against its best dual point along the residual.
@@ -151,8 +159,8 @@ class LinearProblem(EnergyProblem):
             residual_sq = norm_sq - projection + torch.einsum("...j,...j->...", codes, gradient)
             along = norm_sq - projection
         gauge = self.penalty.value(codes)
-        if curvature > 0:
-            gauge = gauge - curvature / 2 * codes.square().sum(-1)
+        if is_on(curvature):
+            gauge = gauge - per_row(curvature) / 2 * codes.square().sum(-1)
         scale = along / residual_sq.clamp_min(torch.finfo(codes.dtype).tiny)
         scale = torch.minimum(scale, self.penalty.dual_limit(gradient)).clamp_min(0)
         primal = residual_sq / 2 + gauge
@@ -164,7 +172,7 @@ class LinearProblem(EnergyProblem):
         """Reconstruction and coupling at the zero code, per row of the whole batch, shape (..., n)."""
         value = torch.linalg.vector_norm(self.X, dim=-1).square() / self.X.shape[-1]
         if self.coupling is not None:
-            value = value + self.coupling.gamma * self.coupling.prediction.square().mean(-1)
+            value = value + per_row(self.coupling.gamma) * self.coupling.prediction.square().mean(-1)
         return value
 
     def _residual_products(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -177,12 +185,12 @@ class LinearProblem(EnergyProblem):
         if self.coupling is not None:
             weight, prediction = self.coupling.curvature, self._left(self.coupling.prediction)
             shortfall = prediction - codes
-            gradient = torch.sub(gradient, shortfall, alpha=weight)
-            residual_sq = residual_sq + weight * shortfall.square().sum(-1)
-            along = along + weight * (shortfall * prediction).sum(-1)
-        if self.penalty.curvature > 0:
-            gradient = torch.add(gradient, codes, alpha=self.penalty.curvature)
-            residual_sq = residual_sq + self.penalty.curvature * codes.square().sum(-1)
+            gradient = add_weighted(gradient, -weight, shortfall)
+            residual_sq = residual_sq + per_row(weight) * shortfall.square().sum(-1)
+            along = along + per_row(weight) * (shortfall * prediction).sum(-1)
+        if is_on(self.penalty.curvature):
+            gradient = add_weighted(gradient, self.penalty.curvature, codes)
+            residual_sq = residual_sq + per_row(self.penalty.curvature) * codes.square().sum(-1)
         return residual_sq, along, gradient
 
     def _left(self, rows: Tensor) -> Tensor:

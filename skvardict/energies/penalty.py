@@ -7,6 +7,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from skvardict.functional import Weight, per_row
+
 
 class Penalty(ABC):
     """A convex function of each code on its own, ``alpha * measure(z)``; infinite off its domain.
@@ -17,21 +19,24 @@ class Penalty(ABC):
 
     Attributes
     ----------
-    alpha : float
+    alpha : float, or Tensor of shape (..., 1, 1)
         Weight; larger gives sparser codes.
     name : str
         Of the entry of :meth:`measure` in dictionaries of energies.
+    positive : bool
+        Whether codes are non-negative.
     slope : float
         The penalty is ``slope * sum(z)`` plus a rest, which has the operator :meth:`prox_of_rest_`. Solvers that take
         the same step again and again add the slope to their constants once. By default zero: the rest is everything.
     """
 
-    alpha: float
+    alpha: Weight
     name: str
-    slope: float = 0.0
+    positive: bool
+    slope: Weight = 0.0
 
     @property
-    def curvature(self) -> float:
+    def curvature(self) -> Weight:
         """Weight c of the quadratic part ``c / 2 |z|^2``."""
         return 0.0
 
@@ -57,17 +62,17 @@ class Penalty(ABC):
 
     def value(self, codes: Tensor) -> Tensor:
         """Return the penalty of each code, shape (..., n)."""
-        return self.alpha * self.measure(codes)
+        return per_row(self.alpha) * self.measure(codes)
 
-    def with_alpha(self, alpha: float) -> Self:
+    def with_alpha(self, alpha: Weight) -> Self:
         """Return the same penalty with another weight."""
         changed = copy(self)
         object.__setattr__(changed, "alpha", alpha)  # penalties may be frozen
         return changed
 
     def total(self, codes: Tensor) -> Tensor:
-        """Return the sum of `measure` over all codes, shape ()."""
-        return self.measure(codes).sum()
+        """Return the sum of :meth:`measure` over the codes of a batch, shape (...)."""
+        return self.measure(codes).sum(-1)
 
     def prox_of_rest_(self, point: Tensor, step: float | Tensor) -> Tensor:
         """Return ``prox(point + step * slope, step)``; it may overwrite `point`."""
@@ -75,4 +80,4 @@ class Penalty(ABC):
 
     def dual_limit(self, gradient: Tensor) -> Tensor:
         """Return the largest factor at which `gradient` is still one of zero codes, per row, shape (..., n)."""
-        return self.alpha / self.dual_norm(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+        return per_row(self.alpha) / self.dual_norm(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)

@@ -1,12 +1,19 @@
 """The reconstruction error, and its closed form in the atoms of a linear dictionary."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def reconstruction(X: Tensor, X_reconstructed: Tensor) -> Tensor:
     """Return ``1/d |x - D(z)|^2`` per row: the mean over features, without 1/2."""
     return (X_reconstructed - X).square().mean(-1)
+
+
+def mean_squared_error(values: Tensor, target: Tensor) -> Tensor:
+    """Return the mean of ``(values - target)^2`` over rows and columns, shape (...)."""
+    if values.dim() == 2:
+        return nn.functional.mse_loss(values, target)
+    return (values - target).square().mean((-2, -1))
 
 
 class _LinearReconstruction(torch.autograd.Function):

@@ -7,11 +7,13 @@ from torch import Tensor
 from skvardict.functional import (
     HingeConstants,
     Moments,
+    Weight,
     batch_moments,
     hinge_constants,
     hinge_of_std,
     hinge_pull,
     mean_and_std,
+    per_batch,
     std_of,
 )
 
@@ -24,16 +26,16 @@ class VarianceHinge:
 
     Parameters
     ----------
-    beta : float
+    beta : float, or Tensor of shape (..., 1, 1)
         Weight; zero outside `fit`.
-    std_threshold : float
+    std_threshold : float, or Tensor of shape (..., 1, 1)
         The floor T.
     """
 
-    beta: float
-    std_threshold: float = 0.5
+    beta: Weight
+    std_threshold: Weight = 0.5
 
-    def curvature(self, n_rows: int) -> float:
+    def curvature(self, n_rows: int) -> Weight:
         """Return ``2 beta / (n - 1)``, the exact maximum over codes; negative curvature does not limit a step."""
         return 2 * self.beta / max(n_rows - 1, 1)
 
@@ -47,7 +49,7 @@ class VarianceHinge:
 
     def value(self, codes: Tensor) -> Tensor:
         """Return the term of a batch, shape (...)."""
-        return self.beta * self.measure(codes)
+        return per_batch(self.beta) * self.measure(codes)
 
     def gradient(self, codes: Tensor) -> Tensor:
         """Return the gradient of `value`; zero for constant components, which the hinge cannot revive."""
@@ -88,7 +90,7 @@ class RunningHinge:
 
     def value(self, point: Tensor) -> Tensor:
         """Return the term of the batch, shape (...)."""
-        return self.hinge.beta * self.hinge.measure_of_std(std_of(self.moments(point)))
+        return per_batch(self.hinge.beta) * self.hinge.measure_of_std(std_of(self.moments(point)))
 
     def gradient(self, point: Tensor) -> Tensor:
         """Return the gradient with respect to the rows that are left."""

@@ -16,7 +16,7 @@ from skvardict.estimators._coding import FittedCoder
 from skvardict.estimators._fields import CoderParameters
 from skvardict.estimators._files import save
 from skvardict.estimators._fitted import replaced_params
-from skvardict.estimators._messages import warn_about_scale
+from skvardict.estimators._messages import look_at_rows, warn_about_scale
 from skvardict.estimators._training import fitting, run_training
 from skvardict.rows import Chunks, ChunkSource, Rows, Stream
 from skvardict.training import EarlyStopping, Outcome, TrainingPlan, TrainingSession
@@ -90,14 +90,9 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         with fitting(self):
             continued = self.warm_start and hasattr(self, "_train_state")
             rows = Rows.check(self, X, reset=not continued)
-            if len(rows) < 2:
-                raise ValueError(
-                    f"{type(self).__name__} expects at least 2 rows, but X has n_samples=1. "
-                    "Standard deviations of codes need several rows."
-                )
-            warn_about_scale(self, rows)
+            look_at_rows(self, rows)
             saving, plan = (checkpoint, checkpoint_every), self._plan(len(rows))
-            run_training(self, rows, plan, continued=continued, X_val=X_val, holds_out=True, y=y, saving=saving)
+            run_training(self, rows, plan, continued=continued, X_val=X_val, holds_out=True, seen=(X, y), saving=saving)
         return self
 
     @checks_parameters
@@ -180,7 +175,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             rows = Rows.check(self, X, reset=not continued)
             plan = self._plan(len(rows))
             plan = replace(plan, max_epochs=1, schedule_epochs=plan.max_epochs)
-            run_training(self, rows, plan, continued=continued, y=y)
+            run_training(self, rows, plan, continued=continued, seen=(X, y))
         return self
 
     def load_modules(self, *, decoder: nn.Module | None = None, encoder: nn.Module | None = None) -> Self:

@@ -1,7 +1,8 @@
 """The training call that `fit`, `fit_stream` and `partial_fit` share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from skvardict._utils.random import draw_seed, make_generator
 from skvardict.estimators._identity import fit_identity
 from skvardict.estimators._messages import Watch, describe_end
 from skvardict.rows import Rows, Stream
-from skvardict.training import Checkpoint, TrainingPlan, TrainingSession, train
+from skvardict.training import Checkpoint, Outcome, TrainingPlan, TrainingSession, train
 
 
 @contextmanager
@@ -22,17 +23,27 @@ def fitting(estimator) -> Iterator[None]:
 
     (Those of X that the old weights belong to, so that they can be used.)
     """
-    state: dict[str, Any] = vars(estimator)
-    names = ("n_features_in_", "feature_names_in_", "params_")
-    before = {name: state[name] for name in names if name in state}
+    restore = remember_features(estimator)
     try:
         with torch.inference_mode(False), torch.enable_grad():
             yield
     except BaseException:
+        restore()
+        raise
+
+
+def remember_features(estimator) -> Callable[[], None]:
+    """Return a function to call after a fit that failed: without new weights, the features are those of the old."""
+    state: dict[str, Any] = vars(estimator)
+    names = ("n_features_in_", "feature_names_in_", "params_")
+    before = {name: state[name] for name in names if name in state}
+
+    def restore() -> None:
         if "params_" in before and state["params_"] is before["params_"]:
             state.pop("feature_names_in_", None)
             state.update(before)
-        raise
+
+    return restore
 
 
 def run_training(
@@ -43,7 +54,7 @@ def run_training(
     continued: bool,
     X_val=None,
     holds_out: bool = False,
-    y=None,
+    seen: tuple[Any, Any] = (None, None),
     saving: tuple[Any, int] = (None, 1),
 ) -> None:
     """Train `estimator` on `rows` and store what was fitted.
@@ -59,8 +70,8 @@ def run_training(
         Rows on which the best epoch is chosen.
     holds_out : bool
         Whether a part of `rows` has that purpose where there is no `X_val`.
-    y : object
-        What scikit-learn's callbacks get beside X.
+    seen : tuple
+        X and y as they were given, for scikit-learn's callbacks.
     saving : tuple
         `checkpoint` and `checkpoint_every` of `fit`.
     """
@@ -76,7 +87,7 @@ def run_training(
         # Of a generator of its own: with an integer as random_state, a continued fit holds out the same rows again.
         rows, validation = rows.split(estimator._n_held_out(len(rows)), make_generator(seed))
     session = open_session(estimator, rows, plan, continued=continued, seed=seed)
-    _run(estimator, session, plan, rows, validation, y, saved)
+    _run(estimator, session, plan, rows, validation, seen, saved)
 
 
 def _open_checkpoint(estimator, rows, validation, seed: int, path, every, *, continued: bool) -> Checkpoint | None:
@@ -113,15 +124,26 @@ def open_session(estimator, rows: Rows | Stream, plan: TrainingPlan, *, continue
     return session
 
 
-def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validation, y, saved) -> None:
-    after_epoch, after_fit = epoch_hooks(estimator, rows.X, y, plan.max_epochs)
-    watch = Watch(estimator, session.history)
+def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validation, seen, saved) -> None:
+    X, y = seen
+    resumed_epoch = 0 if saved is None else saved.resumed_epoch
+    after_epoch, after_fit = epoch_hooks(
+        estimator, X, y, plan.max_epochs, lambda: _attributes(estimator, session, resumed_epoch)
+    )
+    watch = Watch(estimator, session.history, plan.max_epochs)
 
     def on_epoch(session: TrainingSession) -> bool:
         watch.after_epoch(session)
         return after_epoch()
 
     outcome = train(session, plan, rows, validation, on_epoch, saved)
+    end_training(estimator, session, outcome, watch, after_fit)
+
+
+def end_training(
+    estimator, session: TrainingSession, outcome: Outcome, watch: Watch, after_fit: Callable[[], None] = lambda: None
+) -> None:
+    """Store what was fitted; warn of what is wrong with it, or raise what ended the run."""
     is_first = outcome.interrupted and session.n_epochs == 0 and "params_" not in vars(estimator)
     if outcome.n_new_epochs > 0 or is_first:
         estimator._store(session, outcome)
@@ -130,3 +152,13 @@ def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validati
         raise outcome.error
     after_fit()
     watch.at_end(session, outcome)
+
+
+def _attributes(estimator, session: TrainingSession, resumed_epoch: int) -> dict[str, Any]:
+    """Return the fitted attributes that `estimator` would have with the weights of the last epoch."""
+    fitted = copy(estimator)
+    outcome = Outcome(session.snapshot(), session.n_epochs, n_new_epochs=session.n_epochs, resumed_epoch=resumed_epoch)
+    fitted._store(session, outcome)
+    fitted.history_ = {name: list(values) for name, values in session.history.items()}  # the session's will grow
+    before = vars(estimator)
+    return {name: value for name, value in vars(fitted).items() if value is not before.get(name)}

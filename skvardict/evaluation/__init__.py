@@ -4,7 +4,7 @@ from skvardict.evaluation._codes import evaluate_codes
 from skvardict.evaluation._denoising import denoising_table
 from skvardict.evaluation._labels import low_label_curve, low_label_summary
 from skvardict.evaluation._lista_classifier import LISTAClassifier
-from skvardict.evaluation._regret import regret_curve
+from skvardict.evaluation._regret import regret_curve, regret_summary
 from skvardict.evaluation._store import fit_or_load
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "low_label_curve",
     "low_label_summary",
     "regret_curve",
+    "regret_summary",
 ]

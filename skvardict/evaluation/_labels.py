@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -11,16 +12,18 @@ import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils.validation import check_consistent_length, column_or_1d, has_fit_parameter
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, has_fit_parameter
 
 from skvardict._utils.messages import say
 from skvardict._utils.types import FilePath
 from skvardict.evaluation._codes import as_named, check_not_empty, seed_names
-from skvardict.evaluation._store import PointStore, all_versions, point_key
+from skvardict.evaluation._store import fit_or_load, fit_together_or_load
+from skvardict.model_selection._fits import can_be_fitted_together
 from skvardict.rows import to_array
 from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
+from skvardict.storage.points import PointStore, all_versions, point_key
 
 _MAX_ITER = 2000
 Labelled = tuple[Any, Any]
@@ -34,9 +37,11 @@ def low_label_curve(
     *,
     labels_per_class: Sequence[int | None] = (1, 2, 5, 10, 20, 50, 100),
     n_draws: int = 10,
+    n_seeds: int = 1,
     Cs: Sequence[float] = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0),
     folder: FilePath | None = None,
     n_jobs: int | None = None,
+    max_bytes: int | None = None,
     verbose: int = 0,
 ) -> pd.DataFrame:
     """Classify from few labels per class: logistic regression on codes, or a classifier of its own.
@@ -48,30 +53,37 @@ def low_label_curve(
     Parameters
     ----------
     estimators : estimator or dict of str to estimator
-        A fitted transformer; a dict of such, candidates by label (models of several alpha, for
-        :func:`low_label_summary` to choose from); ``"passthrough"`` for the rows as they are; or a classifier, of
-        which clones are fitted on the labelled rows (given `X_val` and `y_val` if its `fit` takes them), such as
-        :class:`LISTAClassifier`.
+        A transformer; a dict of such, candidates by label (models of several alpha, for :func:`low_label_summary` to
+        choose from); ``"passthrough"`` for the rows as they are; or a classifier, of which clones are fitted on the
+        labelled rows (given `X_val` and `y_val` if its `fit` takes them), such as :class:`LISTAClassifier`. Of a
+        transformer that is not fitted, clones with `n_seeds` values of `random_state` are fitted on all rows of
+        `train`, without labels; dictionary estimators of this package together, as one tensor program.
     train, validation, test : tuple (X, y)
         Rows of shape (n_samples, n_features) and labels of shape (n_samples,). Labels are drawn from `train`.
     labels_per_class : sequence of int or None
         How many labels to draw of each class; None takes all of `train`, once.
     n_draws : int, default=10
+    n_seeds : int, default=1
+        Models of each transformer that is not fitted, with `random_state` 0 to ``n_seeds - 1``.
     Cs : sequence of float
         Inverse regularisation strengths to choose from.
     folder : str or path, optional
-        Every finished point is kept here, under a digest of features and labels, and is not computed again.
+        Every finished point is kept here, under a digest of features and labels, and is not computed again; models
+        that are fitted are kept in ``folder/models``, where :func:`fit_or_load` finds them, those of one seed before
+        those of the next one.
     n_jobs : int, optional
         Models worked on at the same time, by joblib.
+    max_bytes : int, optional
+        Memory that models trained together may take; by default what suits the machine.
     verbose : int, default=0
         1 prints a line per finished model.
 
     Returns
     -------
     table : DataFrame
-        One row per model, candidate, number of labels and draw: `model`, `candidate` (its label, empty if there is
-        one only), `n_per_class`, `draw`, `C` (NaN for classifiers), `validation_accuracy`, `top1_error` and
-        `top3_error` on the test rows in percent, `converged`, `seconds`.
+        One row per model, candidate, seed, number of labels and draw: `model`, `candidate` (its label, empty if there
+        is one only), `seed` (0 where `n_seeds` does not count), `n_per_class`, `draw`, `C` (NaN for classifiers),
+        `validation_accuracy`, `top1_error` and `top3_error` on the test rows in percent, `converged`, `seconds`.
 
     Raises
     ------
@@ -95,7 +107,9 @@ def low_label_curve(
     >>> table.groupby("model").top1_error.mean().lt(50).all()
     np.True_
     """
-    check_not_empty("low_label_curve", Cs=Cs, labels_per_class=labels_per_class, draws=range(n_draws))
+    check_not_empty(
+        "low_label_curve", Cs=Cs, labels_per_class=labels_per_class, draws=range(n_draws), seeds=range(n_seeds)
+    )
     splits = tuple(
         _checked(name, split) for name, split in zip(("train", "validation", "test"), (train, validation, test))
     )
@@ -108,10 +122,12 @@ def low_label_curve(
     ]
     store = PointStore(folder)
     candidates = [
-        ({"model": name, "candidate": label}, candidate)
+        ({"model": name, "candidate": label, "seed": seed}, seeded)
         for name, estimator in as_named(estimators).items()
         for label, candidate in (estimator.items() if isinstance(estimator, Mapping) else [("", estimator)])
+        for seed, seeded in enumerate(_seeded(candidate, n_seeds))
     ]
+    candidates = _fitted(candidates, splits[0][0], folder, max_bytes)
     jobs = (
         delayed(_candidate_rows)(index, *candidate, splits, draws, tuple(Cs), store)
         for index, candidate in enumerate(candidates)
@@ -121,7 +137,7 @@ def low_label_curve(
         found[index] = rows
         if verbose:
             seconds = sum(row["seconds"] for row in rows)
-            label = " ".join(str(part) for part in candidates[index][0].values() if part != "")
+            label = " ".join(str(part) for name, part in candidates[index][0].items() if part != "" and name != "seed")
             say(f"[low_label_curve {len(found)}/{len(candidates)}] {label}  {seconds:.0f} s")
     return pd.DataFrame([row for index in range(len(candidates)) for row in found[index]])
 
@@ -138,8 +154,9 @@ def low_label_summary(table: pd.DataFrame) -> pd.DataFrame:
     -------
     summary : DataFrame
         One row per `model` and `n_per_class`: the `candidate` of the best mean validation accuracy, means
-        `validation_accuracy`, `top1_error`, `top3_error`, their standard errors over draws `top1_se`, `top3_se`
-        (NaN for a single draw), and `n_draws`.
+        `validation_accuracy`, `top1_error`, `top3_error` over seeds and draws, `n_draws`, `n_seeds`, and standard
+        errors `top1_se`, `top3_se`: over seeds, of their means over draws, where there are several; else over draws
+        (NaN for a single one).
 
     Examples
     --------
@@ -150,12 +167,60 @@ def low_label_summary(table: pd.DataFrame) -> pd.DataFrame:
     >>> low_label_summary(pd.DataFrame(rows, columns=names))[["candidate", "top1_error", "top1_se"]].values.tolist()
     [[2.0, 45.0, 1.0]]
     """
-    grouped = table.groupby(["model", "n_per_class", "candidate"], sort=False)
+    table = table if "seed" in table.columns else table.assign(seed=0)
+    by = ["model", "n_per_class", "candidate"]
+    grouped = table.groupby(by, sort=False)
     means = grouped[["validation_accuracy", "top1_error", "top3_error"]].mean()
-    errors = grouped[["top1_error", "top3_error"]].sem().set_axis(["top1_se", "top3_se"], axis=1)
-    summary = pd.concat([means, errors, grouped.size().rename("n_draws")], axis=1).reset_index()
+    errors = grouped[["top1_error", "top3_error"]].sem()
+    counts = grouped.agg(n_draws=("draw", "nunique"), n_seeds=("seed", "nunique"))
+    of_seeds = table.groupby([*by, "seed"], sort=False)[["top1_error", "top3_error"]].mean().groupby(by, sort=False)
+    errors = of_seeds.sem().where(counts["n_seeds"].gt(1), errors, axis=0).set_axis(["top1_se", "top3_se"], axis=1)
+    summary = pd.concat([means, errors, counts], axis=1).reset_index()
     best = summary.groupby(["model", "n_per_class"], sort=False)["validation_accuracy"].idxmax()
     return summary.loc[best].reset_index(drop=True)
+
+
+def _seeded(candidate: Any, n_seeds: int) -> list[Any]:
+    """Return clones with seeds of a transformer that is not fitted; anything else as it is."""
+    if isinstance(candidate, str) or is_classifier(candidate) or _is_fitted(candidate):
+        return [candidate]
+    names = seed_names(candidate)
+    return [clone(candidate).set_params(**dict.fromkeys(names, seed)) for seed in range(n_seeds if names else 1)]
+
+
+def _is_fitted(transformer: Any) -> bool:
+    try:
+        check_is_fitted(transformer)
+    except NotFittedError:
+        return False
+    except TypeError:  # no estimator of scikit-learn's kind, but it may transform
+        return True
+    return True
+
+
+def _fitted(candidates: list, X: NDArray, folder: FilePath | None, max_bytes: int | None) -> list:
+    """Return the candidates with transformers that are fitted; dictionaries are trained together."""
+    models = None if folder is None else Path(folder) / "models"
+    new = [
+        index
+        for index, (_, candidate) in enumerate(candidates)
+        if not isinstance(candidate, str) and not is_classifier(candidate) and not _is_fitted(candidate)
+    ]
+    together: dict[int, list[int]] = {}
+    fitted: dict[int, Any] = {}
+    for index in new:
+        label, candidate = candidates[index]
+        if can_be_fitted_together(candidate):
+            together.setdefault(label["seed"] if models is not None else 0, []).append(index)
+        else:
+            fitted[index] = candidate.fit(X) if models is None else fit_or_load(candidate, X, folder=models)
+    for group in together.values():
+        estimators = [candidates[index][1] for index in group]
+        fitted.update(zip(group, fit_together_or_load(estimators, X, folder=models, max_bytes=max_bytes)))
+    for model in fitted.values():
+        if isinstance(model, Exception):
+            raise model
+    return [(label, fitted.get(index, candidate)) for index, (label, candidate) in enumerate(candidates)]
 
 
 def _candidate_rows(index, label, candidate, splits, draws, Cs, store) -> tuple[int, list[dict[str, Any]]]:

@@ -15,8 +15,10 @@ from sklearn.exceptions import FitFailedWarning
 from skvardict._utils.messages import say, shown
 from skvardict._utils.types import ArrayLike, FilePath
 from skvardict.evaluation._codes import as_named, check_not_empty, evaluate_codes, seed_names
-from skvardict.evaluation._store import PointStore, fingerprint_fit, fit_or_load, point_key
+from skvardict.evaluation._store import fit_or_load, fit_together_or_load
+from skvardict.model_selection._fits import can_be_fitted_together
 from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
+from skvardict.storage.points import PointStore, fingerprint_fit, point_key
 
 
 def regret_curve(
@@ -25,7 +27,8 @@ def regret_curve(
     X_test: ArrayLike,
     *,
     alphas: Sequence[float] | Mapping[str, Sequence[float]],
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] | None = None,
+    n_seeds: int = 1,
     param_name: str = "alpha",
     fit_params: Mapping[str, Any] | None = None,
     to_pixels: Callable[[Any], Any] | None = None,
@@ -33,9 +36,13 @@ def regret_curve(
     folder: FilePath | None = None,
     keep_models: bool = False,
     n_jobs: int | None = None,
+    max_bytes: int | None = None,
     verbose: int = 0,
 ) -> pd.DataFrame:
     """Fit estimators over a grid of `alphas` and `seeds`, and measure sparsity against reconstruction.
+
+    Dictionary estimators of this package, and pipelines that end in one, are trained together, as one tensor program:
+    several seeds cost little more than one.
 
     Parameters
     ----------
@@ -46,8 +53,11 @@ def regret_curve(
         Rows to fit on, and rows to measure on.
     alphas : sequence of float, or dict of str to such
         Values of `param_name`, for all estimators or by name.
-    seeds : sequence of int, default=(0,)
-        Values of every `random_state` of an estimator. One without any is fitted once per alpha.
+    seeds : sequence of int, optional
+        Values of every `random_state` of an estimator; 0 to ``n_seeds - 1`` by default. An estimator without any is
+        fitted once per alpha.
+    n_seeds : int, default=1
+        How many seeds, where `seeds` does not name them.
     param_name : str, default="alpha"
         The parameter that is varied, ``"sc__alpha"`` of a pipeline for instance.
     fit_params : dict, optional
@@ -56,12 +66,15 @@ def regret_curve(
         As in :func:`evaluate_codes`.
     folder : str or path, optional
         Every finished point is kept here in a small file of its own, under a digest of all parameters and of the
-        content of the data, and is not computed again: a killed run continues where it was.
+        content of the data, and is not computed again: a killed run continues where it was. With a folder, models of
+        one seed are trained together, those of the next one after them.
     keep_models : bool, default=False
         Keep the fitted estimators too, in ``folder/models``, where :func:`fit_or_load` finds them. Points that were
         finished without it are not fitted again for their models.
     n_jobs : int, optional
-        Points computed at the same time, by joblib.
+        Points computed at the same time, by joblib; of models that are trained together, points measured.
+    max_bytes : int, optional
+        Memory that models trained together may take; by default what suits the machine.
     verbose : int, default=0
         1 prints a line per finished point.
 
@@ -69,8 +82,9 @@ def regret_curve(
     -------
     table : DataFrame
         One row per point: `model`, `alpha` (the value of `param_name`), `seed`, the entries of
-        :func:`evaluate_codes`, `n_iter` (epochs or iterations, where the estimator says so), `fit_seconds`, and
-        `error`: empty, or why the fit failed; the measurements are then NaN.
+        :func:`evaluate_codes`, `n_iter` (epochs or iterations, where the estimator says so), `fit_seconds` (of models
+        trained together: an equal share), and `error`: empty, or why the fit failed; the measurements are then NaN.
+        :func:`regret_summary` makes means and standard errors over seeds of it.
 
     Raises
     ------
@@ -101,6 +115,7 @@ def regret_curve(
     """
     if keep_models and folder is None:
         raise ValueError("regret_curve: keep_models=True needs a folder. Pass folder=.")
+    seeds = range(n_seeds) if seeds is None else seeds
     check_not_empty("regret_curve", seeds=seeds)
     fit_params = dict(fit_params or {})
     points = [
@@ -112,28 +127,77 @@ def regret_curve(
     store = PointStore(folder)
     keys = _keys(points, X_train, X_test, fit_params, to_pixels, data_range) if folder else [None] * len(points)
     models = os.path.join(folder, "models") if keep_models and folder is not None else None
-    jobs = (
-        delayed(_point)(index, point, key, store, (X_train, fit_params, models), (X_test, to_pixels, data_range))
-        for index, (point, key) in enumerate(zip(points, keys))
-    )
-    rows: dict[int, dict[str, Any]] = {}
-    for index, row in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs):
-        rows[index] = row
-        if verbose:
-            say(f"[regret_curve {len(rows)}/{len(points)}] {_summary(row)}")
+    training, testing = (X_train, fit_params, models), (X_test, to_pixels, data_range)
+    found = {index: None if key is None else store.load(point_key(key)) for index, key in enumerate(keys)}
+    rows = {index: {**points[index][0], **row} for index, row in found.items() if row is not None}
+    todo = [index for index in found if index not in rows]
+    alone, groups = _groups(points, todo, by_seed=folder is not None, fit_params=fit_params)
+
+    def run(jobs) -> None:
+        for index, row in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs):
+            rows[index] = row
+            if verbose:
+                say(f"[regret_curve {len(rows)}/{len(points)}] {_summary(row)}")
+
+    run(delayed(_point)(index, points[index], keys[index], store, training, testing) for index in alone)
+    for group in groups:
+        fits = fit_together_or_load([points[index][1] for index in group], X_train, folder=models, max_bytes=max_bytes)
+        run(
+            delayed(_point)(index, points[index], keys[index], store, training, testing, fitted)
+            for index, fitted in zip(group, fits)
+        )
     table = pd.DataFrame([rows[index] for index in range(len(points))])
     _report_failures(table)
     return table
 
 
-def _point(index, point, key, store, training, testing) -> tuple[int, dict[str, Any]]:
-    """Return a finished point from the store, or compute and keep it."""
+def regret_summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Average a regret curve over seeds.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`regret_curve`.
+
+    Returns
+    -------
+    summary : DataFrame
+        One row per `model` and `alpha`: means of `psnr`, `r2`, `sparsity`, `l1` and `n_dead` over the seeds that did
+        not fail, their standard errors `psnr_se` and so on (NaN for a single seed), and `n_seeds`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skvardict.evaluation import regret_summary
+    >>> rows = [("VDL", 0.01, 0, 18.0, 0.8), ("VDL", 0.01, 1, 20.0, 0.9)]
+    >>> table = pd.DataFrame(rows, columns=["model", "alpha", "seed", "psnr", "sparsity"])
+    >>> regret_summary(table)[["psnr", "psnr_se", "n_seeds"]].values.tolist()
+    [[19.0, 1.0, 2.0]]
+    """
+    measured = [name for name in ("psnr", "r2", "sparsity", "l1", "n_dead") if name in table.columns]
+    grouped = table.dropna(subset=["psnr"]).groupby(["model", "alpha"], sort=False)
+    errors = grouped[measured].sem().add_suffix("_se")
+    return pd.concat([grouped[measured].mean(), errors, grouped.size().rename("n_seeds")], axis=1).reset_index()
+
+
+def _groups(points, todo: list[int], *, by_seed: bool, fit_params) -> tuple[list[int], list[list[int]]]:
+    """Return which points are fitted alone, and which together."""
+    together: dict[int, list[int]] = {}
+    for index in todo:
+        label, estimator = points[index]
+        if not fit_params and can_be_fitted_together(estimator):
+            together.setdefault(label["seed"] if by_seed else 0, []).append(index)
+    groups = [group for group in together.values() if len(group) > 1]
+    grouped = {index for group in groups for index in group}
+    return [index for index in todo if index not in grouped], groups
+
+
+def _point(index, point, key, store, training, testing, fitted=None) -> tuple[int, dict[str, Any]]:
+    """Return a point, which is kept; it is measured on `fitted`, or else fitted first."""
     label, estimator = point
-    found = None if key is None else store.load(point_key(key))
-    if found is not None:
-        return index, {**label, **found}
     try:
-        found = _fit_and_measure(estimator, *training, *testing)
+        fitted = _fit(estimator, *training) if fitted is None else fitted
+        found = _measure(fitted, *testing)
     except Exception as error:
         found = {"error": f"{type(error).__name__}: {error}"}
     else:
@@ -142,16 +206,20 @@ def _point(index, point, key, store, training, testing) -> tuple[int, dict[str, 
     return index, {**label, **found}
 
 
-def _fit_and_measure(estimator, X_train, fit_params, models, X_test, to_pixels, data_range) -> dict[str, Any]:
-    if models is None:
-        begin = perf_counter()
-        fitted = estimator.fit(X_train, **fit_params)
-        seconds = perf_counter() - begin
-    else:
-        fitted = fit_or_load(estimator, X_train, folder=models, fit_params=fit_params)
-        seconds = fitted.fit_seconds_
+def _fit(estimator, X_train, fit_params, models) -> Any:
+    if models is not None:
+        return fit_or_load(estimator, X_train, folder=models, fit_params=fit_params)
+    begin = perf_counter()
+    fitted = estimator.fit(X_train, **fit_params)
+    fitted.fit_seconds_ = perf_counter() - begin
+    return fitted
+
+
+def _measure(fitted, X_test, to_pixels, data_range) -> dict[str, Any]:
+    if isinstance(fitted, Exception):
+        raise fitted
     measured = evaluate_codes(fitted, X_test, to_pixels=to_pixels, data_range=data_range)
-    return {**measured, "n_iter": _n_iter(fitted), "fit_seconds": seconds, "error": ""}
+    return {**measured, "n_iter": _n_iter(fitted), "fit_seconds": fitted.fit_seconds_, "error": ""}
 
 
 def _keys(points, X_train, X_test, fit_params, to_pixels, data_range) -> list[dict[str, Any]]:

@@ -1,54 +1,15 @@
-"""Finished work on disk: found again by what it was computed from.
+"""Fits that are found again."""
 
-A key is a digest of versions, of the parameters of an estimator, without those that do not change results, and of the
-content of the arrays. Files are written aside and renamed, so that a killed run leaves whole files or none.
-"""
-
-import json
-import warnings
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-import joblib
-import numpy as np
-import sklearn
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from skvardict._utils.types import ArrayLike, FilePath
-from skvardict.storage.files import digest, write_aside
-from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters, versions
-
-
-class PointStore:
-    """One small JSON file per finished point of an experiment.
-
-    Parameters
-    ----------
-    folder : str or path, optional
-        None keeps nothing.
-    """
-
-    def __init__(self, folder: FilePath | None):
-        self.folder = None if folder is None else Path(folder)
-
-    def load(self, key: str) -> Any:
-        """Return the result kept under `key`, None if there is none or its file cannot be read."""
-        if self.folder is None or not (path := self.folder / f"{key}.json").is_file():
-            return None
-        try:
-            return json.loads(path.read_text())["result"]
-        except (ValueError, KeyError, TypeError) as error:
-            warnings.warn(f"{path} is damaged ({error}); its point is computed again.", UserWarning, stacklevel=3)
-            return None
-
-    def save(self, key: str, result: Any, origin: Mapping[str, Any]) -> None:
-        """Keep `result` (of plain numbers and strings) together with what it was computed from."""
-        if self.folder is not None:
-            text = json.dumps({"result": result, "origin": origin}, indent=1, default=_plain_number)
-            write_aside(self.folder / f"{key}.json", lambda unfinished: unfinished.write_text(text))
+from skvardict.model_selection._fits import fit_all
+from skvardict.storage.points import ObjectStore, fingerprint_fit, point_key
 
 
 def fit_or_load(estimator: Any, X: ArrayLike, *, folder: FilePath, fit_params: Mapping[str, Any] | None = None) -> Any:
@@ -90,48 +51,54 @@ def fit_or_load(estimator: Any, X: ArrayLike, *, folder: FilePath, fit_params: M
     True
     """
     fit_params = dict(fit_params or {})
-    path = Path(folder) / f"{point_key(fingerprint_fit(estimator, X, fit_params))}.joblib"
-    if path.is_file():
-        try:
-            return joblib.load(path)
-        except Exception as error:  # whatever unpickling of other bytes ends with
-            problem = f"{type(error).__name__}: {error}"
-            warnings.warn(f"{path} cannot be read ({problem}); its model is fitted again.", UserWarning, stacklevel=2)
+    models, key = ObjectStore(folder), point_key(fingerprint_fit(estimator, X, fit_params))
+    found = models.load(key)
+    if found is not None:
+        return found
     fitted = clone(estimator)
-    checkpoint = path.with_suffix(".checkpoint")
+    checkpoint = models.path(key).with_suffix(".checkpoint")
     if has_fit_parameter(fitted, "checkpoint"):
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         fit_params.setdefault("checkpoint", checkpoint)
     begin = perf_counter()
     fitted.fit(X, **fit_params)
     fitted.fit_seconds_ = perf_counter() - begin
-    write_aside(path, lambda unfinished: joblib.dump(fitted, unfinished))
-    for left in path.parent.glob(f"{checkpoint.name}*"):
+    models.save(key, fitted)
+    for left in checkpoint.parent.glob(f"{checkpoint.name}*"):
         left.unlink(missing_ok=True)  # another process may have fitted the same
     return fitted
 
 
-def point_key(origin: Mapping[str, Any]) -> str:
-    """Return a short digest of plain values: the key of a point."""
-    return digest({}, json.dumps(origin, sort_keys=True, default=_plain_number))[:32]
+def fit_together_or_load(
+    estimators: Sequence[Any], X: ArrayLike, *, folder: FilePath | None = None, max_bytes: int | None = None
+) -> list[Any]:
+    """Return fitted clones of estimators that can be trained together, or what their fits have raised.
 
+    Parameters
+    ----------
+    estimators : sequence of estimator
+        Of which :func:`skvardict.model_selection._fits.can_be_fitted_together` is true. Not modified.
+    X : array-like or Tensor of shape (n_samples, n_features)
+    folder : str or path, optional
+        Where :func:`fit_or_load` finds them later; those that are there are not fitted again.
+    max_bytes : int or None
+        Memory that they may take together.
 
-def all_versions() -> dict[str, str]:
-    """Return the versions that any result of an evaluation depends on."""
-    return {**versions(), "scikit-learn": sklearn.__version__}
-
-
-def fingerprint_fit(estimator: Any, X: ArrayLike, fit_params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a fit depends on: versions, parameters, rows and further arguments."""
-    return {
-        "versions": all_versions(),
-        "estimator": fingerprint_parameters(estimator),
-        "X": fingerprint(X, "X"),
-        "fit_params": {name: fingerprint(value, name) for name, value in fit_params.items()},
-    }
-
-
-def _plain_number(value):
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} is no plain value")
+    Returns
+    -------
+    fitted : list of estimator or Exception
+        With an equal share of the time in `fit_seconds_`.
+    """
+    models = None if folder is None else ObjectStore(folder)
+    keys = ["" if models is None else point_key(fingerprint_fit(estimator, X, {})) for estimator in estimators]
+    found = [None if models is None else models.load(key) for key in keys]
+    new = {index: clone(estimators[index]) for index, model in enumerate(found) if model is None}
+    begin = perf_counter()
+    errors = fit_all(list(new.values()), X, max_bytes=max_bytes)
+    seconds = (perf_counter() - begin) / max(len(new), 1)
+    for (index, model), error in zip(new.items(), errors):
+        model.fit_seconds_ = seconds
+        found[index] = model if error is None else error
+        if error is None and models is not None:
+            models.save(keys[index], model)
+    return found

@@ -26,11 +26,15 @@ from skvardict.functional.moments import (
     std_of,
 )
 from skvardict.functional.prox import soft_threshold
+from skvardict.functional.pursuit import pursue
 from skvardict.functional.signs import join_signs, split_signs
+from skvardict.functional.weights import Weight, add_weighted, is_on, per_batch, per_row, stack_weights
 
 __all__ = [
     "HingeConstants",
     "Moments",
+    "Weight",
+    "add_weighted",
     "affine",
     "atom_sweep_",
     "batch_moments",
@@ -38,11 +42,15 @@ __all__ = [
     "hinge_constants",
     "hinge_of_std",
     "hinge_pull",
+    "is_on",
     "join_signs",
     "mean_and_std",
+    "per_batch",
+    "per_row",
     "pooled_r2",
     "power_iteration",
     "project_atoms",
+    "pursue",
     "quadratic_error",
     "ridge_atoms",
     "ridge_system",
@@ -50,5 +58,6 @@ __all__ = [
     "soft_threshold",
     "spectral_norm_squared",
     "split_signs",
+    "stack_weights",
     "std_of",
 ]

@@ -17,6 +17,8 @@ def affine(offset: Tensor, points: Tensor, matrix: Tensor) -> Tensor:
     """
     if points.dim() == 2 and matrix.dim() == 2:
         return torch.addmm(offset, points, matrix)
+    if points.dim() == 3 and matrix.dim() == 3:
+        return torch.baddbmm(offset, points, matrix)
     return points @ matrix + offset
 
 
@@ -68,22 +70,22 @@ def power_iteration(operator: Callable[[Tensor], Tensor], start: Tensor, n_iter:
     Parameters
     ----------
     operator : callable
-        Maps a vector of shape (k,) to one of the same shape.
-    start : Tensor of shape (k,)
+        Maps a vector of shape (..., k) to one of the same shape.
+    start : Tensor of shape (..., k)
         First vector, not zero; passing the last result again tracks a slowly changing operator.
     n_iter : int
         More iterations give a tighter estimate.
 
     Returns
     -------
-    eigenvalue : Tensor of shape ()
-    vector : Tensor of shape (k,)
+    eigenvalue : Tensor of shape (...)
+    vector : Tensor of shape (..., k)
         The last iterate, of unit norm; `start` where the operator is zero.
     """
-    vector = start / torch.linalg.vector_norm(start)
-    norm = torch.zeros((), dtype=start.dtype, device=start.device)
+    vector = start / torch.linalg.vector_norm(start, dim=-1, keepdim=True)
+    norm = torch.zeros_like(start[..., :1])
     for _ in range(n_iter):
         image = operator(vector)
-        norm = torch.linalg.vector_norm(image)
+        norm = torch.linalg.vector_norm(image, dim=-1, keepdim=True)
         vector = torch.where(norm > 0, image / norm.clamp_min(torch.finfo(image.dtype).tiny), vector)
-    return norm, vector
+    return norm.squeeze(-1), vector

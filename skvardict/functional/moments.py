@@ -19,6 +19,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from skvardict.functional.weights import Weight
+
 _ROUNDING = 16  # a scatter below this many epsilons of the sum of squares is rounding noise
 
 
@@ -61,7 +63,7 @@ def std_of(moments: Moments) -> Tensor:
     return (scatter.masked_fill(is_constant, 0) / max(moments.n_rows - 1, 1)).sqrt()
 
 
-def hinge_of_std(std: Tensor, std_threshold: float) -> Tensor:
+def hinge_of_std(std: Tensor, std_threshold: Weight) -> Tensor:
     """Return ``sum_j [(T - s_j)_+]^2`` of standard deviations (..., 1, l), shape (...)."""
     return (std_threshold - std).clamp_min(0).square().sum((-2, -1))
 
@@ -89,7 +91,7 @@ class HingeConstants(NamedTuple):
     rounding: Tensor
 
 
-def hinge_constants(count: int, std_threshold: float, weight: float | Tensor, like: Tensor) -> HingeConstants:
+def hinge_constants(count: int, std_threshold: Weight, weight: Weight, like: Tensor) -> HingeConstants:
     """Return the constants with which :func:`hinge_pull` returns ``weight * r_j`` for `count` rows."""
     weight = torch.as_tensor(weight, dtype=like.dtype, device=like.device)
     degrees = max(count - 1, 1)

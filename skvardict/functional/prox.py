@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor
 
+from skvardict.functional.weights import Weight
 
-def soft_threshold(point: Tensor, threshold: Tensor | float, *, positive: bool = False) -> Tensor:
+
+def soft_threshold(point: Tensor, threshold: Weight, *, positive: bool = False) -> Tensor:
     """Return the proximal operator of ``threshold |x|_1``: ``sign(x) max(|x| - threshold, 0)``.
 
     Parameters

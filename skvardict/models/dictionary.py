@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from skvardict._utils.modules import evaluating
 from skvardict.energies import Coupling, EnergyProblem, Penalty, VarianceHinge, coupling, reconstruction
+from skvardict.functional import Weight
 from skvardict.networks import coding_problem
 from skvardict.solvers import FISTA, SolverResult
 
@@ -34,7 +35,7 @@ class TunedWeight(nn.Module):
 
     def move_(self, excess: Tensor | float) -> None:
         """Multiply the weight by ``exp(excess)``."""
-        self.alpha.mul_(torch.as_tensor(excess).exp())
+        self.alpha.mul_(torch.as_tensor(excess).exp().reshape(self.alpha.shape))
 
 
 @dataclass
@@ -51,7 +52,7 @@ class DictionaryModel:
     penalty : Penalty
     hinge : VarianceHinge
         It acts in training only, where rows come in batches.
-    gamma : float
+    gamma : float, or Tensor of shape (..., 1, 1)
         Weight of the coupling to the encoder's prediction.
     tuned : TunedWeight or None
         The penalty's weight, where training looks for it.
@@ -63,7 +64,7 @@ class DictionaryModel:
     solver: FISTA
     penalty: Penalty
     hinge: VarianceHinge
-    gamma: float = 0.0
+    gamma: Weight = 0.0
     tuned: TunedWeight | None = None
 
     def modules(self) -> dict[str, nn.Module]:
@@ -74,7 +75,10 @@ class DictionaryModel:
     @property
     def fitted_penalty(self) -> Penalty:
         """The penalty, with the weight that training has found where it looks for one."""
-        return self.penalty if self.tuned is None else self.penalty.with_alpha(float(self.tuned.alpha))
+        if self.tuned is None:
+            return self.penalty
+        alpha = self.tuned.alpha
+        return self.penalty.with_alpha(alpha if alpha.dim() else float(alpha))
 
     def problem(
         self, X: Tensor, prediction: Tensor | None, *, in_training: bool = False, penalty: Penalty | None = None
@@ -119,6 +123,6 @@ class DictionaryModel:
 
         The hinge belongs to a batch: `batch_rows` rows share it.
         """
-        coupled = means["reconstruction"] + self.gamma * means.get("coupling", 0.0)
-        penalized = coupled + self.fitted_penalty.alpha * means[self.penalty.name]
-        return penalized + self.hinge.beta * means.get("hinge", 0.0) / batch_rows
+        coupled = means["reconstruction"] + float(self.gamma) * means.get("coupling", 0.0)
+        penalized = coupled + float(self.fitted_penalty.alpha) * means[self.penalty.name]
+        return penalized + float(self.hinge.beta) * means.get("hinge", 0.0) / batch_rows

@@ -21,6 +21,7 @@ from skvardict.energies import (
     Penalty,
     VarianceHinge,
     linear_reconstruction_loss,
+    mean_squared_error,
 )
 from skvardict.functional import affine, gram, power_iteration, spectral_norm_squared
 from skvardict.networks._init import uniform_fan_in
@@ -59,7 +60,7 @@ def coding_problem(
 def reconstruction_loss(decoder: nn.Module, codes: Tensor, X: Tensor) -> Tensor:
     """Return ``mean |X - D(Z)|^2`` over rows and features, differentiable in the decoder's parameters only."""
     own = getattr(decoder, "reconstruction_loss", None)
-    return nn.functional.mse_loss(decoder(codes), X) if own is None else own(codes, X)
+    return mean_squared_error(decoder(codes), X) if own is None else own(codes, X)
 
 
 class LinearDecoder(nn.Module):
@@ -201,7 +202,7 @@ class MLPDecoder(nn.Module):
     @torch.no_grad()
     def lipschitz_squared(self) -> Tensor:
         """Return the product of the layers' squared spectral norms, which bounds ``|D(z) - D(z')|^2 / |z - z'|^2``."""
-        return torch.stack([spectral_norm_squared(weight) for weight in self.weights]).prod()
+        return torch.stack([spectral_norm_squared(weight) for weight in self.weights]).prod(0)
 
     @torch.no_grad()
     def tracked_norm_squared(self) -> Tensor:
@@ -216,12 +217,12 @@ class MLPDecoder(nn.Module):
         n_iter = 10 * _POWER_ITERATIONS if first_call else _POWER_ITERATIONS
         norm_sq, direction = power_iteration(self._normal_operator, start, n_iter)
         self.direction.copy_(direction)
-        return norm_sq
+        return norm_sq.view(self.weights[0].shape[:-2])
 
     def _normal_operator(self, codes: Tensor) -> Tensor:
         """Return ``v W_1 ... W_k W_k^T ... W_1^T`` without forming a product of matrices."""
         for weight in self.weights:
             codes = codes @ weight
         for weight in reversed(self.weights):
-            codes = weight @ codes
+            codes = codes @ weight.mT
         return codes

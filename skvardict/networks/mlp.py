@@ -9,6 +9,7 @@ from torch import nn
 from skvardict._utils.parameters import parameter, with_parameters
 from skvardict._utils.random import private_global_generator
 from skvardict.networks.decoders import MLPDecoder
+from skvardict.networks.dense import Dense
 from skvardict.networks.encoder_parts import LayeredPart
 
 
@@ -49,5 +50,5 @@ class MLPEncoder(nn.Sequential):
         sizes = [n_features, *hidden_layer_sizes]
         layers: list[nn.Module] = []
         for n_in, n_out in itertools.pairwise(sizes):
-            layers += [nn.Linear(n_in, n_out), nn.ReLU(inplace=True)]
-        super().__init__(*layers, nn.Linear(sizes[-1], n_outputs))
+            layers += [Dense(n_in, n_out), nn.ReLU(inplace=True)]
+        super().__init__(*layers, Dense(sizes[-1], n_outputs))

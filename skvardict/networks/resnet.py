@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from skvardict._utils.parameters import with_parameters
 from skvardict._utils.random import private_global_generator
+from skvardict.networks.dense import Dense
 from skvardict.networks.encoder_parts import LayeredPart
 
 
@@ -42,11 +43,11 @@ class ResidualEncoder(nn.Module):
         super().__init__()
         sizes = [n_features, *hidden_layer_sizes]
         pairs = list(itertools.pairwise(sizes))
-        self.layers = nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in pairs)
+        self.layers = nn.ModuleList(Dense(n_in, n_out) for n_in, n_out in pairs)
         self.skips = nn.ModuleList(
-            nn.Identity() if n_in == n_out else nn.Linear(n_in, n_out, bias=False) for n_in, n_out in pairs
+            nn.Identity() if n_in == n_out else Dense(n_in, n_out, bias=False) for n_in, n_out in pairs
         )
-        self.output = nn.Linear(sizes[-1], n_outputs)
+        self.output = Dense(sizes[-1], n_outputs)
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the parameters of the posterior, side by side."""

@@ -8,19 +8,20 @@ coupled to the prediction (held constant); then
 Without an encoder the solver starts at zero (non-linear decoders: slightly above) and there is no coupling.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from skvardict._utils.modules import evaluating
-from skvardict.energies import Penalty, reconstruction
-from skvardict.functional import mean_and_std, pooled_r2, quadratic_error
+from skvardict.energies import Penalty, VarianceHinge, mean_squared_error, reconstruction
+from skvardict.functional import Weight, mean_and_std, pooled_r2, quadratic_error, stack_weights
 from skvardict.models import DictionaryModel
 from skvardict.networks import constrain_atoms_, reconstruction_loss
 from skvardict.objectives.groups import decoder_group, encoder_group
-from skvardict.objectives.learning import Annealing
+from skvardict.objectives.learning import Annealing, Replacement
 from skvardict.solvers import SolverResult
 from skvardict.training import TargetSparsity
 from skvardict.training.protocol import ParameterGroup, Position, Statistics, Step
@@ -53,11 +54,13 @@ class DictionaryObjective:
         Of the penalty's weight; validation knows its final value only.
     target : TargetSparsity or None
         By which ``model.tuned`` is moved.
+    replacement : Replacement or None
+        Of atoms that codes do not use.
     """
 
     model: DictionaryModel
     batch_rows: float
-    atom_norm: float | None
+    atom_norm: Weight | None
     weight_decay: float = 0.0
     positive_dict: bool = False
     solver: Any = None
@@ -65,10 +68,13 @@ class DictionaryObjective:
     gives_statistics: bool = False
     annealing: Annealing | None = None
     target: TargetSparsity | None = None
+    replacement: Replacement | None = None
 
     def __post_init__(self):
         self._penalty: Penalty | None = None  # of the next step; None is the model's
         self._atoms: Tensor | None = None  # before the step
+        self._position: Position | None = None
+        self._batch: tuple[Tensor, Tensor, torch.Generator] | None = None  # rows, codes
 
     @property
     def is_comparable(self) -> bool:
@@ -79,16 +85,29 @@ class DictionaryObjective:
         """Return the parts that are trained and saved, by name."""
         return self.model.modules()
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what else changes in training, by name."""
+        return {} if self.replacement is None else {"idle": self.replacement.idle}
+
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return the trained tensors of decoder and encoder."""
-        groups = [decoder_group(self.model.decoder, self.weight_decay, self.atom_norm, positive=self.positive_dict)]
+        atom_norm = None if self.atom_norm is None else float(self.atom_norm)
+        groups = [decoder_group(self.model.decoder, self.weight_decay, atom_norm, positive=self.positive_dict)]
         return groups if self.model.encoder is None else [*groups, encoder_group(self.model.encoder)]
 
     def advance_to(self, position: Position) -> None:
         """Set the weight of the penalty, and remember the atoms that the encoder will follow."""
-        penalty = self.model.fitted_penalty
+        self._position = position
         if self.annealing is not None:
-            self._penalty = penalty.with_alpha(self.annealing(penalty.alpha, position))
+            self._penalty = self.model.penalty.with_alpha(self.alpha_at(position))
+        self._remember_atoms()
+
+    def alpha_at(self, position: Position) -> float:
+        """Return the weight of the penalty in the step at a position."""
+        alpha = float(self.model.fitted_penalty.alpha)
+        return alpha if self.annealing is None else self.annealing(alpha, position)
+
+    def _remember_atoms(self) -> None:
         if self.tracks:
             self._atoms = self.model.decoder.components.detach().clone()  # type: ignore[operator]
 
@@ -99,6 +118,13 @@ class DictionaryObjective:
             constrain_atoms_(matrices, self.atom_norm, positive=self.positive_dict)
         if self._atoms is not None and self.model.encoder is not None:
             self.model.encoder.follow_(self._atoms, self.model.decoder.components.detach())  # type: ignore[operator]
+        if self.replacement is not None and self._position is not None and self._batch is not None:
+            self._replace(self._position, *self._batch)
+
+    def _replace(self, position: Position, X: Tensor, codes: Tensor, generator: torch.Generator) -> None:
+        if self.replacement is not None:
+            norm = None if self.atom_norm is None else float(self.atom_norm)
+            self.replacement.replace_(position, X, codes, generator, norm, self.positive_dict)
 
     def step(self, X: Tensor, generator: torch.Generator) -> Step:
         """Return the losses of a batch, ready for one backward pass, and sums for the history."""
@@ -107,12 +133,15 @@ class DictionaryObjective:
         result = self.model.solve(X, target, in_training=True, penalty=self._penalty, solver=self.solver)
         codes = result.codes
         if self.target is not None and self.model.tuned is not None:
-            zeros = ((codes if target is None else target) == 0).mean(dtype=codes.dtype)
+            zeros = ((codes if target is None else target) == 0).mean((-2, -1), dtype=codes.dtype)
             self.model.tuned.move_(self.target.rate * (self.target.target - zeros))
+        if self.replacement is not None:
+            self.replacement.count(codes)
+            self._batch = X, codes, generator
         statistics = self._statistics(codes, X) if self.gives_statistics else None
         losses = {"decoder": self._decoder_loss(codes, X, statistics)}
         if prediction is not None:
-            losses["encoder"] = nn.functional.mse_loss(prediction, codes)
+            losses["encoder"] = mean_squared_error(prediction, codes)
         return Step(losses, self._sums(result, losses), statistics)
 
     def _statistics(self, codes: Tensor, X: Tensor) -> Statistics:
@@ -122,8 +151,9 @@ class DictionaryObjective:
         if statistics is None:
             return reconstruction_loss(self.model.decoder, codes, X)
         atoms = self.model.decoder.components.detach()  # type: ignore[operator]
-        error = torch.linalg.vector_norm(X).square() + quadratic_error(atoms, statistics.gram, statistics.cross)
-        return error.clamp_min(0) / X.numel()
+        size_sq = torch.linalg.vector_norm(X, dim=(-2, -1)).square()
+        error = size_sq + quadratic_error(atoms, statistics.gram, statistics.cross)
+        return error.clamp_min(0) / (X.shape[-2] * X.shape[-1])
 
     @torch.no_grad()
     def evaluate(self, X: Tensor) -> Sums:
@@ -132,16 +162,16 @@ class DictionaryObjective:
             codes = self.model.infer(X).codes if self.model.encoder is None else self.model.encoder(X)
             error = reconstruction(X, self.model.decoder(codes))
         return {
-            "n_rows": X.new_tensor(len(X)),
+            "n_rows": X.new_tensor(X.shape[-2]),
             "n_batches": X.new_ones(()),
             "hinge": self.model.hinge.measure(codes),
-            "reconstruction": error.sum(),
-            "log10_error": error.log10().sum(),
-            "square_sum": X.square().sum(0),
-            "row_sum": X.sum(0),
-            "l1": codes.abs().sum(),
+            "reconstruction": error.sum(-1),
+            "log10_error": error.log10().sum(-1),
+            "square_sum": X.square().sum(-2),
+            "row_sum": X.sum(-2),
+            "l1": codes.abs().sum((-2, -1)),
             "penalty": self.model.penalty.total(codes),
-            "n_nonzero": torch.count_nonzero(codes),
+            "n_nonzero": torch.count_nonzero(codes, dim=(-2, -1)),
         }
 
     def summarize(self, sums: Sums, *, validation: bool) -> dict[str, float]:
@@ -163,7 +193,7 @@ class DictionaryObjective:
         per_row = {name: float(sums[name]) / n_rows for name in ("reconstruction", "coupling", "l1", "n_iter")}
         return {
             "energy": self.model.energy(per_row | terms, self.batch_rows),
-            **({} if self.target is None else {"alpha": self.model.fitted_penalty.alpha}),
+            **({} if self.target is None else {"alpha": float(self.model.fitted_penalty.alpha)}),
             "reconstruction": per_row["reconstruction"],
             "l1": per_row["l1"],
             "hinge": hinge,
@@ -173,6 +203,7 @@ class DictionaryObjective:
             "component_std": float(sums["std"]) / n_batches,
             "solver_n_iter": per_row["n_iter"],
             "solver_n_unconverged": int(sums["n_unconverged"]),
+            **({} if self.replacement is None else {"n_replaced": self.replacement.report()}),
         }
 
     @torch.no_grad()
@@ -185,12 +216,73 @@ class DictionaryObjective:
             "n_batches": codes.new_ones(()),
             "reconstruction": losses["decoder"].detach() * n_rows,
             "coupling": losses["encoder"].detach() * n_rows if "encoder" in losses else codes.new_zeros(()),
-            "l1": codes.abs().sum(),
+            "l1": codes.abs().sum((-2, -1)),
             "penalty": self.model.penalty.total(codes),
             "hinge": self.model.hinge.measure_of_std(std),
-            "std": std.mean(),
-            "n_active": torch.count_nonzero(codes, dim=0),
-            "n_iter": result.n_iter.sum(),
+            "std": std.mean((-2, -1)),
+            "n_active": torch.count_nonzero(codes, dim=-2),
+            "n_iter": result.n_iter.sum(-1),
             # A solver of few iterations is not meant to converge.
-            "n_unconverged": torch.count_nonzero(~result.converged) * (self.solver is None),
+            "n_unconverged": torch.count_nonzero(~result.converged, dim=-1) * (self.solver is None),
         }
+
+    def together(
+        self,
+        members: Sequence["DictionaryObjective"],
+        modules: Mapping[str, nn.Module],
+        state: Mapping[str, Tensor],
+    ) -> "DictionaryObjective":
+        """Return the objective of several models as one; `modules` and `state` are theirs, along a first axis."""
+        like = next(modules["decoder"].parameters())
+        models = [member.model for member in members]
+        hinge = VarianceHinge(
+            stack_weights([model.hinge.beta for model in models], like),
+            stack_weights([model.hinge.std_threshold for model in models], like),
+        )
+        model = replace(
+            self.model,
+            decoder=modules["decoder"],
+            encoder=modules.get("encoder"),
+            tuned=modules.get("penalty"),  # type: ignore[arg-type]
+            penalty=self.model.penalty.with_alpha(stack_weights([model.penalty.alpha for model in models], like)),
+            hinge=hinge,
+            gamma=stack_weights([model.gamma for model in models], like),
+        )
+        norms = [member.atom_norm for member in members]
+        atom_norm = None if self.atom_norm is None else stack_weights(norms, like)
+        targets = [member.target for member in members if member.target is not None]
+        own = {field.name: getattr(self, field.name) for field in fields(DictionaryObjective)}
+        own |= {"model": model, "atom_norm": atom_norm, "target": _stack_targets(targets, like) if targets else None}
+        if self.replacement is not None:
+            own["replacement"] = self.replacement.together(model, state["idle"])
+        return _ObjectivesTogether(**own, members=members)
+
+
+@dataclass
+class _ObjectivesTogether(DictionaryObjective):
+    """Objectives that differ in their weights, computed as one; every one of them is at a position of its own."""
+
+    members: Sequence[DictionaryObjective] = ()
+
+    def advance_to(self, position: Any) -> None:
+        """Set the weights of the penalties at the positions of the members."""
+        self._position = position
+        if self.annealing is not None:
+            alphas = [member.alpha_at(at) for member, at in zip(self.members, position, strict=True)]
+            self._penalty = self.model.penalty.with_alpha(stack_weights(alphas, self._like()))
+        self._remember_atoms()
+
+    def _replace(self, position: Any, X: Tensor, codes: Tensor, generator: Any) -> None:
+        for member, *own in zip(self.members, position, X, codes, generator, strict=True):
+            member._replace(*own)
+
+    def _like(self) -> Tensor:
+        return next(self.model.decoder.parameters())
+
+
+def _stack_targets(targets: Sequence[TargetSparsity], like: Tensor) -> TargetSparsity:
+    """Return a target whose settings are one number per model, (m,)."""
+    settings: dict[str, Any] = {
+        name: like.new_tensor([getattr(target, name) for target in targets]) for name in ("target", "rate")
+    }
+    return TargetSparsity(**settings)

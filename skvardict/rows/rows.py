@@ -120,7 +120,17 @@ class Rows:
 
     def take(self, rows: Tensor) -> Tensor:
         """Return the given rows (a 1-D index tensor on the CPU), copied."""
-        return self._take(rows if self.index is None else self.index[rows])
+        return self._take(self.numbers(rows))
+
+    def numbers(self, rows: Tensor) -> Tensor:
+        """Return which rows of `X` the given rows are."""
+        return rows if self.index is None else self.index[rows]
+
+    def whole(self) -> "Rows":
+        """Return all rows of `X`."""
+        other = copy(self)
+        other.index = None
+        return other
 
     def read(self, start: int = 0, stop: int | None = None) -> Tensor:
         """Return rows `start` to `stop`; shares memory with a tensor, copies from an array."""
@@ -145,9 +155,13 @@ class Rows:
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield all rows once, batch by batch, in the random order drawn from `generator`."""
+        for rows in self.shuffled_order(batch_size, generator):
+            yield self.take(rows)
+
+    def shuffled_order(self, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+        """Return the numbers of the rows in the batches of :meth:`shuffled`."""
         order = torch.randperm(len(self), generator=generator)
-        for where in batch_slices(len(self), batch_size):
-            yield self.take(order[where])
+        return [order[where] for where in batch_slices(len(self), batch_size)]
 
     def mean_batch_size(self, batch_size: int) -> float:
         """Return the mean number of rows in the batches of `shuffled`."""

@@ -90,7 +90,7 @@ class MaskedRows:
 
     def __init__(self, start: Tensor, max_iter: int):
         self.n_iter = torch.full(start.shape[:-1], max_iter, device=start.device)
-        self.ended = torch.zeros((*start.shape[:-1], 1), dtype=torch.bool, device=start.device)
+        self.ended: Tensor | None = None  # until the first test
         self._tests_per_sync = 1 if start.device.type == "cpu" else _TESTS_PER_SYNC
         self._n_tests = 0
 
@@ -98,18 +98,19 @@ class MaskedRows:
         self, met: Tensor, iteration: int, problem: CodingProblem, rule: StepRule, at: Iterate
     ) -> tuple[CodingProblem, Iterate]:
         """Let the rows that have `met` the criterion end: their momentum point falls back to their codes."""
-        newly = met.unsqueeze(-1) & ~self.ended
+        newly = met.unsqueeze(-1) if self.ended is None else met.unsqueeze(-1) & ~self.ended
         self.n_iter = torch.where(newly.squeeze(-1), iteration, self.n_iter)
-        self.ended = self.ended | newly
+        self.ended = newly if self.ended is None else self.ended | newly
         self._n_tests += 1
         return problem, Iterate(at.z, torch.where(self.ended, at.z, at.x), at.t)
 
     def all_ended(self) -> bool:
         """Return whether all rows have ended; on a GPU only after every few tests."""
-        return self._n_tests % self._tests_per_sync == 0 and bool(self.ended.all())
+        return self._n_tests % self._tests_per_sync == 0 and self.ended is not None and bool(self.ended.all())
 
     def result(self, problem: CodingProblem, codes: Tensor) -> SolverResult:
         """Return the result."""
+        assert self.ended is not None, "the last iteration is tested"
         return SolverResult(codes, self.n_iter, self.ended.squeeze(-1), problem)
 
 

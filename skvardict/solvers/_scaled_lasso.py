@@ -1,5 +1,8 @@
 """The iteration that ADMM and the active set method share, in a scale where every atom has curvature one."""
 
+from copy import copy
+from typing import Any, Self
+
 import torch
 from torch import Tensor
 
@@ -21,21 +24,21 @@ class ScaledLasso:
     """
 
     def __init__(self, lasso: Lasso):
-        diagonal = lasso.hessian.diagonal()
-        self.scale = torch.where(diagonal > 0, diagonal, 1).rsqrt()
+        diagonal = lasso.hessian.diagonal(dim1=-2, dim2=-1).unsqueeze(-2)
+        self.scale = torch.where(diagonal > 0, diagonal, 1).rsqrt()  # (..., 1, l), as tau is
         self.positive = lasso.positive
         self.tau = (lasso.alpha * self.scale).float()
         factor = lasso.factor
-        self.is_thin = factor is not None and 2 * factor.shape[1] <= len(factor)
+        self.is_thin = factor is not None and 2 * factor.shape[-1] <= factor.shape[-2]
         if factor is not None and self.is_thin:
-            factor = self.scale[:, None] * factor
+            factor = self.scale.mT * factor
             inner = factor.mT @ factor
             self.left = (factor @ torch.linalg.inv(inner + _eye_like(inner)) * -RELAXATION).float()
             self.right = factor.mT.float()
         else:
-            hessian = self.scale[:, None] * lasso.hessian * self.scale
+            hessian = self.scale.mT * lasso.hessian * self.scale
             inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian + _eye_like(hessian)))
-            self.offset_matrix = (self.scale[:, None] * inverse * RELAXATION).float()
+            self.offset_matrix = (self.scale.mT * inverse * RELAXATION).float()
             self.matrix = (RELAXATION * inverse - RELAXATION / 2 * _eye_like(hessian)).float()
 
     def dual_sum(self, codes: Tensor, gradient: Tensor) -> Tensor:
@@ -50,21 +53,33 @@ class ScaledLasso:
         state = w - self.tau if self.positive else w.clone()
         offset = self._offset(linear)
         if self.positive:
-            offset -= self._times_matrix(self.tau[None]) + self.tau * (RELAXATION / 2)
-        in_cache = len(w) if w.is_cuda else _ROWS_IN_CACHE
-        for u, constant in zip(state.split(in_cache), offset.split(in_cache), strict=True):
-            turned = torch.empty_like(u)
-            for _ in range(n_iter):
-                if self.positive:
-                    torch.abs(u, out=turned)
-                else:
-                    torch.sub(u, self._clip(u, out=turned), alpha=2, out=turned)
-                torch.add(constant, u, alpha=1 - RELAXATION / 2, out=u)
-                if self.is_thin:
-                    u.add_(turned, alpha=RELAXATION / 2).addmm_(turned @ self.left, self.right)
-                else:
-                    u.addmm_(turned, self.matrix)
+            offset -= self._times_matrix(self.tau) + self.tau * (RELAXATION / 2)
+        in_cache = state[..., 0].numel() if w.is_cuda else _ROWS_IN_CACHE
+        for models in _models_at_once(state, in_cache):
+            part = self._of(models)
+            for u, constant in zip(state[models].split(in_cache, -2), offset[models].split(in_cache, -2), strict=True):
+                part._iterate_(u, constant, n_iter)
         return state.add_(self.tau) if self.positive else state
+
+    def _iterate_(self, u: Tensor, constant: Tensor, n_iter: int) -> None:
+        turned = torch.empty_like(u)
+        for _ in range(n_iter):
+            if self.positive:
+                torch.abs(u, out=turned)
+            else:
+                torch.sub(u, self._clip(u, out=turned), alpha=2, out=turned)
+            torch.add(constant, u, alpha=1 - RELAXATION / 2, out=u)
+            if self.is_thin:
+                _add_product_(u.add_(turned, alpha=RELAXATION / 2), turned @ self.left, self.right)
+            else:
+                _add_product_(u, turned, self.matrix)
+
+    def _of(self, models: Any) -> Self:
+        """Return the matrices of some of several models, which share nothing."""
+        part = copy(self)
+        for name in ("tau", "left", "right") if self.is_thin else ("tau", "matrix"):
+            setattr(part, name, getattr(self, name)[models])
+        return part
 
     def shrink(self, w: Tensor) -> Tensor:
         """Return the codes of ``w``."""
@@ -88,5 +103,17 @@ class ScaledLasso:
         return torch.clamp(w, -self.tau, self.tau, out=out)
 
 
+def _models_at_once(state: Tensor, n_rows: int) -> list[Any]:
+    """Return indices of the first axis of `state`, of as many models as have `n_rows` rows together; a batch is one."""
+    if state.dim() == 2:
+        return [...]
+    n_models = max(1, n_rows // state.shape[1])
+    return [slice(start, start + n_models) for start in range(0, len(state), n_models)]
+
+
+def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
+    (total.addmm_ if total.dim() == 2 else total.baddbmm_)(left, right)
+
+
 def _eye_like(matrix: Tensor) -> Tensor:
-    return torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+    return torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)

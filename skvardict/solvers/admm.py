@@ -4,10 +4,9 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from skvardict._sklearn import Interval
+from skvardict._sklearn import BaseEstimator, Interval
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers._scaled_lasso import ScaledLasso
 from skvardict.solvers.protocol import CodingProblem
@@ -52,8 +51,8 @@ class ADMM(BaseEstimator):
         Parameters
         ----------
         problem : CodingProblem
-            Of a linear dictionary with an L1 term and without batch terms, in a 2-D batch.
-        start : Tensor of shape (n, l)
+            Of a linear dictionary with an L1 term and without batch terms.
+        start : Tensor of shape (..., n, l)
             Gives shape and dtype of the codes; iterations begin with dual variables of zero.
 
         Returns
@@ -74,6 +73,6 @@ class ADMM(BaseEstimator):
             )
         scaled = ScaledLasso(lasso)
         w = scaled.admm((start / scaled.scale).float(), lasso.linear, self.max_iter)
-        n_iter = torch.full(start.shape[:1], self.max_iter, device=start.device)
+        n_iter = torch.full(start.shape[:-1], self.max_iter, device=start.device)
         codes = scaled.shrink(w).to(start.dtype)
         return SolverResult(codes, n_iter, torch.ones_like(n_iter, dtype=torch.bool), problem)

@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol, Self
 
 from torch import Tensor
 
+from skvardict.functional import Weight
+
 
 class Gap(NamedTuple):
     """Duality gap and objective per row, each of shape (..., n)."""
@@ -22,19 +24,19 @@ class Lasso(NamedTuple):
 
     Attributes
     ----------
-    hessian : Tensor of shape (l, l)
-    linear : Tensor of shape (n, l)
-    alpha : float
+    hessian : Tensor of shape (..., l, l)
+    linear : Tensor of shape (..., n, l)
+    alpha : float, or Tensor of shape (..., 1, 1)
     positive : bool
     rank : int
         The rank of `hessian` is at most this.
-    factor : Tensor of shape (l, rank) or None
+    factor : Tensor of shape (..., l, rank) or None
         ``hessian = factor @ factor^T``, where it is known.
     """
 
     hessian: Tensor
     linear: Tensor
-    alpha: float
+    alpha: Weight
     positive: bool
     rank: int
     factor: Tensor | None = None
@@ -62,7 +64,7 @@ class CodingProblem(Protocol):
         """Iterations between two tests for convergence, where the solver does not say."""
 
     @property
-    def slope(self) -> float:
+    def slope(self) -> Weight:
         """The penalty is ``slope * sum(z)`` plus a rest, so that ``prox(p, s) = prox_of_rest_(p - s * slope, s)``."""
 
     def start_at(self, codes: Tensor) -> Self:

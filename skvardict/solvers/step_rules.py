@@ -43,7 +43,7 @@ class MetricStep:
     Parameters
     ----------
     start : Tensor of shape (..., n, l)
-    metric : Tensor of shape (l, l)
+    metric : Tensor of shape (..., l, l)
         Symmetric and positive semi-definite.
 
     References
@@ -55,8 +55,8 @@ class MetricStep:
 
     def __init__(self, start: Tensor, metric: Tensor):
         self.metric = metric
-        self.step = 1 / schatten_bound(metric).clamp_min(torch.finfo(metric.dtype).eps)
-        self.matrix = torch.eye(len(metric), dtype=metric.dtype, device=metric.device) - self.step * metric
+        self.step = 1 / schatten_bound(metric).clamp_min(torch.finfo(metric.dtype).eps)[..., None, None]
+        self.matrix = torch.eye(metric.shape[-1], dtype=metric.dtype, device=metric.device) - self.step * metric
         self.factor = torch.ones_like(start[..., :1])  # s
         self.last = torch.zeros_like(start)  # step, and its squared size
         self.size_sq = torch.full_like(self.factor, torch.inf)

@@ -10,6 +10,7 @@ from skvardict.training.protocol import Objective, ParameterGroup, Position, Ste
 from skvardict.training.schedules import CosineRate, Decay, Ramp, StepDecay
 from skvardict.training.session import TrainingPlan, TrainingSession
 from skvardict.training.sparsity import TargetSparsity
+from skvardict.training.together import Run, train_together
 
 __all__ = [
     "SGD",
@@ -27,6 +28,7 @@ __all__ = [
     "Patience",
     "Position",
     "Ramp",
+    "Run",
     "Step",
     "StepDecay",
     "TargetSparsity",
@@ -34,4 +36,5 @@ __all__ = [
     "TrainingPlan",
     "TrainingSession",
     "train",
+    "train_together",
 ]

@@ -172,7 +172,7 @@ class Checkpoint:
             raise DamagedFileError(f"{path} does not hold what a checkpoint holds: {error}.") from error
         if not _is_state(saved):
             raise DamagedFileError(f"{path} does not hold what a checkpoint holds.")
-        self._compare(path, saved["identity"])
+        check_identity(path, saved["identity"], self.identity)
         if saved["n_threads"] != torch.get_num_threads():
             warnings.warn(
                 f"{path} was written with {saved['n_threads']} torch threads, but there are {torch.get_num_threads()} "
@@ -183,18 +183,28 @@ class Checkpoint:
             )
         return saved
 
-    def _compare(self, path: Path, identity: Mapping[str, str]) -> None:
-        names = {**identity, **self.identity}
-        differing = [
-            f"{name}: {identity.get(name, 'absent')} in the checkpoint, {self.identity.get(name, 'absent')} now"
-            for name in names
-            if identity.get(name) != self.identity.get(name)
-        ]
-        if differing:
-            raise CheckpointMismatchError(
-                f"{path} belongs to another fit. What differs: {'; '.join(differing)}. Restore these, give checkpoint= "
-                "another path, or delete the file to start anew."
-            )
+
+def check_identity(path: Path, saved: Mapping[str, str], now: Mapping[str, str], what: str = "fit") -> None:
+    """Raise a CheckpointMismatchError that names all in which two identities differ.
+
+    Parameters
+    ----------
+    path : Path
+        What was saved.
+    saved, now : mapping of str
+    what : str
+        What the identity is of.
+    """
+    differing = [
+        f"{name}: {saved.get(name, 'absent')} in the checkpoint, {now.get(name, 'absent')} now"
+        for name in {**saved, **now}
+        if saved.get(name) != now.get(name)
+    ]
+    if differing:
+        raise CheckpointMismatchError(
+            f"{path} belongs to another {what}. What differs: {'; '.join(differing)}. Restore these, give checkpoint= "
+            "another path, or delete it to start anew."
+        )
 
 
 def _writer(content: dict[str, Any]) -> str:

@@ -23,6 +23,9 @@ from skvardict.training.session import TrainingPlan, TrainingSession
 _EXPLOSION = 100  # times the best energy of the run, and the energy of a reconstruction that is zero
 
 
+OnEpoch = Callable[[TrainingSession], bool]
+
+
 class TrainingDivergedError(ArithmeticError):
     """A loss became NaN or infinite, or exploded; the estimator keeps the last good epoch, if there was one."""
 
@@ -71,7 +74,7 @@ def train(
     plan: TrainingPlan,
     rows: Rows | Stream,
     validation: Rows | None = None,
-    on_epoch: Callable[[TrainingSession], bool] = lambda session: False,
+    on_epoch: OnEpoch = lambda session: False,
     checkpoint: Checkpoint | None = None,
 ) -> Outcome:
     """Run up to ``plan.max_epochs`` epochs.
@@ -104,20 +107,12 @@ def train(
     last_good = session.to_arrays()
     try:
         while not outcome.is_finished:
-            energies = session.history["energy"][-outcome.n_new_epochs :] if outcome.n_new_epochs else []
-            outcome.diverged = _run_epoch(session, plan, rows, validation, min(energies, default=inf))
+            outcome.diverged = _run_epoch(session, plan, rows, validation, _best_energy(session, outcome))
             if outcome.diverged is not None:
                 session.load_arrays(last_good)
                 break
-            outcome.n_new_epochs += 1
             last_good = session.to_arrays()
-            if validation is None or _is_best(session, patience):
-                outcome.params, outcome.best_epoch = session.snapshot(), session.n_epochs
-            stops = on_epoch(session)
-            outcome.stopped_early = (
-                not stops and validation is not None and plan.early_stopping is not None and patience.is_exhausted
-            )
-            outcome.is_finished = stops or outcome.stopped_early or outcome.n_new_epochs >= plan.max_epochs
+            _end_epoch(session, plan, outcome, patience if validation is not None else None, on_epoch)
             if checkpoint is not None and checkpoint.is_due(outcome):
                 checkpoint.save(last_good, session.history, patience, outcome)
     except KeyboardInterrupt as interrupt:
@@ -134,6 +129,24 @@ def train(
         session.cut_history()
         outcome.error = error
     return outcome
+
+
+def _best_energy(session: TrainingSession, outcome: Outcome) -> float:
+    """Return the lowest energy of the epochs of this run."""
+    return min(session.history["energy"][-outcome.n_new_epochs :] if outcome.n_new_epochs else [], default=inf)
+
+
+def _end_epoch(
+    session: TrainingSession, plan: TrainingPlan, outcome: Outcome, patience: Patience | None, on_epoch: OnEpoch
+) -> None:
+    """Keep the state after a good epoch, where it is the best, and decide whether the run ends; None: no validation."""
+    outcome.n_new_epochs += 1
+    if patience is None or _is_best(session, patience):
+        outcome.params, outcome.best_epoch = session.snapshot(), session.n_epochs
+    stops = on_epoch(session)
+    may_stop = not stops and patience is not None and plan.early_stopping is not None
+    outcome.stopped_early = may_stop and patience is not None and patience.is_exhausted
+    outcome.is_finished = stops or outcome.stopped_early or outcome.n_new_epochs >= plan.max_epochs
 
 
 def _is_best(session: TrainingSession, patience: Patience) -> bool:
@@ -175,6 +188,18 @@ def _run_epoch(
         if batch.device.type == "cpu" and not all(isfinite(loss.detach()) for loss in losses.values()):
             return _divergence(session, index, losses)
     entries = session.objective.summarize(sums, validation=False)
+    problem = _find_divergence(session, entries, losses, batch, best_energy)
+    if problem is not None:
+        return problem
+    if validation is not None:
+        entries |= _evaluate(session, validation, plan.batch_size)
+    return _record(session, entries, n_rows, perf_counter() - begin)
+
+
+def _find_divergence(
+    session: TrainingSession, entries: dict[str, float], losses: dict[str, Tensor], batch: Tensor, best_energy: float
+) -> str | None:
+    """Return what became non-finite or exploded in an epoch with `entries`, `losses` and `batch` being the last."""
     if not all(isfinite(value) for value in entries.values()):
         return _divergence(session, None, losses)
     if entries["energy"] > _EXPLOSION * best_energy:
@@ -184,16 +209,19 @@ def _run_epoch(
                 f"the energy rose to {entries['energy']:.3g} in epoch {session.n_epochs + 1}, from {best_energy:.3g} "
                 f"at best (a reconstruction of zeros has {mean_square:.3g})"
             )
+    return None
+
+
+def _record(session: TrainingSession, entries: dict[str, float], n_rows: int, seconds: float) -> str | None:
+    """Append an epoch to the history, or return what became non-finite in it."""
     problem = session.find_non_finite()
-    if validation is not None:
-        entries |= _evaluate(session, validation, plan.batch_size)
-        if not isfinite(entries["validation_energy"]):
-            problem = problem or "the validation energy"
+    if problem is None and not isfinite(entries.get("validation_energy", 0.0)):
+        problem = "the validation energy"
     if problem is not None:
         return f"{problem} became non-finite in epoch {session.n_epochs + 1}"
     session.n_epochs += 1
     entries |= session.steps.report()
-    entries |= {"decoder_norm": session.decoder_norm(), "n_rows": n_rows, "seconds": perf_counter() - begin}
+    entries |= {"decoder_norm": session.decoder_norm(), "n_rows": n_rows, "seconds": seconds}
     append_epoch(session.history, {"epoch": session.n_epochs, **entries})
     return None
 

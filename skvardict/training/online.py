@@ -1,8 +1,9 @@
 """Online dictionary learning: atoms from running sums over codes and rows, no gradient (Mairal et al. 2010)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import exp, log
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from skvardict._sklearn import Interval
 from skvardict._utils.parameters import Part, parameter, with_parameters
-from skvardict.functional import atom_sweep_, project_atoms, ridge_atoms, ridge_system
+from skvardict.functional import Weight, atom_sweep_, is_on, project_atoms, ridge_atoms, ridge_system, stack_weights
 from skvardict.training.optimizers import Adam, GradientSteps
 from skvardict.training.protocol import ParameterGroup, Position, Statistics, Step
 
@@ -105,7 +106,7 @@ class OnlineSteps:
         self.gram = self.components.new_zeros(n_components, n_components).detach()
         self.cross = torch.zeros_like(self.components).detach()
         self.idle = self.components.new_zeros(n_components).detach()
-        self.n_seen = self.mass = 0.0  # rows seen, and rows in the window
+        self.rows = torch.zeros(2, dtype=torch.float64)  # seen, and in the window
         self.n_replaced = 0
 
     def advance(self, position: Position) -> None:
@@ -131,16 +132,14 @@ class OnlineSteps:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the sums, and the state of the encoder's optimiser."""
-        sums = {"gram": self.gram, "cross": self.cross, "idle": self.idle}
+        sums = {"gram": self.gram, "cross": self.cross, "idle": self.idle, "rows": self.rows}
         arrays = {f"online.{name}": value.cpu().numpy().copy() for name, value in sums.items()}
-        arrays["online.rows"] = np.array([self.n_seen, self.mass])
         return arrays if self.encoder_steps is None else arrays | self.encoder_steps.to_arrays()
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Set the state to what :meth:`to_arrays` returned."""
-        for name in ("gram", "cross", "idle"):
+        for name in ("gram", "cross", "idle", "rows"):
             getattr(self, name).copy_(torch.from_numpy(np.array(arrays[f"online.{name}"])))
-        self.n_seen, self.mass = (float(value) for value in arrays["online.rows"])
         if self.encoder_steps is not None:
             rest = {name: array for name, array in arrays.items() if not name.startswith("online.")}
             self.encoder_steps.load_arrays(rest)
@@ -156,13 +155,30 @@ class OnlineSteps:
         }
         return [own] if self.encoder_steps is None else [own, *self.encoder_steps.state_shapes()]
 
+    def moments(self) -> dict[str, Tensor]:
+        """Return the sums, and the state of the encoder's optimiser, by name."""
+        sums = {f"online.{name}": getattr(self, name) for name in ("gram", "cross", "idle", "rows")}
+        return sums if self.encoder_steps is None else sums | self.encoder_steps.moments()
+
+    def together(
+        self, members: Sequence["OnlineSteps"], leaf_of: Callable[[Tensor], Tensor], moments: Mapping[str, Tensor]
+    ) -> "OnlineSteps":
+        """Return the steps of several models as one; see :meth:`GradientSteps.together`."""
+        return _OnlineStepsTogether(members, leaf_of, moments)
+
     def _add(self, new: Statistics) -> None:
-        n_new = len(new.codes)
-        kept = forgetting(self.n_seen, n_new, self.window, _FLOOR * len(self.components))
+        n_new = new.codes.shape[-2]
+        kept = self._forget(n_new)
         self.gram.mul_(kept).add_(new.gram)
         self.cross.mul_(kept).add_(new.cross)
-        self.n_seen, self.mass = self.n_seen + n_new, kept * self.mass + n_new
-        self.idle.add_(n_new).mul_(new.gram.diagonal() == 0)
+        self.idle.add_(n_new).mul_((new.gram.diagonal(dim1=-2, dim2=-1) == 0).view_as(self.idle))
+
+    def _forget(self, n_new: int) -> Weight:
+        """Count `n_new` rows; return what is left of the sums."""
+        n_seen, mass = self.rows.tolist()
+        kept = forgetting(n_seen, n_new, self.window, _FLOOR * self.components.shape[-2])
+        self.rows.copy_(torch.tensor([n_seen + n_new, kept * mass + n_new], dtype=torch.float64))
+        return kept
 
     def _replace_dead(self, codes: Tensor, X: Tensor, generator: torch.Generator) -> None:
         """Put badly reconstructed rows in the place of atoms that codes no longer use."""
@@ -181,24 +197,66 @@ class OnlineSteps:
         self.gram[dead], self.gram[:, dead], self.cross[dead], self.idle[dead] = 0, 0, 0, 0
         self.n_replaced += len(dead)
 
+    def _settings(self) -> tuple[Weight | None, Weight, Weight, Weight]:
+        """Return norm and weight decay of the atoms, rows in the window, and damping."""
+        return self.group.atom_norm, self.group.weight_decay, float(self.rows[1]), self.damping
+
     def _move_atoms(self) -> None:
-        atoms, d = self.components, self.components.shape[1]
-        if self.group.atom_norm is not None:
-            atom_sweep_(atoms, self.gram, self.cross, self.group.atom_norm, positive=self.group.positive)
-        elif self.group.weight_decay > 0:
-            self._move_to_ridge(self.group.weight_decay * self.mass * d / 2)
+        atoms, d = self.components, self.components.shape[-1]
+        atom_norm, weight_decay, mass, damping = self._settings()
+        if atom_norm is not None:
+            atom_sweep_(atoms, self.gram, self.cross, atom_norm, positive=self._is_positive)
+        elif is_on(weight_decay):
+            self._move_to_ridge(weight_decay * mass * d / 2)
         else:
-            diagonal = self.gram.diagonal().mean()
-            weight = (self.damping * diagonal).clamp_min(torch.finfo(diagonal.dtype).tiny ** 0.5)
+            diagonal = self.gram.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+            weight = (damping * diagonal).clamp_min(torch.finfo(diagonal.dtype).tiny ** 0.5)
             self._move_to_ridge(weight, atoms.clone())
+
+    @property
+    def _is_positive(self) -> bool:
+        return self.group.positive
 
     def _move_to_ridge(self, weight: Tensor | float, previous: Tensor | None = None) -> None:
         """Move atoms to the minimum with a ridge, or around it if they are to be non-negative."""
-        if not self.group.positive:
+        if not self._is_positive:
             self.components.copy_(ridge_atoms(self.gram, self.cross, weight, previous))
             return
         gram, cross = ridge_system(self.gram, self.cross, weight, previous)
         atom_sweep_(self.components, gram, cross, positive=True)
+
+
+class _OnlineStepsTogether(OnlineSteps):
+    """Sums and atoms of several models, stacked; counts, settings and dead atoms are those of the members."""
+
+    def __init__(
+        self, members: Sequence[OnlineSteps], leaf_of: Callable[[Tensor], Tensor], moments: Mapping[str, Tensor]
+    ):
+        self.members = members
+        self.components = leaf_of(members[0].components)
+        self.gram, self.cross, self.idle = (moments[f"online.{name}"] for name in ("gram", "cross", "idle"))
+        encoders = [member.encoder_steps for member in members if member.encoder_steps is not None]
+        self.encoder_steps = encoders[0].together(encoders, leaf_of, moments) if encoders else None
+
+    @property
+    def _is_positive(self) -> bool:
+        return self.members[0].group.positive
+
+    def _forget(self, n_new: int) -> Weight:
+        return self._stack([member._forget(n_new) for member in self.members])
+
+    def _replace_dead(self, codes: Tensor, X: Tensor, generators: Any) -> None:
+        have_dead = (self.idle >= _IDLE * codes.shape[-1]).flatten(1).any(1)
+        for index in have_dead.nonzero().squeeze(1).tolist() if bool(have_dead.any()) else ():
+            self.members[index]._replace_dead(codes[index], X[index], generators[index])
+
+    def _settings(self) -> tuple[Weight | None, Weight, Weight, Weight]:
+        norms, *others = zip(*(member._settings() for member in self.members), strict=True)
+        decay, mass, damping = (self._stack(values) for values in others)
+        return None if norms[0] is None else self._stack(norms), decay, mass, damping
+
+    def _stack(self, values: Sequence[Any]) -> Weight:
+        return stack_weights(values, self.components)
 
 
 def forget_sums(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

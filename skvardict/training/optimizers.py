@@ -6,9 +6,9 @@ also be tensors of shape (M,), for parameters of M models that are stacked along
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import log, sqrt
+from math import sqrt
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from skvardict._sklearn import NON_NEGATIVE, POSITIVE, Interval, StrOptions
 from skvardict._utils.parameters import Part, check_part, parameter, with_parameters
+from skvardict.functional import is_on, per_batch, stack_weights
 from skvardict.training.protocol import ParameterGroup, Position, Step
 
 Schedule = Callable[[Position], float]
@@ -256,13 +257,15 @@ class _Rule(ABC):
         if not (isinstance(group["lr"], Tensor) or isinstance(group["weight_decay"], Tensor)):
             self.fused_(group, *map(list, zip(*moving, strict=True)))
             return
-        for tensor, gradient, state in moving:
-            rate, decay = (_by_member(group[name], tensor) for name in ("lr", "weight_decay"))
-            tensor.sub_(rate * self.direction_(group, torch.addcmul(gradient, decay, tensor), state))
-
-    @abstractmethod
-    def direction_(self, group: Mapping[str, Any], gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
-        """Return what the rate multiplies, for a gradient with decay; update the state."""
+        tensors, gradients, states = map(list, zip(*moving, strict=True))
+        if is_on(group["weight_decay"]):
+            decays = [_by_member(group["weight_decay"], tensor) for tensor in tensors]
+            gradients = [torch.addcmul(*each) for each in zip(gradients, decays, tensors, strict=True)]
+        # The step at rate one, from zero: one rate per model is more than the fused functions take.
+        moves = [torch.zeros_like(tensor) for tensor in tensors]
+        self.fused_({**group, "lr": 1.0, "weight_decay": 0.0}, moves, gradients, states)
+        for tensor, move in zip(tensors, moves, strict=True):
+            tensor.addcmul_(move, _by_member(group["lr"], tensor))
 
     @abstractmethod
     def fused_(
@@ -284,19 +287,12 @@ class _AdamRule(_Rule):
         moments = {name: torch.zeros_like(tensor) for name in self.state_names[1:]}
         return {"step": torch.zeros((), dtype=torch.float32, device=tensor.device), **moments}
 
-    def direction_(self, group: Mapping[str, Any], gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
-        step, mean, square = (state[name] for name in self.state_names)
-        step.add_(1)
-        mean.lerp_(gradient, 1 - self.beta_1)
-        square.mul_(self.beta_2).addcmul_(gradient, gradient, value=1 - self.beta_2)
-        seen, seen_sq = (_share_seen(beta, _by_member(step, mean)) for beta in (self.beta_1, self.beta_2))
-        return (mean / seen) / ((square / seen_sq).sqrt() + self.eps)
-
     def fused_(
         self, group: Mapping[str, Any], tensors: list[Tensor], gradients: list[Tensor], states: list[dict[str, Tensor]]
     ) -> None:
         steps, means, squares = ([state[name] for state in states] for name in self.state_names)
         torch._foreach_add_(steps, 1)
+        steps = [step.flatten()[0] if step.dim() else step for step in steps]  # of several models: all alike
         torch._fused_adam_(
             tensors,
             gradients,
@@ -324,14 +320,6 @@ class _MomentumRule(_Rule):
         # From zeros the first buffer is the gradient.
         names = self.state_names if group.get("momentum", 0) else ()
         return {name: torch.zeros_like(tensor) for name in names}
-
-    def direction_(self, group: Mapping[str, Any], gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
-        momentum = group.get("momentum", 0.0)
-        if momentum == 0:
-            return gradient
-        buffer = state["momentum_buffer"]
-        buffer.mul_(momentum).add_(gradient)
-        return torch.add(gradient, buffer, alpha=momentum) if group["nesterov"] else buffer
 
     def fused_(
         self, group: Mapping[str, Any], tensors: list[Tensor], gradients: list[Tensor], states: list[dict[str, Tensor]]
@@ -415,6 +403,29 @@ class GradientSteps:
         for _, tensor in self._stepped:
             tensor.grad = None
 
+    def moments(self) -> dict[str, Tensor]:
+        """Return the state of all parameters by name, made where there is none yet."""
+        for (group, tensor), state in zip(self._stepped, self._states, strict=True):
+            if not state:
+                state.update(self.rule.first_state(tensor, group))
+        return {f"{index}.{name}": value for index, state in enumerate(self._states) for name, value in state.items()}
+
+    def together(
+        self, members: Sequence["GradientSteps"], leaf_of: Callable[[Tensor], Tensor], moments: Mapping[str, Tensor]
+    ) -> "GradientSteps":
+        """Return the steps of several models as one.
+
+        Parameters
+        ----------
+        members : sequence of GradientSteps
+            Of groups that agree but for rates and decays. Their rates are what counts.
+        leaf_of : callable
+            From a parameter of this model to the stacked one.
+        moments : dict of Tensor
+            Those of :meth:`moments`, stacked.
+        """
+        return _GradientStepsTogether(members, leaf_of, moments)
+
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return moments as arrays named ``<index of the parameter>.<name>``, and what rates are relative to."""
         return {
@@ -445,15 +456,42 @@ class GradientSteps:
         ]
 
 
+class _GradientStepsTogether(GradientSteps):
+    """Steps of stacked parameters, at the rates of the members, each of which is at a position of its own."""
+
+    def __init__(
+        self, members: Sequence[GradientSteps], leaf_of: Callable[[Tensor], Tensor], moments: Mapping[str, Tensor]
+    ):
+        self.members = members
+        groups = [{**group, "params": [leaf_of(tensor) for tensor in group["params"]]} for group in members[0].groups]
+        super().__init__(groups, members[0].rule)
+        for index, state in enumerate(members[0]._states):
+            self._states[index] = {name: moments[f"{index}.{name}"] for name in state}
+        self._bounded = [
+            (tensors, tensors[0].new_tensor([member._bounded[part][1] for member in members]))
+            for part, (tensors, _) in enumerate(self._bounded)
+        ]
+        self._take("weight_decay")
+        self._take("lr")
+
+    def advance(self, position: Any) -> None:
+        """Set the rates of the step that is about to begin, at one position for each member."""
+        for member, at in zip(self.members, position, strict=True):
+            member.advance(at)
+        if any(group["schedule"] is not None for group in self.groups):
+            self._take("lr")
+
+    def _take(self, name: str) -> None:
+        """Take a setting of all groups from the members; a number, where they agree."""
+        for index, group in enumerate(self.groups):
+            rates = [member.groups[index][name] for member in self.members]
+            group[name] = per_batch(stack_weights(rates, group["params"][0]))
+
+
 def _by_member(value: float | Tensor, tensor: Tensor) -> Tensor:
     """Return a number, or one per stacked model (M,), in a shape that multiplies `tensor` (M, ...)."""
     value = torch.as_tensor(value, dtype=tensor.dtype, device=tensor.device)
     return value.reshape(value.shape + (1,) * (tensor.dim() - 1)) if value.dim() else value
-
-
-def _share_seen(beta: float, step: Tensor) -> Tensor:
-    """Return ``1 - beta^step``, the weights that a moving average from zero has given away, without cancellation."""
-    return -torch.expm1(step * log(beta)) if beta > 0 else torch.ones_like(step)
 
 
 def _bound_gradients_(parameters: list[Tensor], norm: float | Tensor) -> None:

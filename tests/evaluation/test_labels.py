@@ -12,6 +12,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skvardict.evaluation._labels as labels_module
+import skvardict.model_selection._blocks as blocks_module
 from skvardict import VarianceDictionaryLearning
 from skvardict.evaluation import LISTAClassifier, low_label_curve, low_label_summary
 from skvardict.evaluation._labels import _draw_rows, _top_errors
@@ -207,3 +208,49 @@ def test_the_draw_seeds_a_baseline_inside_a_pipeline():
     first, again = (low_label_curve(model, *SPLITS, labels_per_class=[3], n_draws=2)["top1_error"] for _ in range(2))
     assert first.tolist() == again.tolist()
     assert first[0] != first[1]
+
+
+def test_transformers_that_are_not_fitted_are_trained_together_for_every_seed(monkeypatch, tmp_path):
+    numbers, fit_together = [], blocks_module.fit_together
+
+    def counted(members, *args, **kwargs):
+        numbers.append(len(members))
+        return fit_together(members, *args, **kwargs)
+
+    monkeypatch.setattr(blocks_module, "fit_together", counted)
+    coders = {alpha: VarianceDictionaryLearning(16, alpha=alpha, max_iter=2) for alpha in (0.01, 0.05)}
+    models = {"raw": "passthrough", "codes": coders, "PCA": PCA(8)}
+    arguments = {"labels_per_class": [3], "n_draws": 2, "Cs": (1.0,)}
+    table = low_label_curve(models, *SPLITS, n_seeds=3, **arguments)
+    assert numbers == [6]
+    assert table.groupby("model")["seed"].nunique().to_dict() == {"raw": 1, "codes": 3, "PCA": 3}
+    assert not hasattr(coders[0.01], "params_")
+    alone = {0.05: VarianceDictionaryLearning(16, alpha=0.05, max_iter=2, random_state=2).fit(X[:900])}
+    expected = low_label_curve({"codes": alone}, *SPLITS, **arguments)["top1_error"]
+    found = table.query("model == 'codes' and candidate == 0.05 and seed == 2")["top1_error"]
+    assert found.to_numpy() == pytest.approx(expected.to_numpy(), abs=300 / len(SPLITS[2][1]))  # a few rows by rounding
+    kept = low_label_curve({"codes": coders}, *SPLITS, n_seeds=2, folder=tmp_path, **arguments)
+    assert numbers == [6, 2, 2]
+    again = low_label_curve({"codes": coders}, *SPLITS, n_seeds=2, folder=tmp_path, **arguments)
+    assert numbers == [6, 2, 2]
+    pd.testing.assert_frame_equal(kept, again)
+
+
+def test_standard_errors_are_those_over_seeds_where_there_are_several():
+    table = pd.DataFrame(
+        {
+            "model": "m",
+            "candidate": "",
+            "seed": [0, 0, 1, 1],
+            "n_per_class": 5,
+            "draw": [0, 1, 0, 1],
+            "validation_accuracy": 0.5,
+            "top1_error": [10.0, 20.0, 40.0, 50.0],
+            "top3_error": [1.0, 3.0, 1.0, 3.0],
+        }
+    )
+    (row,) = low_label_summary(table).to_dict("records")
+    assert (row["n_draws"], row["n_seeds"]) == (2, 2)
+    assert row["top1_error"] == pytest.approx(30)
+    assert row["top1_se"] == pytest.approx(15)  # of 15 and 45
+    assert row["top3_se"] == pytest.approx(0)

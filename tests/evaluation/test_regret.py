@@ -13,6 +13,7 @@ from threading import Barrier
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.decomposition import NMF, PCA
@@ -21,8 +22,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skvardict.evaluation._regret as regret_module
+import skvardict.model_selection._blocks as blocks_module
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
-from skvardict.evaluation import evaluate_codes, fit_or_load, regret_curve
+from skvardict.evaluation import evaluate_codes, fit_or_load, regret_curve, regret_summary
 from skvardict.evaluation._codes import seed_names
 from skvardict.metrics import psnr, sparsity
 from skvardict.preprocessing import GlobalStandardizer
@@ -303,8 +305,8 @@ def test_a_fit_that_was_stopped_continues_from_its_checkpoint(tmp_path, stop_in_
 def test_a_point_interrupted_from_the_keyboard_is_not_taken_for_finished(tmp_path, stop_in_epoch):
     stop_in_epoch(4, KeyboardInterrupt)  # the second epoch of the second point
     with pytest.raises(KeyboardInterrupt):
-        regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.01, 0.1], folder=tmp_path)
-    assert [json.loads(path.read_text())["origin"]["alpha"] for path in tmp_path.glob("*.json")] == [0.01]
+        regret_curve(small_vdl(), TRAIN, TEST, alphas=[0.01], n_seeds=2, folder=tmp_path)
+    assert [json.loads(path.read_text())["origin"]["seed"] for path in tmp_path.glob("*.json")] == [0]
 
 
 def test_builders_of_one_name_but_other_content_are_told_apart(tmp_path):
@@ -325,3 +327,82 @@ def test_builders_of_one_name_but_other_content_are_told_apart(tmp_path):
     assert fingerprint(partial(builder(3), 2)) != fingerprint(partial(builder(3), 5))
     with pytest.raises(ValueError, match="cannot be told from others"):
         fingerprint(iter(lambda: 0, 1))
+
+
+@pytest.fixture
+def trained_together(monkeypatch):
+    """How many models each call of `fit_together` was given."""
+    numbers, fit_together = [], blocks_module.fit_together
+
+    def counted(members, *args, **kwargs):
+        numbers.append(len(members))
+        return fit_together(members, *args, **kwargs)
+
+    monkeypatch.setattr(blocks_module, "fit_together", counted)
+    return numbers
+
+
+def test_all_models_of_a_figure_are_trained_by_one_call(trained_together, tmp_path):
+    models = {
+        "VDL": small_vdl(),
+        "SDL": make_pipeline(GlobalStandardizer(), StandardDictionaryLearning(16, max_iter=2, batch_size=100)),
+        "PCA": PCA(4),
+    }
+    names = {"VDL": "alpha", "SDL": "standarddictionarylearning__alpha"}
+    arguments = {"alphas": [0.01, 0.1], "n_seeds": 2}
+    table = regret_curve(models["VDL"], TRAIN, TEST, **arguments)
+    assert trained_together == [4]
+    assert table["seed"].tolist() == [0, 1, 0, 1]
+    for name in ("VDL", "SDL"):
+        table = regret_curve({name: models[name]}, TRAIN, TEST, param_name=names[name], **arguments)
+        changes = {names[name]: 0.1, names[name].replace("alpha", "random_state"): 1}
+        alone = clone(models[name]).set_params(**changes).fit(TRAIN)
+        expected = evaluate_codes(alone, TEST)
+        assert {key: table.iloc[3][key] for key in expected} == pytest.approx(expected, rel=1e-3)
+        assert (table["n_iter"] == 2).all()
+    assert trained_together == [4, 4, 4]
+    regret_curve(PCA(4), TRAIN, TEST, param_name="tol", **arguments)
+    regret_curve(models["VDL"], TRAIN, TEST, fit_params={"X_val": TEST}, **arguments)
+    assert trained_together == [4, 4, 4]
+    kept = regret_curve(models["VDL"], TRAIN, TEST, folder=tmp_path, keep_models=True, **arguments)
+    assert trained_together == [4, 4, 4, 2, 2]  # seed after seed, so that a kill loses one at most
+    assert (kept["fit_seconds"] > 0).all()
+    for path in tmp_path.glob("*.json"):
+        path.unlink()
+    again = regret_curve(models["VDL"], TRAIN, TEST, folder=tmp_path, keep_models=True, **arguments)
+    pd.testing.assert_frame_equal(kept, again)
+    assert trained_together == [4, 4, 4, 2, 2]
+
+
+def test_a_model_that_fails_among_others_is_named(trained_together):
+    with pytest.warns(FitFailedWarning, match=r"1 of 3 points failed.*alpha=-1"):
+        table = regret_curve(small_vdl(), TRAIN, TEST, alphas=[-1, 0.01, 0.1])
+    assert table["psnr"].isna().tolist() == [True, False, False]
+    assert trained_together == [2]
+
+
+def test_steps_that_cannot_be_fitted_fail_their_models_alone():
+    bad = make_pipeline(PCA(1000), small_vdl())
+    good = make_pipeline(PCA(10), small_vdl())
+    name = "variancedictionarylearning__alpha"
+    with pytest.warns(FitFailedWarning, match="2 of 4 points failed.*n_components=1000"):
+        table = regret_curve({"bad": bad, "good": good}, TRAIN, TEST, alphas=[0.01, 0.1], param_name=name)
+    assert table["error"].eq("").tolist() == [False, False, True, True]
+
+
+def test_the_summary_of_a_curve_has_means_and_standard_errors_over_seeds():
+    table = pd.DataFrame(
+        {
+            "model": "m",
+            "alpha": [1, 1, 1, 2],
+            "seed": [0, 1, 2, 0],
+            "psnr": [10.0, 14.0, np.nan, 3.0],
+            "sparsity": [0.5, 0.7, np.nan, 0.1],
+        }
+    )
+    summary = regret_summary(table)
+    assert summary["n_seeds"].tolist() == [2, 1]
+    assert summary["psnr"].tolist() == [12.0, 3.0]
+    assert summary.loc[0, "psnr_se"] == pytest.approx(np.std([10, 14], ddof=1) / np.sqrt(2))
+    assert summary.loc[0, "sparsity_se"] == pytest.approx(0.1)
+    assert np.isnan(summary.loc[1, "psnr_se"])

@@ -2,7 +2,7 @@
 
 from skvardict.models.dictionary import DictionaryModel, TunedWeight
 from skvardict.models.latents import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent
-from skvardict.models.variational import VariationalModel
+from skvardict.models.variational import VariationalModel, VariationalModelsTogether
 
 __all__ = [
     "DenseLatent",
@@ -11,4 +11,5 @@ __all__ = [
     "ThresholdedLatent",
     "TunedWeight",
     "VariationalModel",
+    "VariationalModelsTogether",
 ]

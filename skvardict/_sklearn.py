@@ -14,6 +14,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import _safe_split as split_rows
 from sklearn.utils.validation import _check_feature_names
 
+from skvardict._version import documentation_address
+
 if TYPE_CHECKING:  # scikit-learn has no types: those of what estimators inherit from it
 
     class BaseEstimator:
@@ -32,7 +34,21 @@ if TYPE_CHECKING:  # scikit-learn has no types: those of what estimators inherit
     class CallbackSupportMixin: ...
 
 else:
-    from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+    import sklearn.base
+    from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+
+    class BaseEstimator(sklearn.base.BaseEstimator):
+        """scikit-learn's, with links from the HTML representation to the pages of the package's own site."""
+
+        _doc_link_module = "skvardict"
+
+        @property
+        def _doc_link_template(self) -> str:
+            site = documentation_address().rstrip("/")
+            return f"{site}/generated/{{name}}.html" if site else ""
+
+        def _doc_link_url_param_generator(self) -> dict[str, str]:
+            return {"name": public_name(type(self))}
 
     try:
         from sklearn.callback import CallbackSupportMixin
@@ -56,6 +72,7 @@ __all__ = [
     "checks_parameters",
     "epoch_hooks",
     "keep_feature_names",
+    "public_name",
     "split_rows",
     "take_rows",
 ]
@@ -66,6 +83,12 @@ NON_NEGATIVE = [Interval(Real, 0, None, closed="left")]
 COUNT = [Interval(Integral, 1, None, closed="left")]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def public_name(cls: type) -> str:
+    """Return the name that users import `cls` by: estimators from the package, everything else from its subpackage."""
+    package, folder = cls.__module__.split(".")[:2]
+    return f"{package}.{cls.__name__}" if folder == "estimators" else f"{package}.{folder}.{cls.__name__}"
 
 
 _NO_WEIGHTS = (
@@ -99,14 +122,25 @@ def keep_feature_names(estimator: Any, X: Any) -> None:
     _check_feature_names(estimator, X, reset=True)
 
 
-def epoch_hooks(estimator, X, y, max_epochs: int) -> tuple[Callable[[], bool], Callable[[], None]]:
+def epoch_hooks(
+    estimator, X, y, max_epochs: int, fitted: Callable[[], dict[str, Any]]
+) -> tuple[Callable[[], bool], Callable[[], None]]:
     """Return a function to call after each epoch (true: stop) and one for the end of the fit.
 
     Both do nothing where scikit-learn has no callbacks or the estimator has none set.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X, y : object
+        What callbacks get; without `y` the rows themselves, which are what is reconstructed.
+    max_epochs : int
+    fitted : callable
+        Returns the fitted attributes after the last epoch; called only for callbacks that want a ``fitted_estimator``.
     """
     if not hasattr(estimator, "_init_callback_context"):
         return (lambda: False), (lambda: None)
-    arguments = {"estimator": estimator, "X": X, "y": y, "metadata": {}}
+    arguments = {"estimator": estimator, "X": X, "y": X if y is None else y, "metadata": {}}
     root = estimator._init_callback_context(max_subtasks=max_epochs)
     root.call_on_fit_task_begin(**arguments)
 
@@ -118,12 +152,13 @@ def epoch_hooks(estimator, X, y, max_epochs: int) -> tuple[Callable[[], bool], C
     state = {"epoch": begin(), "n": 1}
 
     def after_epoch() -> bool:
-        stop = bool(state["epoch"].call_on_fit_task_end(**arguments, reconstruction_attributes=None))
+        stop = bool(state["epoch"].call_on_fit_task_end(**arguments, reconstruction_attributes=fitted))
         if not stop and state["n"] < max_epochs:
             state.update(epoch=begin(), n=state["n"] + 1)
         return stop
 
     def after_fit() -> None:
-        root.call_on_fit_task_end(**arguments, reconstruction_attributes=None)
+        # The estimator itself is fitted by then.
+        root.call_on_fit_task_end(**arguments, reconstruction_attributes=dict)
 
     return after_epoch, after_fit

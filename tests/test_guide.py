@@ -1,11 +1,12 @@
-"""The code of the user guide gives what it says."""
+"""The code of the user guide and of the landing page gives what it says."""
 
 import doctest
 from pathlib import Path
 
 import pytest
 
-PAGES = sorted((Path(__file__).resolve().parents[1] / "docs" / "guide").glob("*.rst"))
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGES = sorted([*DOCS.glob("guide/*.rst"), *DOCS.glob("index.rst")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

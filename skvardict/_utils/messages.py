@@ -1,5 +1,6 @@
 """What users read: the one place that writes to the terminal (``verbose > 0``), and values in messages."""
 
+import logging
 import sys
 import warnings
 from numbers import Real
@@ -7,9 +8,30 @@ from numbers import Real
 _BETWEEN = {"skvardict", "sklearn", "torch", "contextlib"}  # whose frames lie between a warning and the user's line
 
 
+class _Printer(logging.Handler):
+    """Prints to what is standard output at the time, at once: where users of scikit-learn look for such lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), flush=True)  # noqa: T201
+
+
+_logger = logging.getLogger("skvardict")
+_logger.setLevel(logging.INFO)
+if not _logger.handlers:  # or the user has been here first
+    _logger.addHandler(_Printer())
+
+
 def say(text: str) -> None:
-    """Print one line at once."""
-    print(text, flush=True)  # noqa: T201
+    """Log one line as "skvardict"; unless users take away the handler, it is printed."""
+    _logger.info("%s", text)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in at most six characters: 12.3s, 4m05s, 2h10m."""
+    if seconds < 99.95:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest:02d}s" if minutes < 100 else f"{minutes // 60}h{minutes % 60:02d}m"
 
 
 def warn(text: str, category: type[Warning] = UserWarning) -> None:

@@ -39,6 +39,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
     _SPARSITY_PARAMETER = "alpha"
     _SCALE_DEPENDENT = "alpha, std_threshold and step sizes"
     _MEAN_SQUARE_RANGE = (0.1, 10.0)
+    _NEEDS_ROWS = "One row says nothing about what rows have in common."
 
     @abstractmethod
     def _build_objective(self, model, batch_rows: float, plan: TrainingPlan):
@@ -63,6 +64,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         X : array-like or Tensor of shape (n_samples, n_features)
             Entries of mean square about 1; see :class:`skvardict.preprocessing.GlobalStandardizer`.
         y : ignored
+            It is not learnt, whatever its shape; :meth:`score`, and searches by it, compare with it.
         X_val : array-like or Tensor of shape (n_validation, n_features), optional
             Rows on which the best epoch is chosen; by default a part of `X`, if `early_stopping`.
         checkpoint : path, optional
@@ -92,7 +94,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             rows = Rows.check(self, X, reset=not continued)
             look_at_rows(self, rows)
             saving, plan = (checkpoint, checkpoint_every), self._plan(len(rows))
-            run_training(self, rows, plan, continued=continued, X_val=X_val, holds_out=True, y=y, saving=saving)
+            run_training(self, rows, plan, continued=continued, X_val=X_val, holds_out=True, seen=(X, y), saving=saving)
         return self
 
     @checks_parameters
@@ -175,7 +177,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             rows = Rows.check(self, X, reset=not continued)
             plan = self._plan(len(rows))
             plan = replace(plan, max_epochs=1, schedule_epochs=plan.max_epochs)
-            run_training(self, rows, plan, continued=continued, y=y)
+            run_training(self, rows, plan, continued=continued, seen=(X, y))
         return self
 
     def load_modules(self, *, decoder: nn.Module | None = None, encoder: nn.Module | None = None) -> Self:

@@ -115,10 +115,25 @@ class CoderParameters:
     random_state: int | np.random.RandomState | None = parameter(
         default=None, accepts=["random_state"], kind="int, RandomState or None", text="Source of all draws.", group=RUN
     )
-    verbose: int = parameter(default=0, accepts=["verbose"], kind="int", text="1 prints a line per epoch.", group=RUN)
+    verbose: int = parameter(
+        default=0,
+        accepts=["verbose"],
+        kind="int",
+        text='1 prints a table, a line per epoch, through the logger "skvardict".',
+        group=RUN,
+    )
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters, those of parts as ``<part>__<parameter>``; see scikit-learn.
+
+        Parameters
+        ----------
+        **params
+            Values by name.
+
+        Returns
+        -------
+        self : estimator
 
         Raises
         ------

@@ -1,35 +1,73 @@
 """What estimators say about a fit: trouble and what helps, scale, collapse, divergence, progress."""
 
+from time import perf_counter
+
 from sklearn.exceptions import ConvergenceWarning
 
-from skvardict._utils.messages import say, warn
+from skvardict._utils.messages import duration, say, warn
 from skvardict.rows import Rows
 from skvardict.training import Outcome, TrainingDivergedError, TrainingSession
 from skvardict.training.health import find_trouble, find_undertraining
-from skvardict.training.history import History, describe_epoch
+from skvardict.training.history import History
 
 # What helps against each kind of trouble, by name of the parameter.
 _ADVICE = {
     "dead": {"alpha": "lower", "kl_weight": "lower", "beta": "raise", "optimizer": "lower the learning rate of"},
+    "unpredicted": {"transform_algorithm": "set 'solver' as", "max_iter": "raise"},
     "shrinking": {"beta": "raise", "atom_norm": "set", "weight_decay": "raise"},
     "saturated": {"solver": "raise max_iter or tol of"},
 }
 _LASTING_EPOCHS = 5  # what was wrong for so long is said during training, what is wrong at the end then
-_IN_PROGRESS_LINE = ("epoch", "energy", "validation_energy", "validation_r2", "sparsity", "n_dead", "seconds")
+# Of the table of a verbose fit: title, width and format by name in the history. With times, it fits 80 columns.
+_COLUMNS = {
+    "energy": ("energy", 10, ".5g"),
+    "validation_energy": ("val energy", 10, ".5g"),
+    "validation_r2": ("val R^2", 7, ".4f"),
+    "sparsity": ("zeros", 6, ".3f"),
+    "n_dead": ("dead", 5, ".0f"),
+}
+
+
+class ProgressTable:
+    """The lines of a verbose run of `n_epochs`, after `n_before` that its history has already."""
+
+    def __init__(self, name: str, n_epochs: int, n_before: int):
+        self.name, self.n_epochs, self.n_before = name, n_epochs, n_before
+        self._begin, self._n_said = perf_counter(), 0
+
+    def lines(self, history: History) -> list[str]:
+        """Return the line of the last epoch, below a head where it is the first that is said.
+
+        Epochs are counted within the run; a single pass, as of `partial_fit`, has its number in the history.
+        """
+        done, self._n_said = history["epoch"][-1] - self.n_before, self._n_said + 1
+        elapsed = perf_counter() - self._begin
+        left = elapsed / self._n_said * (self.n_epochs - done)
+        columns = {name: column for name, column in _COLUMNS.items() if name in history}
+        number = f"{done}/{self.n_epochs}" if self.n_epochs > 1 else f"{history['epoch'][-1]}"
+        cells = [f"{number:>9}"]
+        cells += [f"{history[name][-1]:>{width}{form}}" for name, (_, width, form) in columns.items()]
+        cells += [f"{duration(elapsed):>7}", f"{duration(left):>6}"]
+        if self._n_said > 1 or (self.n_epochs == 1 and self.n_before > 0):
+            return ["  ".join(cells)]
+        titles = ["    epoch", *(f"{title:>{width}}" for title, width, _ in columns.values()), "elapsed", "  left"]
+        return [self.name, "  ".join(titles), "  ".join(cells)]
 
 
 class Watch:
     """Says, once per kind, what is wrong with a run of `estimator`; what earlier runs ended with is not repeated."""
 
-    def __init__(self, estimator, history: History):
+    def __init__(self, estimator, history: History, n_epochs: int):
         self.estimator = estimator
+        self.table = ProgressTable(_name(estimator), n_epochs, len(history.get("epoch", [])))
         self.said = {finding.kind for finding in find_trouble(history, estimator.n_components)}
 
     def after_epoch(self, session: TrainingSession) -> None:
         """Warn of what has lasted, and print the epoch if the estimator is verbose."""
         self._warn(session, _LASTING_EPOCHS)
         if self.estimator.verbose:
-            say(f"[{_name(self.estimator)}] {describe_epoch(session.history, _IN_PROGRESS_LINE)}")
+            for line in self.table.lines(session.history):
+                say(line)
 
     def at_end(self, session: TrainingSession, outcome: Outcome) -> None:
         """Warn of what is wrong at the end, and of a collapse; raise an error if the run diverged."""
@@ -54,7 +92,8 @@ class Watch:
 
     def _warn(self, session: TrainingSession, n_epochs: int) -> None:
         for kind, numbers in find_trouble(session.history, self.estimator.n_components, n_epochs):
-            if kind not in self.said:
+            matters = kind != "unpredicted" or self.estimator.transform_algorithm != "solver"
+            if kind not in self.said and matters:
                 self.said.add(kind)
                 warn(
                     f"{_name(self.estimator)}: in epoch {session.n_epochs}, {numbers}. {_advise(self.estimator, kind)}",
@@ -67,7 +106,7 @@ def look_at_rows(estimator, rows: Rows) -> None:
     if len(rows) < 2:
         raise ValueError(
             f"{_name(estimator)} expects at least 2 rows, but X has n_samples=1. "
-            "Standard deviations of codes need several rows."
+            f"{estimator._NEEDS_ROWS} Pass more rows, or all chunks of a stream to fit_stream."
         )
     warn_about_scale(estimator, rows)
 

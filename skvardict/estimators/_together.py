@@ -164,7 +164,7 @@ class _Fit:
         seed = draw_seed(self.estimator.random_state)
         training, validation = self.rows.split(self.n_held_out, make_generator(seed))
         session = open_session(self.estimator, training, self.plan, continued=False, seed=seed)
-        self.watch = Watch(self.estimator, session.history)
+        self.watch = Watch(self.estimator, session.history, self.plan.max_epochs)
         return Run(session, self.plan, training, validation, self.after_epoch)
 
     def after_epoch(self, session: TrainingSession) -> bool:

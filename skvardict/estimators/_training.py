@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ def run_training(
     continued: bool,
     X_val=None,
     holds_out: bool = False,
-    y=None,
+    seen: tuple[Any, Any] = (None, None),
     saving: tuple[Any, int] = (None, 1),
 ) -> None:
     """Train `estimator` on `rows` and store what was fitted.
@@ -69,8 +70,8 @@ def run_training(
         Rows on which the best epoch is chosen.
     holds_out : bool
         Whether a part of `rows` has that purpose where there is no `X_val`.
-    y : object
-        What scikit-learn's callbacks get beside X.
+    seen : tuple
+        X and y as they were given, for scikit-learn's callbacks.
     saving : tuple
         `checkpoint` and `checkpoint_every` of `fit`.
     """
@@ -86,7 +87,7 @@ def run_training(
         # Of a generator of its own: with an integer as random_state, a continued fit holds out the same rows again.
         rows, validation = rows.split(estimator._n_held_out(len(rows)), make_generator(seed))
     session = open_session(estimator, rows, plan, continued=continued, seed=seed)
-    _run(estimator, session, plan, rows, validation, y, saved)
+    _run(estimator, session, plan, rows, validation, seen, saved)
 
 
 def _open_checkpoint(estimator, rows, validation, seed: int, path, every, *, continued: bool) -> Checkpoint | None:
@@ -123,9 +124,13 @@ def open_session(estimator, rows: Rows | Stream, plan: TrainingPlan, *, continue
     return session
 
 
-def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validation, y, saved) -> None:
-    after_epoch, after_fit = epoch_hooks(estimator, rows.X, y, plan.max_epochs)
-    watch = Watch(estimator, session.history)
+def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validation, seen, saved) -> None:
+    X, y = seen
+    resumed_epoch = 0 if saved is None else saved.resumed_epoch
+    after_epoch, after_fit = epoch_hooks(
+        estimator, X, y, plan.max_epochs, lambda: _attributes(estimator, session, resumed_epoch)
+    )
+    watch = Watch(estimator, session.history, plan.max_epochs)
 
     def on_epoch(session: TrainingSession) -> bool:
         watch.after_epoch(session)
@@ -147,3 +152,13 @@ def end_training(
         raise outcome.error
     after_fit()
     watch.at_end(session, outcome)
+
+
+def _attributes(estimator, session: TrainingSession, resumed_epoch: int) -> dict[str, Any]:
+    """Return the fitted attributes that `estimator` would have with the weights of the last epoch."""
+    fitted = copy(estimator)
+    outcome = Outcome(session.snapshot(), session.n_epochs, n_new_epochs=session.n_epochs, resumed_epoch=resumed_epoch)
+    fitted._store(session, outcome)
+    fitted.history_ = {name: list(values) for name, values in session.history.items()}  # the session's will grow
+    before = vars(estimator)
+    return {name: value for name, value in vars(fitted).items() if value is not before.get(name)}

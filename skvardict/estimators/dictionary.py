@@ -17,7 +17,7 @@ from skvardict.estimators._base import BaseCoder
 from skvardict.estimators._fields import OPTIMIZERS, SOLVERS, Encoder, Optimizer, Solver
 from skvardict.models import DictionaryModel, TunedWeight
 from skvardict.networks import CODE_ENCODERS, Linear, LinearDecoder, LISTAEncoder, build_code_encoder, build_decoder
-from skvardict.objectives import Annealing, DictionaryObjective
+from skvardict.objectives import Annealing, DictionaryObjective, Replacement
 from skvardict.rows import ROWS_PER_CHUNK, Rows
 from skvardict.solvers import ADMM, FISTA
 from skvardict.training import (
@@ -51,10 +51,12 @@ class _DictionaryCoder(BaseCoder):
     _ATTRIBUTES: ClassVar[Mapping[str, str]] = {
         "history_ : dict of list": "One entry per epoch: energies per row by term, R^2, PSNR for a data range of 1 in "
         "the units of X (add ``20 log10(range)``), sparsity, mean L1, dead components, mean component deviation, "
-        "solver iterations, seconds. Names that begin with ``validation_`` belong to codes of the encoder, of the "
+        "solver iterations, seconds, and where the fit replaces them, atoms that no code used (`n_replaced`). Names "
+        "that begin with ``validation_`` belong to codes of the encoder, of the "
         "solver if there is none.",
         "alpha_ : float": "Weight of the L1 norm that the model was fitted with.",
-        "n_dead_ : int": "Components never active in the last epoch.",
+        "n_dead_, n_dead_encoder_ : int": "Components never active in the last epoch: in the codes that the model is "
+        "trained on, and in those of the encoder, which `transform` returns; the latter only where there is one.",
     }
 
     alpha: float | str | TargetSparsity = parameter(
@@ -234,6 +236,8 @@ class _DictionaryCoder(BaseCoder):
             and target is None
             and plan.schedule_epochs is None
         )
+        # Calls of partial_fit have no end towards which atoms could be left alone.
+        replaces = self._is_automatic() and _can_track(model) and not self._is_online() and plan.schedule_epochs is None
         return DictionaryObjective(
             model=model,
             batch_rows=batch_rows,
@@ -242,6 +246,7 @@ class _DictionaryCoder(BaseCoder):
             positive_dict=self.positive_dict,
             annealing=Annealing(self._peak_alpha(self._alpha(self.n_features_in_))) if anneals else None,
             target=target,
+            replacement=Replacement(model, batch_rows) if replaces else None,
             gives_statistics=self._is_online() and isinstance(model.decoder, LinearDecoder),
             **fast,
         )
@@ -314,6 +319,9 @@ class _DictionaryCoder(BaseCoder):
         super()._store(session, outcome)
         found = self.params_.get("penalty.alpha")
         self.alpha_ = self._alpha(self.n_features_in_) if found is None else float(found)
+        vars(self).pop("n_dead_encoder_", None)
+        if self.encoder is not None:
+            self.n_dead_encoder_ = int(session.history["n_dead_encoder"][-1]) if session.history else 0
 
     def _encode_block(self, model, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         if model.encoder is not None and self.transform_algorithm != "solver":
@@ -424,6 +432,7 @@ class VarianceDictionaryLearning(_DictionaryCoder):
     _RATES: ClassVar[tuple[float, float]] = (0.24, 0.07)
     _FIRST_ATOMS: ClassVar[str] = "scaled"
     _ANNEALS: ClassVar[bool] = True
+    _NEEDS_ROWS = "Standard deviations of codes need several."
 
     beta: float = parameter(
         default=10.0,

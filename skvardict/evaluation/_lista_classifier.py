@@ -12,13 +12,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 from torch import nn
 
-from skvardict._sklearn import COUNT, POSITIVE, Interval
+from skvardict._sklearn import COUNT, POSITIVE, BaseEstimator, Interval
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict._utils.types import ArrayLike, RandomState
 from skvardict.networks import LISTAEncoder

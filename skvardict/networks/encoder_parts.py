@@ -17,12 +17,38 @@ class EncoderPart(Part):
 
     @abstractmethod
     def build_encoder(self, n_features: int, n_outputs: int, generator: torch.Generator) -> nn.Module:
-        """Return a fresh network of `n_outputs` numbers per row, with weights drawn from `generator`."""
+        """Return a fresh network of `n_outputs` numbers per row.
+
+        Parameters
+        ----------
+        n_features, n_outputs : int
+        generator : Generator
+            First weights are drawn from it.
+
+        Returns
+        -------
+        encoder : Module
+            From rows of shape (n_samples, n_features) to (n_samples, n_outputs).
+        """
 
     def build_code_encoder(
         self, n_features: int, n_components: int, *, positive: bool, generator: torch.Generator
     ) -> nn.Module:
-        """Return a fresh encoder of codes; non-negative ones end in a ReLU."""
+        """Return a fresh encoder of codes; non-negative ones end in a ReLU.
+
+        Parameters
+        ----------
+        n_features, n_components : int
+        positive : bool
+            Whether codes are non-negative.
+        generator : Generator
+            First weights are drawn from it.
+
+        Returns
+        -------
+        encoder : Module
+            From rows of shape (n_samples, n_features) to codes of shape (n_samples, n_components).
+        """
         encoder = self.build_encoder(n_features, n_components, generator)
         return nn.Sequential(encoder, nn.ReLU()) if positive else encoder
 

@@ -134,3 +134,20 @@ class LISTAEncoder(nn.Module):
         size = before.square().sum(-1, keepdim=True).clamp_min(torch.finfo(before.dtype).tiny)
         share = (self.input.mT * before).sum(-1, keepdim=True) / size
         self.input.add_(((after - before) * share).mT)
+
+    @torch.no_grad()
+    def restart_(self, components: Tensor, atoms: Tensor, others: Tensor) -> None:
+        """Let some components answer to new atoms as others do to theirs, free of inhibition.
+
+        Parameters
+        ----------
+        components, others : Tensors of indices
+            Which begin anew, and which set the example: ``k_j = U_j w_j / |w_j|^2`` and the bias are their medians.
+        atoms : Tensor of shape (n_components, n_features)
+            All of them.
+        """
+        size = atoms.square().sum(1).clamp_min(torch.finfo(atoms.dtype).tiny)
+        share = (self.input.mT * atoms).sum(1) / size
+        self.input[:, components] = (atoms[components] * share[others].median()).mT
+        self.bias[components] = self.bias[others].median()
+        self.recurrent[components], self.recurrent[:, components] = 0, 0

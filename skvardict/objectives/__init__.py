@@ -1,7 +1,7 @@
 """From one batch to named losses: a model, plus what trains it."""
 
 from skvardict.objectives.dictionary import DictionaryObjective
-from skvardict.objectives.learning import Annealing
+from skvardict.objectives.learning import Annealing, Replacement
 from skvardict.objectives.variational import VariationalObjective
 
-__all__ = ["Annealing", "DictionaryObjective", "VariationalObjective"]
+__all__ = ["Annealing", "DictionaryObjective", "Replacement", "VariationalObjective"]

@@ -21,7 +21,7 @@ from skvardict.functional import Weight, mean_and_std, pooled_r2, quadratic_erro
 from skvardict.models import DictionaryModel
 from skvardict.networks import constrain_atoms_, reconstruction_loss
 from skvardict.objectives.groups import decoder_group, encoder_group
-from skvardict.objectives.learning import Annealing
+from skvardict.objectives.learning import Annealing, Replacement
 from skvardict.solvers import SolverResult
 from skvardict.training import TargetSparsity
 from skvardict.training.protocol import ParameterGroup, Position, Statistics, Step
@@ -54,6 +54,8 @@ class DictionaryObjective:
         Of the penalty's weight; validation knows its final value only.
     target : TargetSparsity or None
         By which ``model.tuned`` is moved.
+    replacement : Replacement or None
+        Of atoms that codes do not use.
     """
 
     model: DictionaryModel
@@ -66,10 +68,13 @@ class DictionaryObjective:
     gives_statistics: bool = False
     annealing: Annealing | None = None
     target: TargetSparsity | None = None
+    replacement: Replacement | None = None
 
     def __post_init__(self):
         self._penalty: Penalty | None = None  # of the next step; None is the model's
         self._atoms: Tensor | None = None  # before the step
+        self._position: Position | None = None
+        self._batch: tuple[Tensor, Tensor, torch.Generator] | None = None  # rows, codes
 
     @property
     def is_comparable(self) -> bool:
@@ -80,6 +85,10 @@ class DictionaryObjective:
         """Return the parts that are trained and saved, by name."""
         return self.model.modules()
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what else changes in training, by name."""
+        return {} if self.replacement is None else {"idle": self.replacement.idle}
+
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return the trained tensors of decoder and encoder."""
         atom_norm = None if self.atom_norm is None else float(self.atom_norm)
@@ -88,6 +97,7 @@ class DictionaryObjective:
 
     def advance_to(self, position: Position) -> None:
         """Set the weight of the penalty, and remember the atoms that the encoder will follow."""
+        self._position = position
         if self.annealing is not None:
             self._penalty = self.model.penalty.with_alpha(self.alpha_at(position))
         self._remember_atoms()
@@ -108,6 +118,13 @@ class DictionaryObjective:
             constrain_atoms_(matrices, self.atom_norm, positive=self.positive_dict)
         if self._atoms is not None and self.model.encoder is not None:
             self.model.encoder.follow_(self._atoms, self.model.decoder.components.detach())  # type: ignore[operator]
+        if self.replacement is not None and self._position is not None and self._batch is not None:
+            self._replace(self._position, *self._batch)
+
+    def _replace(self, position: Position, X: Tensor, codes: Tensor, generator: torch.Generator) -> None:
+        if self.replacement is not None:
+            norm = None if self.atom_norm is None else float(self.atom_norm)
+            self.replacement.replace_(position, X, codes, generator, norm, self.positive_dict)
 
     def step(self, X: Tensor, generator: torch.Generator) -> Step:
         """Return the losses of a batch, ready for one backward pass, and sums for the history."""
@@ -118,11 +135,14 @@ class DictionaryObjective:
         if self.target is not None and self.model.tuned is not None:
             zeros = ((codes if target is None else target) == 0).mean((-2, -1), dtype=codes.dtype)
             self.model.tuned.move_(self.target.rate * (self.target.target - zeros))
+        if self.replacement is not None:
+            self.replacement.count(codes)
+            self._batch = X, codes, generator
         statistics = self._statistics(codes, X) if self.gives_statistics else None
         losses = {"decoder": self._decoder_loss(codes, X, statistics)}
         if prediction is not None:
             losses["encoder"] = mean_squared_error(prediction, codes)
-        return Step(losses, self._sums(result, losses), statistics)
+        return Step(losses, self._sums(result, losses, target), statistics)
 
     def _statistics(self, codes: Tensor, X: Tensor) -> Statistics:
         return Statistics(codes, codes.mT @ codes, codes.mT @ X)
@@ -180,13 +200,15 @@ class DictionaryObjective:
             "coupling": per_row["coupling"],
             "sparsity": 1 - float(n_active.sum()) / (n_rows * len(n_active)),
             "n_dead": int((n_active == 0).sum()),
+            **({} if self.model.encoder is None else {"n_dead_encoder": int((sums["n_predicted"] == 0).sum())}),
             "component_std": float(sums["std"]) / n_batches,
             "solver_n_iter": per_row["n_iter"],
             "solver_n_unconverged": int(sums["n_unconverged"]),
+            **({} if self.replacement is None else {"n_replaced": self.replacement.report()}),
         }
 
     @torch.no_grad()
-    def _sums(self, result: SolverResult, losses: dict[str, Tensor]) -> Sums:
+    def _sums(self, result: SolverResult, losses: dict[str, Tensor], prediction: Tensor | None) -> Sums:
         codes = result.codes
         n_rows = codes.shape[-2]
         _, std = mean_and_std(codes)
@@ -200,15 +222,19 @@ class DictionaryObjective:
             "hinge": self.model.hinge.measure_of_std(std),
             "std": std.mean((-2, -1)),
             "n_active": torch.count_nonzero(codes, dim=-2),
+            **({} if prediction is None else {"n_predicted": torch.count_nonzero(prediction, dim=-2)}),
             "n_iter": result.n_iter.sum(-1),
             # A solver of few iterations is not meant to converge.
             "n_unconverged": torch.count_nonzero(~result.converged, dim=-1) * (self.solver is None),
         }
 
     def together(
-        self, members: Sequence["DictionaryObjective"], modules: Mapping[str, nn.Module]
+        self,
+        members: Sequence["DictionaryObjective"],
+        modules: Mapping[str, nn.Module],
+        state: Mapping[str, Tensor],
     ) -> "DictionaryObjective":
-        """Return the objective of several models as one; `modules` hold their parameters along a first axis."""
+        """Return the objective of several models as one; `modules` and `state` are theirs, along a first axis."""
         like = next(modules["decoder"].parameters())
         models = [member.model for member in members]
         hinge = VarianceHinge(
@@ -229,6 +255,8 @@ class DictionaryObjective:
         targets = [member.target for member in members if member.target is not None]
         own = {field.name: getattr(self, field.name) for field in fields(DictionaryObjective)}
         own |= {"model": model, "atom_norm": atom_norm, "target": _stack_targets(targets, like) if targets else None}
+        if self.replacement is not None:
+            own["replacement"] = self.replacement.together(model, state["idle"])
         return _ObjectivesTogether(**own, members=members)
 
 
@@ -244,12 +272,17 @@ class _ObjectivesTogether(DictionaryObjective):
 
     def advance_to(self, position: Any) -> None:
         """Set the weights of the penalties at the positions of the members."""
+        self._position = position
         if self.annealing is not None:
             before, alphas = self._alphas, [m.alpha_at(at) for m, at in zip(self.members, position, strict=True)]
             if alphas != before:
                 self._alphas = alphas
                 self._penalty = self.model.penalty.with_alpha(stack_weights(alphas, self._like()))
         self._remember_atoms()
+
+    def _replace(self, position: Any, X: Tensor, codes: Tensor, generator: Any) -> None:
+        for member, *own in zip(self.members, position, X, codes, generator, strict=True):
+            member._replace(*own)
 
     def _like(self) -> Tensor:
         return next(self.model.decoder.parameters())

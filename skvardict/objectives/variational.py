@@ -77,6 +77,10 @@ class VariationalObjective:
         """Return the parts that are trained and saved, by name."""
         return self.model.modules()
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what else changes in training: nothing."""
+        return {}
+
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return the trained tensors of encoder and decoder."""
         return [encoder_group(self.model.encoder), decoder_group(self.model.decoder)]

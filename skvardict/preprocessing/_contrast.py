@@ -5,10 +5,10 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from skvardict._sklearn import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.preprocessing._shapes import resolve_image_shape
 from skvardict.rows import Rows

@@ -5,9 +5,9 @@ from numbers import Integral
 from typing import Any, ClassVar, Self
 
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 
+from skvardict._sklearn import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from skvardict._utils.types import Images, RandomState
 from skvardict.datasets._patches import DrawnPatches, check_images, check_request, draw_patches
 

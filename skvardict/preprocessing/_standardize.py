@@ -6,9 +6,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skvardict._sklearn import BaseEstimator, TransformerMixin
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.rows import Rows
 

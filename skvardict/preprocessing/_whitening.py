@@ -6,9 +6,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skvardict._sklearn import BaseEstimator, TransformerMixin
 from skvardict._utils.types import Images
 from skvardict.datasets._patches import check_images
 from skvardict.rows import float_dtype

@@ -3,10 +3,9 @@
 from typing import Any, ClassVar
 
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from skvardict._sklearn import COUNT, NON_NEGATIVE
+from skvardict._sklearn import COUNT, NON_NEGATIVE, BaseEstimator
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers._scaled_lasso import ScaledLasso
 from skvardict.solvers.fista import FISTA

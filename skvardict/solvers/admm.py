@@ -4,10 +4,9 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from skvardict._sklearn import Interval
+from skvardict._sklearn import BaseEstimator, Interval
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers._scaled_lasso import ScaledLasso
 from skvardict.solvers.protocol import CodingProblem

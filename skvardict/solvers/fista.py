@@ -8,10 +8,9 @@ Notation: ``z`` codes, ``x`` the point at which the gradient is taken, ``t`` the
 from typing import Any, ClassVar
 
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from skvardict._sklearn import COUNT, NON_NEGATIVE, POSITIVE, StrOptions
+from skvardict._sklearn import COUNT, NON_NEGATIVE, POSITIVE, BaseEstimator, StrOptions
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers._rows import Iterate, StepRule, follow_rows
 from skvardict.solvers.protocol import CodingProblem

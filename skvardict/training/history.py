@@ -28,12 +28,6 @@ def is_table(history: Any) -> bool:
     return all(is_column(column) for column in columns) and len({len(column) for column in columns}) <= 1
 
 
-def describe_epoch(history: History, wanted: tuple[str, ...]) -> str:
-    """Return one line about the last epoch."""
-    shown = [name for name in wanted if name in history]
-    return "  ".join(f"{name} {history[name][-1]:.5g}" for name in shown)
-
-
 @dataclass
 class Patience:
     """Counts epochs without a relative improvement of more than `tol`.

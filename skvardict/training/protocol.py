@@ -107,6 +107,9 @@ class Objective(Protocol):
     def modules(self) -> dict[str, nn.Module]:
         """Return the trained parts by name; their tensors are what is saved."""
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what else changes in training and a resumed run has to know, by name; it is set in place."""
+
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return the trained tensors, part by part."""
 
@@ -122,8 +125,8 @@ class Objective(Protocol):
     def summarize(self, sums: dict[str, Tensor], *, validation: bool) -> dict[str, float]:
         """Return history entries from the sums of an epoch; "energy" is one, or "validation_energy"."""
 
-    def together(self, members: Sequence[Any], modules: Mapping[str, nn.Module]) -> Any:
-        """Return the objective of `members`, this being the first, as one; `modules` hold their stacked parameters.
+    def together(self, members: Sequence[Any], modules: Mapping[str, nn.Module], state: Mapping[str, Tensor]) -> Any:
+        """Return the objective of `members`, this being the first, as one; parameters and state are theirs, stacked.
 
         Its ``step`` and ``evaluate`` take rows (m, n, d) and, for drawing, a generator each, and return losses and sums
         with the members along a first axis (sums of shape () are those of every member). Its ``advance_to`` takes a

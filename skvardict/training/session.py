@@ -113,6 +113,7 @@ class TrainingSession:
         """Return parameters, optimiser moments and generator as arrays."""
         arrays = {f"params.{name}": array for name, array in to_numpy(self.snapshot()).items()}
         arrays |= {f"optimizer.{name}": array for name, array in self.steps.to_arrays().items()}
+        arrays |= {f"objective.{name}": array for name, array in to_numpy(self.objective.state()).items()}
         arrays["generator"] = self.generator.get_state().numpy().copy()
         arrays["counters"] = np.array([self.n_epochs, self.n_steps])
         return arrays
@@ -135,13 +136,16 @@ class TrainingSession:
         prefix = "optimizer."
         moments = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
         self.steps.load_arrays(moments)
+        for name, tensor in self.objective.state().items():
+            array = arrays.get(f"objective.{name}")  # a run that had none begins at zero
+            tensor.zero_() if array is None else tensor.copy_(torch.from_numpy(np.array(array)))
         self.generator.set_state(torch.from_numpy(np.array(arrays["generator"])))
         self.n_epochs, self.n_steps = (int(value) for value in arrays["counters"])
 
     def _check_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         required = {f"params.{name}": tuple(tensor.shape) for name, tensor in self._named_tensors()}
         required |= {"generator": tuple(self.generator.get_state().shape), "counters": (2,)}
-        optional: dict[str, tuple[int, ...]] = {}
+        optional = {f"objective.{name}": tuple(tensor.shape) for name, tensor in self.objective.state().items()}
         for state in self.steps.state_shapes():
             shapes = {f"optimizer.{name}": shape for name, shape in state.items()}
             # The first step makes all of them.
@@ -150,6 +154,8 @@ class TrainingSession:
         if missing:
             raise ValueError(f"The training state lacks {sorted(missing)}; it belongs to another model. Fit anew.")
         for name, array in arrays.items():
+            if name.startswith("objective.") and name not in optional:
+                continue  # what only other ways of training keep
             shape = (required | optional).get(name)
             dtype = {"generator": np.uint8, "counters": np.int64}.get(name, array.dtype)
             if array.shape != shape or array.dtype != dtype:

@@ -43,7 +43,7 @@ class Stack:
 
     def __init__(self, sessions: Sequence[TrainingSession]):
         self.sessions = list(sessions)
-        self._own = [{**dict(session._named_tensors()), **session.steps.moments()} for session in sessions]
+        self._own = [_tensors_of(session) for session in sessions]
         self.tensors = {name: _stack([own[name] for own in self._own]) for name in self._own[0]}
         self._lend_all()
 
@@ -105,7 +105,8 @@ class Stack:
         members = self.sessions[where]
         first = members[0].objective
         modules = {part: self._module(part, module, where) for part, module in first.modules().items()}
-        objective = first.together([member.objective for member in members], modules)
+        state = {name: self.tensors[f"objective.{name}"][where] for name in first.state()}
+        objective = first.together([member.objective for member in members], modules, state)
         names = {id(tensor): name for name, tensor in members[0]._named_tensors()}
         leaves = {
             f"{part}.{name}": leaf for part, module in modules.items() for name, leaf in module.named_parameters()
@@ -128,6 +129,11 @@ class Stack:
             else:
                 owner._buffers[last] = values
         return several
+
+
+def _tensors_of(session: TrainingSession) -> dict[str, Tensor]:
+    state = {f"objective.{name}": tensor for name, tensor in session.objective.state().items()}
+    return {**dict(session._named_tensors()), **session.steps.moments(), **state}
 
 
 def _stack(tensors: Sequence[Tensor]) -> Tensor:

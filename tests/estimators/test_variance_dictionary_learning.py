@@ -183,11 +183,6 @@ def test_collapse_is_said(digits):
         small(alpha=1e3, beta=0.0, max_iter=1).fit(digits[0][:300])
 
 
-def test_verbose_prints_a_line_per_epoch(digits, capsys):
-    small(verbose=1, max_iter=3).fit(digits[0][:300])
-    assert len(capsys.readouterr().out.splitlines()) == 3
-
-
 def test_an_absent_device_is_refused_by_name(digits):
     if torch.cuda.is_available():
         pytest.skip("torch.cuda.is_available(): the device is not absent here")

@@ -266,12 +266,18 @@ class _ObjectivesTogether(DictionaryObjective):
 
     members: Sequence[DictionaryObjective] = ()
 
+    def __post_init__(self):
+        super().__post_init__()
+        self._alphas: list[float] = []  # of the last step
+
     def advance_to(self, position: Any) -> None:
         """Set the weights of the penalties at the positions of the members."""
         self._position = position
         if self.annealing is not None:
-            alphas = [member.alpha_at(at) for member, at in zip(self.members, position, strict=True)]
-            self._penalty = self.model.penalty.with_alpha(stack_weights(alphas, self._like()))
+            before, alphas = self._alphas, [m.alpha_at(at) for m, at in zip(self.members, position, strict=True)]
+            if alphas != before:
+                self._alphas = alphas
+                self._penalty = self.model.penalty.with_alpha(stack_weights(alphas, self._like()))
         self._remember_atoms()
 
     def _replace(self, position: Any, X: Tensor, codes: Tensor, generator: Any) -> None:

@@ -16,10 +16,10 @@ from skvardict._utils.messages import warn
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.energies import reconstruction
 from skvardict.estimators._fitted import fitted_components, fitted_model
-from skvardict.functional import join_signs, split_signs
+from skvardict.estimators._fixed_dictionary import RowCodes
+from skvardict.functional import join_signs
 from skvardict.metrics import r2
 from skvardict.rows import Rows
-from skvardict.rows.maps import MappedPages
 
 
 class Encoding(NamedTuple):
@@ -44,6 +44,7 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     n_components: int
     split_sign: bool = False
+    sparse_output: bool = False
     device: str | torch.device
     n_features_in_: int
 
@@ -75,9 +76,10 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Returns
         -------
         codes : ndarray or Tensor of shape (n_samples, n_components)
-            Twice as many columns with ``split_sign=True``: positive parts, then negative parts.
+            Twice as many columns with ``split_sign=True``: positive parts, then negative parts. With
+            ``sparse_output=True``, a scipy matrix in CSR format.
         """
-        return self._encode(self._rows(X), out, split_sign=self.split_sign).codes
+        return self._encode(self._rows(X), out, split_sign=self.split_sign, sparse_output=self.sparse_output).codes
 
     def encode(self, X: ArrayLike) -> Encoding:
         """Return codes together with the solver's iterations and convergence per row.
@@ -91,7 +93,7 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Encoding
             Its codes are those of :meth:`transform`.
         """
-        return self._encode(self._rows(X), split_sign=self.split_sign)
+        return self._encode(self._rows(X), split_sign=self.split_sign, sparse_output=self.sparse_output)
 
     @overload
     def inverse_transform(self, codes: Tensor) -> Tensor: ...
@@ -236,28 +238,25 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """Return the model with the fitted parameters; in their own dtype by default."""
         return fitted_model(self, device, dtype)
 
-    def _encode(self, rows: Rows, out=None, *, split_sign: bool = False) -> Encoding:
+    def _encode(self, rows: Rows, out=None, *, split_sign: bool = False, sparse_output: bool = False) -> Encoding:
         """Return the codes of `rows`, written into `out` if it is given; warn where the solver did not converge."""
         model = self._model(rows.device, rows.dtype)
-        width = self._n_features_out if split_sign else self.n_components
-        codes = rows.new_rows(width) if out is None else rows.check_out(out, width)
+        gathered = RowCodes(rows, self.n_components, split_sign=split_sign, sparse_output=sparse_output, out=out)
         n_iter, converged = rows.new_rows(dtype=torch.int64), rows.new_rows(dtype=torch.bool)
         n_iter[:], converged[:] = 0, True
-        pages = MappedPages(codes)
         for where, result in rows.in_chunks(lambda block: self._encode_block(model, block)):
             part, part_n_iter, part_converged = result
-            codes[where] = rows.give_back(split_signs(part) if split_sign else part)
-            pages.count(codes[where].nbytes)
+            gathered.put(where, part)
             if part_n_iter is not None and part_converged is not None:
                 n_iter[where], converged[where] = rows.give_back(part_n_iter), rows.give_back(part_converged)
         n_unconverged = int((~converged).sum())
         if n_unconverged:
             warn(
-                f"{type(self).__name__}: the solver did not converge on {n_unconverged} of {len(codes)} rows. "
+                f"{type(self).__name__}: the solver did not converge on {n_unconverged} of {len(rows)} rows. "
                 "Raise max_iter or tol of solver=.",
                 ConvergenceWarning,
             )
-        return Encoding(codes, n_iter, converged)
+        return Encoding(gathered.result(), n_iter, converged)
 
     def _reconstruct(self, rows: Rows):
         return self._decode(Rows(self._encode(rows).codes, device=self.device))

@@ -275,6 +275,9 @@ class _DictionaryCoder(BaseCoder):
         schedule = CosineRate(0.1, start=0.1) if plan.schedule_epochs is None else None
         return Adam(decoder_rate, encoder_learning_rate=encoder_rate, relative=True, schedule=schedule)
 
+    def _follows_length(self, plan: TrainingPlan) -> bool:
+        return (self._is_automatic() and not self._is_online()) or super()._follows_length(plan)
+
     def _training_solver(self, model: DictionaryModel) -> Any:
         if self.solver is not None:
             return None

@@ -4,8 +4,8 @@
 
 Photographs that come with scikit-image and scikit-learn, cut to 256 x 256 pixels. The peers of scikit-image get the
 best of several settings by the clean image, which nobody has; ours gets its defaults. "own dictionary" is learnt from
-the noisy image, "cosines" are atoms of a discrete cosine transform, "principal components" those of the noisy patches; all
-three are pursued in the same way.
+the noisy image, "cosines" are atoms of a discrete cosine transform, "principal components" those of the noisy patches;
+all three are pursued in the same way.
 """
 
 import argparse

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from skvardict._sklearn import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from skvardict._utils.messages import warn
 from skvardict._utils.types import Array, ArrayLike
-from skvardict.energies import reconstruction
+from skvardict.energies import observed_reconstruction, reconstruction
 from skvardict.estimators._fitted import fitted_components, fitted_model
 from skvardict.estimators._fixed_dictionary import RowCodes
 from skvardict.functional import join_signs
@@ -42,6 +42,7 @@ class Encoding(NamedTuple):
 class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What an estimator does with its fitted model; a subclass says how it is built and how it codes rows."""
 
+    _allows_missing = False  # whether entries of X may be NaN
     n_components: int
     split_sign: bool = False
     sparse_output: bool = False
@@ -168,10 +169,10 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         rows = self._rows(X)
         codes = torch.as_tensor(self._encode(rows).codes)
         decoder = self._model(rows.device, rows.dtype).decoder
-        errors = rows.new_rows()
+        errors, measure = rows.new_rows(), observed_reconstruction if self._allows_missing else reconstruction
         with torch.no_grad():
             for where, block in rows.slices():
-                errors[where] = rows.give_back(reconstruction(block, decoder(codes[where].to(block.device))))
+                errors[where] = rows.give_back(measure(block, decoder(codes[where].to(block.device))))
         return errors
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
@@ -194,7 +195,7 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             target = Rows.check_columns(self, y, "y")
             if len(target) != len(rows):
                 raise ValueError(f"y has {len(target)} rows, but X has {len(rows)}. Pass one target per row.")
-        return float(r2(target.X, self._reconstruct(rows)))
+        return self._r2(target, self._reconstruct(rows))
 
     @property
     def components_(self) -> np.ndarray:
@@ -257,6 +258,9 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 ConvergenceWarning,
             )
         return Encoding(gathered.result(), n_iter, converged)
+
+    def _r2(self, target: Rows, reconstruction: Array) -> float:
+        return float(r2(target.X, reconstruction))
 
     def _reconstruct(self, rows: Rows):
         return self._decode(Rows(self._encode(rows).codes, device=self.device))

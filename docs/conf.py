@@ -54,6 +54,12 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",  # with extending/ as a gallery below it
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
+    "subsection_order": [
+        *(f"../examples/{name}" for name in ("images", "signals", "variational")),
+        "*",
+        "../examples/extending",
+    ],
+    "within_subsection_order": "gallery.TeachingOrder",
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skvardict",),
     "reference_url": {"skvardict": None},

@@ -82,10 +82,11 @@ error = gain.std(ddof=1) / np.sqrt(len(gain))
 print(f"codes over random   {gain.mean():.4f}, {gain.mean() / error:.1f} standard errors")
 
 # %%
-# A larger ``alpha`` asks for fewer components per digit, and the atoms become digits and strokes.
+# A larger ``alpha`` asks for fewer components per digit, and the atoms become digits and strokes. Red adds ink, blue
+# takes it away; the atoms that most digits use come first.
 rows = GlobalStandardizer().fit_transform(X)
 sparser = VarianceDictionaryLearning(n_components=64, alpha=0.05, random_state=0).fit(rows)
-display = DictionaryDisplay.from_estimator(sparser, image_shape=(8, 8))
+display = DictionaryDisplay.from_estimator(sparser, X=rows, order="use", image_shape=(8, 8))
 display.plot()
 path = Path("digits_atoms.png")
 display.figure_.savefig(path, dpi=150, bbox_inches="tight")
@@ -93,6 +94,7 @@ print(f"zeros in the codes  {(sparser.transform(rows) == 0).mean():.2f}")
 print(f"atoms saved to      {path}")
 
 # %%
-# What was learnt: codes of 128 components, most of them zero, beat pixels and random features by several standard
-# errors. The guide's page "How the model is learnt" says what the defaults do; to fix the share of zeros instead of
-# ``alpha``, see :class:`skvardict.training.TargetSparsity`.
+# What was learnt: codes of 128 components, most of them zero, get half a percent more digits right than pixels and
+# than random features, by more than two standard errors of the difference, split by split. The guide's page "How the
+# model is learnt" says what the defaults do; to fix the share of zeros instead of ``alpha``, see
+# :class:`skvardict.training.TargetSparsity`.

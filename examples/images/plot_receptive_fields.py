@@ -75,9 +75,7 @@ for name, atoms in dictionaries.items():
     rows = codes @ atoms
     objective = np.mean((X_test - rows) ** 2) + alpha * np.abs(codes).sum(axis=1).mean()
     scores[name] = orientation(atoms)
-    print(
-        f"{name:12s} {objective:9.3f} {r2(X_test, rows):7.3f} {sparsity(codes):7.3f} {np.median(scores[name]):12.2f}"
-    )
+    print(f"{name:12s} {objective:9.3f} {r2(X_test, rows):7.3f} {sparsity(codes):7.3f} {np.median(scores[name]):12.2f}")
 
 # %%
 # Left, the share of atoms above each value of the index; right, the photograph that no atom has seen, and the same

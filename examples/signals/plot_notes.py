@@ -2,12 +2,13 @@
 Which notes are played?
 =======================
 
-A frame of sound holds one to three notes and noise. A dictionary that has seen such frames, and no label, turns into the
-spectra of single notes, and a sparse code into a list of the notes that are on. How good a list is it?
+A frame of sound holds one to three notes and noise. A dictionary that has seen such frames, and no label, turns into
+the spectra of single notes, and a sparse code into a list of the notes that are on. How good a list is it?
 """
 
 # %%
-# Tones of 36 pitches with up to eight harmonics that fade, in random chords, under noise of twice their power. The spectra of short frames are the rows; their square root tames loud partials.
+# Tones of 36 pitches with up to eight harmonics that fade, in random chords, under noise of twice their power. The
+# spectra of short frames are the rows; their square root tames loud partials.
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models are fastest on one thread
@@ -70,7 +71,8 @@ models["sparse codes"].set_params(solver=ActiveSetADMM())  # to the optimum, whe
 # component's maximum that does best on the training frames.
 share = y_test.mean()
 print(f"chance: average precision {share:.3f}")
-print(f"{'':14s}average precision   F1 of what is on   F1 with a threshold   on per frame (notes: {y_test.sum(1).mean():.1f})")
+print(f"notes in a frame: {y_test.sum(axis=1).mean():.1f}")
+print(f"{'':14s}average precision   F1 of what is on   F1 with a threshold   on in a frame")
 named = {}
 for name, model in models.items():
     train, test = model.transform(X_train), model.transform(X_test)
@@ -86,13 +88,19 @@ for name, model in models.items():
     named[name] = chosen, test
 
 # %%
-# Left, the atoms in the order of the notes that they were named after: ladders of harmonics that climb. Right, the notes
-# that were played in sixty frames, and what the codes say.
+# Left, the atoms in the order of the notes that they were named after: ladders of harmonics that climb. Right, the
+# notes that were played in sixty frames, and what the codes say.
 figure, (spectra, roll, codes) = plt.subplots(1, 3, figsize=(12, 4), layout="constrained", width_ratios=(1.4, 1, 1))
 chosen, values = named["sparse codes"]
 atoms = models["sparse codes"].components_[chosen]
 image = spectra.imshow(
-    atoms.T, origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=np.quantile(atoms, 0.999), extent=(48, 84, 0, rate / 2)
+    atoms.T,
+    origin="lower",
+    aspect="auto",
+    cmap="magma",
+    vmin=0,
+    vmax=atoms.max() / 2,
+    extent=(48, 84, 0, rate / 2),
 )
 spectra.plot(pitches + 0.5, frequencies, color="white", linestyle=":", label="the note itself")
 spectra.set(xlabel="note (MIDI number)", ylabel="frequency (Hz)", ylim=(0, 3000), title="atoms")
@@ -101,3 +109,9 @@ figure.colorbar(image, ax=spectra)
 for ax, picture, title in ((roll, y_test[:60], "played"), (codes, values[:60], "codes")):
     ax.imshow(picture.T, origin="lower", aspect="auto", cmap="gray_r", extent=(0, 60, 48, 84))
     ax.set(xlabel="frame", ylabel="note", title=title)
+
+# %%
+# The list is good: without a threshold and without a label in training, 2.4 components are on in a frame of two notes,
+# and F1 is 0.86, where NMF and the bins have something on for every note. With a threshold chosen by labels the codes
+# reach 0.94, NMF 0.83, the bins 0.84. As a ranking the codes are a little ahead of the bins, which are a strong
+# competitor: the fundamental tone of a note is a bin of its own.

@@ -11,6 +11,7 @@ from skvardict.estimators import (
     WeightDecayDictionaryLearning,
     alpha_max,
     load,
+    save,
     sparse_encode,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "__version__",
     "alpha_max",
     "load",
+    "save",
     "sparse_encode",
 ]

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import pkgutil
 import re
 from email.message import Message
 from pathlib import Path
@@ -14,9 +15,10 @@ from skvardict import _sklearn, _version
 from skvardict._sklearn import BaseEstimator, public_name
 
 API = Path(__file__).resolve().parents[1] / "docs" / "api.rst"
-PUBLIC = ["distributions", "datasets", "display", "energies", "evaluation", "metrics", "models", "networks"]
-PUBLIC += ["preprocessing", "recipes", "solvers", "training"]
-PACKAGES = [skvardict, *(importlib.import_module(f"skvardict.{name}") for name in PUBLIC)]
+# Estimators are public by the names of the package; the others are what it is made of, without promises to users.
+UNDERNEATH = {"estimators", "functional", "objectives", "rows", "storage"}
+SUBPACKAGES = {module.name for module in pkgutil.iter_modules(skvardict.__path__) if not module.name.startswith("_")}
+PACKAGES = [skvardict, *(importlib.import_module(f"skvardict.{name}") for name in sorted(SUBPACKAGES - UNDERNEATH))]
 
 
 def listed_names():

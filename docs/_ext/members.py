@@ -1,12 +1,13 @@
 """What pages of classes list, and where the source of a member is.
 
 They list what the package and scikit-learn define, not what torch, tuples and exceptions bring along. Inherited methods
-link to the source of the class that has them.
+link to the source of the class that has them, and the summaries of methods to other methods of the class.
 """
 
 import sys
 
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.nodes import make_refnode
 
 DOCUMENTED = ("skvardict", "sklearn")
 
@@ -42,7 +43,15 @@ def all_subclasses(cls):
         yield from all_subclasses(subclass)
 
 
+def find_on_page(app, env, node, text):
+    """Return the link for a short name in a table of methods: one of the class that the page is about."""
+    page = node.get("refdoc", "")
+    found = env.domains["py"].objects.get(f"{page.removeprefix('generated/')}.{node['reftarget']}")
+    return found and make_refnode(app.builder, page, found.docname, found.node_id, text)
+
+
 def setup(app):
     app.connect("autodoc-skip-member", is_left_out)
     app.connect("viewcode-find-source", find_source)
+    app.connect("missing-reference", find_on_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -21,6 +21,7 @@ GENERATED = {
         sklearn.linear_model.LogisticRegressionCV sklearn.model_selection.GridSearchCV sklearn.pipeline.Pipeline
         sklearn.preprocessing.FunctionTransformer sklearn.preprocessing.StandardScaler
         sklearn.feature_extraction.image.PatchExtractor sklearn.utils.metadata_routing.MetadataRequest
+        sklearn.utils.metadata_routing.MetadataRouter sklearn.model_selection.RandomizedSearchCV
         function sklearn.set_config sklearn.base.clone sklearn.datasets.load_digits sklearn.datasets.load_sample_image
         sklearn.datasets.fetch_olivetti_faces sklearn.model_selection.cross_val_score
         sklearn.model_selection.train_test_split sklearn.pipeline.make_pipeline sklearn.decomposition.sparse_encode
@@ -54,7 +55,7 @@ OTHER = {
                 "#sphx-glr-auto-examples-miscellaneous-plot-set-output-py"
             ),
         },
-        "std:term": {"meta-estimator": "glossary.html#term-meta-estimator"},
+        "std:term": {name: f"glossary.html#term-{name}" for name in ("meta-estimator", "fit", "classes_")},
     },
     "torch": {"py:class": {"torch.Tensor": "tensors.html#torch.Tensor"}},
 }

@@ -19,9 +19,9 @@ import numpy as np
 from skimage import data
 from skimage.filters import gaussian
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
-from skvardict.images import denoise_image
 
 from skvardict.display import DictionaryDisplay
+from skvardict.images import denoise_image
 from skvardict.metrics import psnr
 from skvardict.preprocessing import OverlappingPatches
 

@@ -13,7 +13,19 @@ def mean_squared_error(values: Tensor, target: Tensor) -> Tensor:
     """Return the mean of ``(values - target)^2`` over rows and columns, shape (...)."""
     if values.dim() == 2:
         return nn.functional.mse_loss(values, target)
-    return (values - target).square().mean((-2, -1))
+    return _MeanSquare.apply(values - target)
+
+
+class _MeanSquare(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values)
+        return torch.linalg.vector_norm(values, dim=(-2, -1)).square() / values[0].numel()
+
+    @staticmethod
+    def backward(ctx, grad_output: Tensor):
+        (values,) = ctx.saved_tensors
+        return values * (grad_output[..., None, None] * (2 / values[0].numel()))
 
 
 class _LinearReconstruction(torch.autograd.Function):

@@ -1,7 +1,7 @@
 """Estimators: thin shells that assemble networks, objective and loop."""
 
 from skvardict.estimators._encode import alpha_max, sparse_encode
-from skvardict.estimators._files import load
+from skvardict.estimators._files import load, save
 from skvardict.estimators.dictionary import (
     StandardDictionaryLearning,
     VarianceDictionaryLearning,
@@ -20,5 +20,6 @@ __all__ = [
     "WeightDecayDictionaryLearning",
     "alpha_max",
     "load",
+    "save",
     "sparse_encode",
 ]

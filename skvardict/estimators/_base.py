@@ -39,6 +39,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
     _SPARSITY_PARAMETER = "alpha"
     _SCALE_DEPENDENT = "alpha, std_threshold and step sizes"
     _MEAN_SQUARE_RANGE = (0.1, 10.0)
+    _NEEDS_ROWS = "One row says nothing about what rows have in common."
 
     @abstractmethod
     def _build_objective(self, model, batch_rows: float, plan: TrainingPlan):
@@ -63,6 +64,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         X : array-like or Tensor of shape (n_samples, n_features)
             Entries of mean square about 1; see :class:`skvardict.preprocessing.GlobalStandardizer`.
         y : ignored
+            It is not learnt, whatever its shape; :meth:`score`, and searches by it, compare with it.
         X_val : array-like or Tensor of shape (n_validation, n_features), optional
             Rows on which the best epoch is chosen; by default a part of `X`, if `early_stopping`.
         checkpoint : path, optional

@@ -6,6 +6,7 @@ from typing import NamedTuple, overload
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -103,7 +104,7 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
         Parameters
         ----------
-        codes : array-like or Tensor of shape (n_samples, n_components)
+        codes : array-like, Tensor or scipy sparse matrix of shape (n_samples, n_components)
             What `transform` returns: with ``split_sign=True``, positive and negative parts side by side.
 
         Returns
@@ -279,7 +280,7 @@ def check_codes(estimator, codes) -> Rows:
     """
     name = type(estimator).__name__
     if not isinstance(codes, Tensor):
-        codes = np.asarray(codes)
+        codes = codes.toarray() if issparse(codes) else np.asarray(codes)
     if codes.ndim != 2 or codes.shape[1] != estimator._n_features_out:
         raise ValueError(
             f"{name}.inverse_transform expects codes of shape (n_samples, {estimator._n_features_out}), but got "

@@ -8,13 +8,14 @@ which is sketched without memory first.
 import re
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sklearn
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch.overrides import TorchFunctionMode
 
@@ -27,9 +28,6 @@ from skvardict.storage.files import DamagedFileError, read_file, write_file
 from skvardict.storage.packing import Arrays, pack, unpack
 from skvardict.storage.parts import Omitted, pack_parameters, unpack_parameter
 from skvardict.training.history import is_table
-
-if TYPE_CHECKING:
-    from skvardict.estimators._base import BaseCoder
 
 FORMAT = 2
 _FITTED_NAME = re.compile(r"[a-z][a-z0-9_]*_")
@@ -48,46 +46,103 @@ class FileVersionWarning(InconsistentVersionWarning):
         )
 
 
-def save(estimator, path: FilePath) -> None:
-    """Write the fitted `estimator` to `path`; see :meth:`BaseCoder.save`."""
-    check_is_fitted(estimator)
+def save(estimator: Any, path: FilePath) -> None:
+    """Write a fitted estimator, transformer or pipeline of skvardict to a file without code in it.
+
+    Parameters
+    ----------
+    estimator : estimator, transformer or Pipeline
+        An estimator, :class:`SparseCoder`, a transformer of :mod:`skvardict.preprocessing`, or a Pipeline of these. A
+        step may be "passthrough". A pipeline's `memory` is not part of the file, nor is what ``set_output`` has set.
+    path : path
+        Read by :func:`load`. The file is written whole or not at all.
+
+    Raises
+    ------
+    NotFittedError
+    TypeError
+        If a step belongs to another library: a file without code can name no class but those of skvardict. The message
+        says what to use.
+
+    Examples
+    --------
+    >>> import tempfile, os
+    >>> import numpy as np
+    >>> import skvardict
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skvardict.preprocessing import GlobalStandardizer
+    >>> X = np.random.default_rng(0).standard_normal((100, 8))
+    >>> coder = skvardict.StandardDictionaryLearning(4, max_iter=2, random_state=0)
+    >>> pipeline = make_pipeline(GlobalStandardizer(), coder).fit(X)
+    >>> path = os.path.join(tempfile.mkdtemp(), "pipeline.skv")
+    >>> skvardict.save(pipeline, path)
+    >>> bool((skvardict.load(path).transform(X) == pipeline.transform(X)).all())
+    True
+    """
     arrays: Arrays = {}
+    if _public_estimators().get(type(estimator).__name__) is type(estimator):
+        content = {"kind": "estimator", "format": FORMAT, **_describe(estimator, arrays)}
+    else:
+        content = {"kind": "pipeline", "format": FORMAT, **_describe_steps(estimator, arrays)}
+    versions = {
+        "skvardict": __version__,
+        "scikit-learn": sklearn.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+    write_file(path, arrays, {**content, "versions": versions})
+
+
+def _describe(estimator, arrays: Arrays, prefix: str = "") -> dict[str, Any]:
+    """Return class, parameters and fitted attributes, and put their arrays into `arrays`."""
+    check_is_fitted(estimator)
     parameters = estimator.get_params(deep=False)
     fitted = {
         name: value
         for name, value in vars(estimator).items()
         if name not in parameters and (_FITTED_NAME.fullmatch(name) or name == "_train_state")
     }
-    content = {
-        "kind": "estimator",
-        "format": FORMAT,
-        "versions": {
-            "skvardict": __version__,
-            "scikit-learn": sklearn.__version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
+    return {
         "class": type(estimator).__name__,
-        "parameters": pack_parameters(parameters, arrays, _part_classes()),
-        "fitted": {name: pack(value, f"fitted.{name}", arrays) for name, value in fitted.items()},
+        "parameters": pack_parameters(parameters, arrays, _part_classes(), prefix),
+        "fitted": {name: pack(value, f"{prefix}fitted.{name}", arrays) for name, value in fitted.items()},
     }
-    write_file(path, arrays, content)
 
 
-def load(path: FilePath, **parameters: Any) -> "BaseCoder":
-    """Return the estimator that ``estimator.save(path)`` wrote to `path`. No code from the file is run.
+def _describe_steps(estimator, arrays: Arrays) -> dict[str, Any]:
+    """Return the steps of a pipeline, or what is no pipeline as the only step without a name."""
+    is_pipeline = isinstance(estimator, Pipeline)
+    steps = estimator.steps if is_pipeline else [(None, estimator)]
+    described = []
+    for index, (name, step) in enumerate(steps):
+        if step is None or step == "passthrough":
+            described.append({"name": name, "class": "passthrough"})
+            continue
+        if _classes_of_steps().get(type(step).__name__) is not type(step):
+            raise TypeError(
+                f"skvardict.save cannot hold {'it' if name is None else f'the step {name!r}'}, a "
+                f"{type(step).__module__}.{type(step).__name__}: a file without code names classes of skvardict only "
+                f"({', '.join(sorted(_classes_of_steps()))}). Save it with skops: skops.io.dump(pipeline, path), and "
+                "skops.io.load(path, trusted=...) after looking at skops.io.get_untrusted_types(file=path)."
+            )
+        described.append({"name": name, **_describe(step, arrays, f"{index}.")})
+    return {"steps": described}
+
+
+def load(path: FilePath, **parameters: Any) -> Any:
+    """Return what :func:`save` or ``estimator.save(path)`` wrote to `path`. No code from the file is run.
 
     Parameters
     ----------
     path : path
-        A file written by ``estimator.save(path)``.
     **parameters
-        Constructor parameters to use instead of those in the file. Needed for what a file cannot hold: builders of
-        decoders and encoders, and `random_state` where it was a RandomState.
+        Constructor parameters to use instead of those in the file, of the steps of a pipeline as
+        ``<step>__<parameter>``. Needed for what a file cannot hold: builders of decoders and encoders, and
+        `random_state` where it was a RandomState.
 
     Returns
     -------
-    estimator : fitted estimator
+    estimator : fitted estimator, transformer or Pipeline
 
     Raises
     ------
@@ -123,31 +178,74 @@ def load(path: FilePath, **parameters: Any) -> "BaseCoder":
     """
     arrays, content = read_file(path)
     content = _check_content(path, content)
-    cls = _public_estimators().get(content["class"])
-    if cls is None:
-        raise DamagedFileError(
-            f"{path} holds a {content['class'][:80]!r}, which this version of skvardict does not have. It has "
-            f"{', '.join(sorted(_public_estimators()))}."
-        )
-    estimator = _build(path, cls, content["parameters"], arrays, parameters)
-    _set_fitted(path, estimator, content["fitted"], arrays)
+    if content["kind"] == "pipeline":
+        loaded = _load_steps(path, content["steps"], arrays, parameters)
+    else:
+        loaded = _load_one(path, content, arrays, parameters, _public_estimators())
     version = content["versions"].get("skvardict")
     if version != __version__:
         warnings.warn(
             FileVersionWarning(
-                estimator_name=cls.__name__, current_sklearn_version=__version__, original_sklearn_version=version
+                estimator_name=type(loaded).__name__,
+                current_sklearn_version=__version__,
+                original_sklearn_version=version,
             ),
             stacklevel=2,
         )
+    return loaded
+
+
+def _load_one(path, entry: Mapping[str, Any], arrays: Arrays, given: Mapping[str, Any], classes: Mapping[str, type]):
+    cls = classes.get(entry["class"])
+    if cls is None:
+        raise DamagedFileError(
+            f"{path} holds a {entry['class'][:80]!r}, which this version of skvardict does not have. It has "
+            f"{', '.join(sorted(classes))}."
+        )
+    estimator = _build(path, cls, entry["parameters"], arrays, given)
+    _set_fitted(path, estimator, entry["fitted"], arrays)
     return estimator
 
 
+def _load_steps(path, steps: list, arrays: Arrays, given: Mapping[str, Any]):
+    """Return the pipeline of `steps`, or the only one without a name."""
+    if not steps:
+        raise DamagedFileError(f"{path} does not hold the steps of a pipeline.")
+    kinds = {"class": str, "parameters": dict, "fitted": dict}
+    alone = len(steps) == 1 and isinstance(steps[0], dict) and steps[0].get("name", "") is None
+    loaded: list[tuple[str, Any]] = []
+    for step in steps:
+        if not isinstance(step, dict) or not (alone or isinstance(step.get("name"), str)):
+            raise DamagedFileError(f"{path} does not hold the steps of a pipeline.")
+        if step.get("class") == "passthrough" and not alone:
+            loaded.append((step["name"], "passthrough"))
+            continue
+        if not all(isinstance(step.get(key), kind) for key, kind in kinds.items()):
+            raise DamagedFileError(f"{path} does not hold the steps of a pipeline.")
+        prefix = "" if alone else f"{step['name']}__"
+        own = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
+        loaded.append((step["name"], _load_one(path, step, arrays, own, _classes_of_steps())))
+    if alone:
+        return loaded[0][1]
+    names = [name for name, _ in loaded]
+    unknown = [key for key in given if key.partition("__")[0] not in names or "__" not in key]
+    if unknown:
+        raise TypeError(f"load: the pipeline has no parameters {', '.join(unknown)[:200]}; its steps are {names}.")
+    try:
+        pipeline = Pipeline(loaded)
+        pipeline._validate_names(names)
+    except (ValueError, TypeError) as error:
+        raise DamagedFileError(f"{path}: {str(error)[:200]}") from error
+    return pipeline
+
+
 def _check_content(path, content: Any) -> dict[str, Any]:
-    if not isinstance(content, dict) or content.get("kind") != "estimator":
+    if not isinstance(content, dict) or content.get("kind") not in ("estimator", "pipeline"):
         kind = content.get("kind") if isinstance(content, dict) else None
         advice = " Pass it to fit(checkpoint=...)." if kind == "checkpoint" else ""
         raise DamagedFileError(f"{path} does not hold an estimator.{advice}")
-    kinds = {"format": int, "versions": dict, "class": str, "parameters": dict, "fitted": dict}
+    kinds: dict[str, type] = {"format": int, "versions": dict}
+    kinds |= {"steps": list} if content["kind"] == "pipeline" else {"class": str, "parameters": dict, "fitted": dict}
     versions = content.get("versions")
     version = str(versions.get("skvardict"))[:80] if isinstance(versions, dict) else "unknown"
     number = content.get("format")
@@ -212,7 +310,7 @@ def _set_fitted(path, estimator, packed: Mapping[str, Any], arrays: Arrays) -> N
         fitted = {name: unpack(value, arrays) for name, value in packed.items()}
     except (ValueError, TypeError, RecursionError) as error:
         raise DamagedFileError(f"{path}: the fitted attributes are damaged: {error}") from error
-    problem = _find_problem(estimator, fitted)
+    problem = _find_problem(estimator, fitted) if hasattr(cls, "save") else _find_problem_of_step(fitted)
     if problem is not None:
         raise DamagedFileError(f"{path}: {problem}")
     vars(estimator).update(fitted)
@@ -255,6 +353,20 @@ def _find_problem_of_features(fitted: Mapping[str, Any], required: Mapping[str, 
     names = fitted.get("feature_names_in_")
     if names is not None and not (isinstance(names, np.ndarray) and names.shape == (fitted["n_features_in_"],)):
         return "feature_names_in_ does not have one name per feature."
+    return None
+
+
+def _find_problem_of_step(fitted: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the fitted attributes of a transformer, which are few numbers and names, or None."""
+    for name, value in fitted.items():
+        items = value if isinstance(value, tuple) else (value,)
+        if name == "feature_names_in_":
+            if not isinstance(value, np.ndarray) or value.shape != (fitted.get("n_features_in_"),):
+                return "feature_names_in_ does not have one name per feature."
+        elif not all(type(item) is float and np.isfinite(item) for item in items) and not all(
+            type(item) is int and 1 <= item < 2**31 for item in items
+        ):
+            return f"{name[:80]} holds other things than finite numbers and sizes."
     return None
 
 
@@ -305,6 +417,16 @@ def _public_estimators() -> dict[str, type]:
 
     public = {name: getattr(estimators, name) for name in estimators.__all__}
     return {name: value for name, value in public.items() if isinstance(value, type) and hasattr(value, "save")}
+
+
+def _classes_of_steps() -> dict[str, type]:
+    """Return what may be a step of a saved pipeline, by name."""
+    from skvardict import preprocessing
+    from skvardict.estimators import SparseCoder
+
+    public = {name: getattr(preprocessing, name) for name in preprocessing.__all__}
+    fitted = {name: value for name, value in public.items() if isinstance(value, type) and hasattr(value, "transform")}
+    return {**_public_estimators(), **fitted, "SparseCoder": SparseCoder}
 
 
 def _part_classes() -> dict[str, type]:

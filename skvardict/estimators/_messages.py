@@ -13,6 +13,7 @@ from skvardict.training.history import History
 # What helps against each kind of trouble, by name of the parameter.
 _ADVICE = {
     "dead": {"alpha": "lower", "kl_weight": "lower", "beta": "raise", "optimizer": "lower the learning rate of"},
+    "unpredicted": {"transform_algorithm": "set 'solver' as", "max_iter": "raise"},
     "shrinking": {"beta": "raise", "atom_norm": "set", "weight_decay": "raise"},
     "saturated": {"solver": "raise max_iter or tol of"},
 }
@@ -91,7 +92,8 @@ class Watch:
 
     def _warn(self, session: TrainingSession, n_epochs: int) -> None:
         for kind, numbers in find_trouble(session.history, self.estimator.n_components, n_epochs):
-            if kind not in self.said:
+            matters = kind != "unpredicted" or self.estimator.transform_algorithm != "solver"
+            if kind not in self.said and matters:
                 self.said.add(kind)
                 warn(
                     f"{_name(self.estimator)}: in epoch {session.n_epochs}, {numbers}. {_advise(self.estimator, kind)}",
@@ -104,7 +106,7 @@ def look_at_rows(estimator, rows: Rows) -> None:
     if len(rows) < 2:
         raise ValueError(
             f"{_name(estimator)} expects at least 2 rows, but X has n_samples=1. "
-            "Standard deviations of codes need several rows."
+            f"{estimator._NEEDS_ROWS} Pass more rows, or all chunks of a stream to fit_stream."
         )
     warn_about_scale(estimator, rows)
 

@@ -176,6 +176,8 @@ class _Fit:
         """Set the fitted attributes; return what the fit raises."""
         try:
             end_training(self.estimator, run.session, run.outcome, self.watch)
+        except KeyboardInterrupt:  # what there is, is stored; the others come first
+            return None
         except Exception as error:
             self.give_up()
             return error
@@ -269,5 +271,8 @@ def _train(fits: list[_Fit]) -> dict[int, Exception | None]:
             train_together([run for _, run in runs])
         except Exception:
             runs = [(fit, run) for fit, run in runs if run.outcome.is_finished or run.outcome.diverged]
-        ended = {fit.index: fit.end(run) for fit, run in runs}
-    return errors | ended
+        errors |= {fit.index: fit.end(run) for fit, run in runs}
+    for _, run in runs:
+        if run.outcome.interrupted:
+            raise run.outcome.error  # type: ignore[misc]
+    return errors

@@ -55,7 +55,8 @@ class _DictionaryCoder(BaseCoder):
         "that begin with ``validation_`` belong to codes of the encoder, of the "
         "solver if there is none.",
         "alpha_ : float": "Weight of the L1 norm that the model was fitted with.",
-        "n_dead_ : int": "Components never active in the last epoch.",
+        "n_dead_, n_dead_encoder_ : int": "Components never active in the last epoch: in the codes that the model is "
+        "trained on, and in those of the encoder, which `transform` returns; the latter only where there is one.",
     }
 
     alpha: float | str | TargetSparsity = parameter(
@@ -318,6 +319,9 @@ class _DictionaryCoder(BaseCoder):
         super()._store(session, outcome)
         found = self.params_.get("penalty.alpha")
         self.alpha_ = self._alpha(self.n_features_in_) if found is None else float(found)
+        vars(self).pop("n_dead_encoder_", None)
+        if self.encoder is not None:
+            self.n_dead_encoder_ = int(session.history["n_dead_encoder"][-1]) if session.history else 0
 
     def _encode_block(self, model, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         if model.encoder is not None and self.transform_algorithm != "solver":
@@ -428,6 +432,7 @@ class VarianceDictionaryLearning(_DictionaryCoder):
     _RATES: ClassVar[tuple[float, float]] = (0.24, 0.07)
     _FIRST_ATOMS: ClassVar[str] = "scaled"
     _ANNEALS: ClassVar[bool] = True
+    _NEEDS_ROWS = "Standard deviations of codes need several."
 
     beta: float = parameter(
         default=10.0,

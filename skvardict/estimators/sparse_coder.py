@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from scipy.sparse import issparse
 from torch import Tensor
 
 from skvardict._sklearn import (
@@ -189,7 +188,6 @@ class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         -------
         X_reconstructed : ndarray or Tensor of shape (n_samples, n_features)
         """
-        codes = codes.toarray() if issparse(codes) else codes
         return self._decode(check_codes(self, codes), split_sign=self.split_sign)
 
     def reconstruct(self, X: ArrayLike) -> Array:

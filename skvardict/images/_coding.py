@@ -63,10 +63,28 @@ class PatchCoder:
         if self.coding == "estimator":
             scale = patches.dtype.type(self.scale)
             return np.asarray(self._codes_and_back(patches / scale)) * scale
-        max_error = sigma**2 * chi2.ppf(_NOISE_QUANTILE, max(patches.shape[1] - n_means, 1))
-        atoms = torch.from_numpy(np.asarray(self.estimator.components_, dtype=patches.dtype))
-        rows = torch.from_numpy(np.ascontiguousarray(patches))
-        return pursue(rows, atoms, max_error, max_atoms=max(1, patches.shape[1] // 2))[0].numpy()
+        max_error = _error_of_noise(sigma, patches.shape[1] - n_means)
+        rows, atoms = _tensor(patches), _tensor(self.atoms(patches.dtype))
+        return pursue(rows, atoms, float(max_error), max_atoms=max(1, patches.shape[1] // 2))[0].numpy()
+
+    def fill(self, patches: NDArray, observed: NDArray, sigma: float, n_means: int) -> NDArray:
+        """Return what codes make of all pixels of centred patches, of which only those `observed` count.
+
+        The mean of few pixels is not that of the patch, so constants join the atoms, one for each channel
+        (`n_means`).
+        """
+        n_features = patches.shape[1]
+        constants = np.tile(np.eye(n_means, dtype=patches.dtype), (1, n_features // n_means))
+        atoms = _tensor(np.concatenate([self.atoms(patches.dtype), constants]))
+        max_error = _error_of_noise(sigma, observed.sum(axis=1) - n_means).astype(patches.dtype)
+        most = max(1, n_features // 4)
+        return pursue(_tensor(patches), atoms, _tensor(max_error), max_atoms=most, observed=_tensor(observed))[
+            0
+        ].numpy()
+
+    def atoms(self, dtype: Any) -> NDArray:
+        """Return the atoms as rows."""
+        return np.asarray(self.estimator.components_, dtype=dtype)
 
     def _codes_and_back(self, rows: NDArray) -> Any:
         return self.estimator.inverse_transform(self.estimator.transform(rows))
@@ -99,6 +117,15 @@ def patch_coder(
             f"{name}: {type(estimator).__name__} has no linear dictionary to pursue atoms of. Use coding='estimator'."
         )
     return PatchCoder(estimator, scale, coding)
+
+
+def _error_of_noise(sigma: float, n_pixels: Any) -> NDArray[np.float64]:
+    """Return the squared norm that noise in so many pixels rarely exceeds."""
+    return sigma**2 * chi2.ppf(_NOISE_QUANTILE, np.maximum(n_pixels, 1))
+
+
+def _tensor(values: NDArray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values))
 
 
 def _is_fitted(estimator: Any) -> bool:

@@ -102,7 +102,7 @@ class TrainingSplitter:
                 if is_needed and keys not in members and not self.shelf.has_coder(keys):
                     members[keys] = BlockMember(clone(parts.coder), keys.before, train if keys.before is None else None)
         if self.verbose and members:
-            say(f"[{self.name}] {len(members)} coders are trained together")
+            say(f"[{self.name}] coders trained together: {len(members)}")
         errors = fit_on_blocks(list(members.values()), blocks, max_bytes=self.max_bytes)
         for (keys, member), error in zip(members.items(), errors):
             self.shelf.put_coder(keys, member.coder, error)

@@ -4,6 +4,7 @@ from numbers import Integral
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from skvardict._sklearn import Interval
 from skvardict._utils.parameters import Part, parameter, with_parameters
@@ -36,6 +37,40 @@ class LISTA(Part):
         """Return a fresh encoder, with weights drawn from `generator`."""
         self.check()
         return LISTAEncoder(n_features, n_components, n_iter=self.n_iter, positive=positive, generator=generator)
+
+
+class _Recurrence(torch.autograd.Function):
+    """The codes ``z_n`` of non-negative LISTA; what autograd would do in thirty small steps."""
+
+    @staticmethod
+    def forward(ctx, X: Tensor, weights: Tensor, bias: Tensor, recurrent: Tensor, n_iter: int) -> Tensor:
+        drive = affine(bias, X, weights)
+        codes = [drive.relu()]
+        for _ in range(n_iter):
+            codes.append(affine(drive, codes[-1], recurrent).relu_())
+        ctx.save_for_backward(X, weights, bias, recurrent, *codes)
+        return codes[-1]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, upstream: Tensor):
+        X, weights, bias, recurrent, *codes = ctx.saved_tensors
+        of_recurrent, of_drive = None, None
+        for after, before in zip(codes[:0:-1], codes[-2::-1], strict=True):
+            upstream = _through_relu(upstream, after)
+            of_drive = upstream if of_drive is None else of_drive + upstream
+            of_recurrent = before.mT @ upstream if of_recurrent is None else affine(of_recurrent, before.mT, upstream)
+            upstream = upstream @ recurrent.mT
+        upstream = _through_relu(upstream, codes[0])
+        of_drive = upstream if of_drive is None else of_drive + upstream
+        of_bias = of_drive.sum(-2, keepdim=True).sum_to_size(bias.shape)
+        of_X = of_drive @ weights.mT if ctx.needs_input_grad[0] else None
+        return of_X, X.mT @ of_drive, of_bias, of_recurrent, None
+
+
+def _through_relu(upstream: Tensor, codes: Tensor) -> Tensor:
+    """Return the gradient before a ReLU that gave `codes`."""
+    return torch.ops.aten.threshold_backward(upstream, codes, 0)
 
 
 class LISTAEncoder(nn.Module):
@@ -80,10 +115,13 @@ class LISTAEncoder(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the predicted codes."""
+        if self.raw_threshold is None:
+            return _Recurrence.apply(X, self.input, self.bias, self.recurrent, self.n_iter)
         drive = affine(self.bias, X, self.input)
-        codes = self._shrink(drive)
+        threshold = nn.functional.softplus(self.raw_threshold)
+        codes = soft_threshold(drive, threshold)
         for _ in range(self.n_iter):
-            codes = self._shrink(affine(drive, codes, self.recurrent))
+            codes = soft_threshold(affine(drive, codes, self.recurrent), threshold)
         return codes
 
     @torch.no_grad()
@@ -113,8 +151,3 @@ class LISTAEncoder(nn.Module):
         self.input[:, components] = (atoms[components] * share[others].median()).mT
         self.bias[components] = self.bias[others].median()
         self.recurrent[components], self.recurrent[:, components] = 0, 0
-
-    def _shrink(self, codes: Tensor) -> Tensor:
-        if self.raw_threshold is None:
-            return codes.relu()
-        return soft_threshold(codes, nn.functional.softplus(self.raw_threshold))

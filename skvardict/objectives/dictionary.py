@@ -142,7 +142,7 @@ class DictionaryObjective:
         losses = {"decoder": self._decoder_loss(codes, X, statistics)}
         if prediction is not None:
             losses["encoder"] = mean_squared_error(prediction, codes)
-        return Step(losses, self._sums(result, losses), statistics)
+        return Step(losses, self._sums(result, losses, target), statistics)
 
     def _statistics(self, codes: Tensor, X: Tensor) -> Statistics:
         return Statistics(codes, codes.mT @ codes, codes.mT @ X)
@@ -200,6 +200,7 @@ class DictionaryObjective:
             "coupling": per_row["coupling"],
             "sparsity": 1 - float(n_active.sum()) / (n_rows * len(n_active)),
             "n_dead": int((n_active == 0).sum()),
+            **({} if self.model.encoder is None else {"n_dead_encoder": int((sums["n_predicted"] == 0).sum())}),
             "component_std": float(sums["std"]) / n_batches,
             "solver_n_iter": per_row["n_iter"],
             "solver_n_unconverged": int(sums["n_unconverged"]),
@@ -207,7 +208,7 @@ class DictionaryObjective:
         }
 
     @torch.no_grad()
-    def _sums(self, result: SolverResult, losses: dict[str, Tensor]) -> Sums:
+    def _sums(self, result: SolverResult, losses: dict[str, Tensor], prediction: Tensor | None) -> Sums:
         codes = result.codes
         n_rows = codes.shape[-2]
         _, std = mean_and_std(codes)
@@ -221,6 +222,7 @@ class DictionaryObjective:
             "hinge": self.model.hinge.measure_of_std(std),
             "std": std.mean((-2, -1)),
             "n_active": torch.count_nonzero(codes, dim=-2),
+            **({} if prediction is None else {"n_predicted": torch.count_nonzero(prediction, dim=-2)}),
             "n_iter": result.n_iter.sum(-1),
             # A solver of few iterations is not meant to converge.
             "n_unconverged": torch.count_nonzero(~result.converged, dim=-1) * (self.solver is None),
@@ -264,12 +266,18 @@ class _ObjectivesTogether(DictionaryObjective):
 
     members: Sequence[DictionaryObjective] = ()
 
+    def __post_init__(self):
+        super().__post_init__()
+        self._alphas: list[float] = []  # of the last step
+
     def advance_to(self, position: Any) -> None:
         """Set the weights of the penalties at the positions of the members."""
         self._position = position
         if self.annealing is not None:
-            alphas = [member.alpha_at(at) for member, at in zip(self.members, position, strict=True)]
-            self._penalty = self.model.penalty.with_alpha(stack_weights(alphas, self._like()))
+            before, alphas = self._alphas, [m.alpha_at(at) for m, at in zip(self.members, position, strict=True)]
+            if alphas != before:
+                self._alphas = alphas
+                self._penalty = self.model.penalty.with_alpha(stack_weights(alphas, self._like()))
         self._remember_atoms()
 
     def _replace(self, position: Any, X: Tensor, codes: Tensor, generator: Any) -> None:

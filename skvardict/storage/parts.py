@@ -34,7 +34,9 @@ class Omitted:
         self.description = description
 
 
-def pack_parameters(parameters: Mapping[str, Any], arrays: Arrays, classes: Classes) -> dict[str, Any]:
+def pack_parameters(
+    parameters: Mapping[str, Any], arrays: Arrays, classes: Classes, prefix: str = ""
+) -> dict[str, Any]:
     """Return `parameters` as JSON, and put their arrays into `arrays`.
 
     Parameters
@@ -44,8 +46,12 @@ def pack_parameters(parameters: Mapping[str, Any], arrays: Arrays, classes: Clas
         Modified in place.
     classes : dict
         The classes of parts by name.
+    prefix : str
+        Of the names of arrays.
     """
-    return {name: _pack_or_omit(value, f"parameters.{name}", arrays, classes) for name, value in parameters.items()}
+    return {
+        name: _pack_or_omit(value, f"{prefix}parameters.{name}", arrays, classes) for name, value in parameters.items()
+    }
 
 
 def unpack_parameter(packed: Any, arrays: Arrays, classes: Classes) -> Any:

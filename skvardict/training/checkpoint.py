@@ -40,6 +40,12 @@ _FIELDS = {
 }
 
 
+_LONGER = (
+    " Rates and weights may follow schedules over max_iter, so that a longer fit is another one from its first step. "
+    "To add epochs to a finished fit, set warm_start=True and their number as max_iter, and call fit with another path."
+)
+
+
 class CheckpointMismatchError(ValueError):
     """A checkpoint belongs to other data, parameters or versions."""
 
@@ -201,9 +207,10 @@ def check_identity(path: Path, saved: Mapping[str, str], now: Mapping[str, str],
         if saved.get(name) != now.get(name)
     ]
     if differing:
+        longer = _LONGER if [text.partition(":")[0] for text in differing] == ["max_iter"] else ""
         raise CheckpointMismatchError(
             f"{path} belongs to another {what}. What differs: {'; '.join(differing)}. Restore these, give checkpoint= "
-            "another path, or delete it to start anew."
+            f"another path, or delete it to start anew.{longer}"
         )
 
 

@@ -13,7 +13,7 @@ _STILL_TO_GAIN, _STILL_TO_GAIN_SCHEDULED = 0.1, 0.5  # what as many epochs again
 
 
 class Finding(NamedTuple):
-    """A kind of trouble ("dead", "shrinking" or "saturated"), and the numbers that show it."""
+    """A kind of trouble ("dead", "unpredicted", "shrinking" or "saturated"), and the numbers that show it."""
 
     kind: str
     numbers: str
@@ -23,6 +23,8 @@ def find_trouble(history: History, n_components: int, n_epochs: int = 1) -> list
     """Return what was wrong in each of the last `n_epochs` epochs, with the numbers of the last.
 
     - dead: more than half of the components, not all, were never active;
+    - unpredicted: the encoder leaves components unused that are active in the codes it is trained on, more than half of
+      all;
     - shrinking: the L1 norm of codes has fallen below half of its maximum while the decoder's weights have grown by a
       factor of 2.5 since, and components deviate half as much: the penalty is paid by scale, not by sparsity;
     - saturated: the solver stopped at its limit on more than half of the rows.
@@ -67,6 +69,10 @@ def _find_in(history: History, n_components: int, epoch: int) -> list[Finding]:
         n_dead = history["n_dead"][epoch]
         if _DEAD_SHARE * n_components < n_dead < n_components:
             findings.append(Finding("dead", f"{n_dead:.0f} of {n_components} components were never active"))
+        unpredicted = history.get("n_dead_encoder", history["n_dead"])[epoch] - n_dead
+        if unpredicted > _DEAD_SHARE * n_components:
+            numbers = f"the encoder leaves {unpredicted:.0f} of {n_components} components unused that it should use"
+            findings.append(Finding("unpredicted", numbers))
     if "l1" in history and "decoder_norm" in history:
         l1, norms = history["l1"][: epoch + 1], history["decoder_norm"][: epoch + 1]
         peak = max(range(len(l1)), key=l1.__getitem__)

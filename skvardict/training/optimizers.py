@@ -432,6 +432,7 @@ class GradientSteps:
             f"{index}.{name}": value.cpu().numpy().copy()
             for index, state in enumerate(self._states)
             for name, value in state.items()
+            if "step" not in state or float(state["step"]) > 0
         } | {"bounds": np.array([group.get("bound", 0.0) for group, _ in self._stepped])}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -471,21 +472,37 @@ class _GradientStepsTogether(GradientSteps):
             (tensors, tensors[0].new_tensor([member._bounded[part][1] for member in members]))
             for part, (tensors, _) in enumerate(self._bounded)
         ]
-        self._take("weight_decay")
-        self._take("lr")
+        for name in ("weight_decay", "lr", "initial_lr"):
+            self._take(name)
+        schedules = [[group["schedule"] for group in member.groups] for member in members]
+        self._schedules_agree = all(_are_alike(schedules[0], own) for own in schedules)
 
     def advance(self, position: Any) -> None:
         """Set the rates of the step that is about to begin, at one position for each member."""
-        for member, at in zip(self.members, position, strict=True):
-            member.advance(at)
-        if any(group["schedule"] is not None for group in self.groups):
+        if not self._schedules_agree:
+            for member, at in zip(self.members, position, strict=True):
+                member.advance(at)
             self._take("lr")
+            return
+        super().advance(position[0])
+        for member in self.members:
+            member.is_settled = self.is_settled
+        if len(set(position)) > 1:
+            for group in self.groups:
+                factors = [1.0 if group["schedule"] is None else group["schedule"](at) for at in position]
+                group["lr"] = group["initial_lr"] * per_batch(stack_weights(factors, group["params"][0]))
 
     def _take(self, name: str) -> None:
         """Take a setting of all groups from the members; a number, where they agree."""
         for index, group in enumerate(self.groups):
             rates = [member.groups[index][name] for member in self.members]
             group[name] = per_batch(stack_weights(rates, group["params"][0]))
+
+
+def _are_alike(schedules: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Return whether schedules are the same, as far as can be told: parts print all that they are."""
+    pairs = zip(schedules, others, strict=True)
+    return all(one is other or (isinstance(one, Part) and repr(one) == repr(other)) for one, other in pairs)
 
 
 def _by_member(value: float | Tensor, tensor: Tensor) -> Tensor:

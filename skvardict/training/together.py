@@ -59,26 +59,29 @@ class Run:
         self.patience = None if self.validation is None else Patience(stopping.n_iter_no_change, stopping.tol)
         self.outcome = Outcome(self.session.snapshot(), self.session.n_epochs)
 
+        self.n_rows = len(self.rows)
         self.batches: list[Tensor] = []  # of the epoch, as numbers of rows of X
         self.validation_batches = [] if self.validation is None else _batches_in_order(self.validation, self.plan)
+        self.validation_sizes = [len(batch) for batch in self.validation_batches]
 
     def begin_epoch(self) -> None:
         """Draw the order of the rows."""
         batches = self.rows.shuffled_order(self.plan.batch_size, self.session.generator)
         self.batches = [self.rows.numbers(batch) for batch in batches]
+        self.sizes = [len(batch) for batch in batches]
         self.n_seen = 0
 
     def position(self) -> Position:
         """Return where the next step stands."""
-        epoch = self.session.n_epochs + min(self.n_seen / len(self.rows), 1.0)
+        epoch = self.session.n_epochs + min(self.n_seen / self.n_rows, 1.0)
         return Position(self.session.n_steps, epoch, self.plan.n_scheduled)
 
-    def end_step(self, batch: Tensor, losses: dict[str, Tensor], index: int) -> None:
+    def end_step(self, batches: Tensor, losses: dict[str, Tensor], index: int) -> None:
         """Count the step, and keep what may have to be told of the last one."""
         self.session.n_steps += 1
-        self.n_seen += len(batch)
-        if self.n_seen == len(self.rows):
-            self.last = _of_member(losses, index), batch
+        self.n_seen += batches.shape[1]
+        if self.n_seen == self.n_rows:
+            self.last = _of_member(losses, index), batches[index]
 
 
 def train_together(runs: Sequence[Run]) -> list[Outcome]:
@@ -109,9 +112,9 @@ def _batches_in_order(rows: Rows, plan: TrainingPlan) -> list[Tensor]:
     return [rows.numbers(torch.arange(where.start, where.stop)) for where in batch_slices(len(rows), plan.batch_size)]
 
 
-def _size(batches: Sequence[Tensor], number: int) -> int:
+def _at(sizes: Sequence[int], number: int) -> int:
     """Return the size of a batch; 0 behind the last."""
-    return len(batches[number]) if number < len(batches) else 0
+    return sizes[number] if number < len(sizes) else 0
 
 
 class _Training:
@@ -176,7 +179,7 @@ class _Training:
             run.begin_epoch()
         self.sums = {}
         number = 0
-        while any(number < len(run.batches) for run in self.runs):
+        while any(number < len(run.sizes) for run in self.runs):
             self._train_batches(number)
             number += 1
         entries = [
@@ -198,7 +201,7 @@ class _Training:
         """Make the step of the members' batches of this number."""
         problems: dict[int, str] = {}
         # Members in one call also have made equally many steps, which is what averages of gradients start from.
-        keys = [(_size(run.batches, number), run.session.n_steps) for run in self.runs]
+        keys = [(_at(run.sizes, number), run.session.n_steps) for run in self.runs]
         for some in self.stack.neighbours(keys):
             if keys[some.where.start][0] == 0:
                 continue
@@ -213,7 +216,7 @@ class _Training:
             some.objective.constrain_()
             self._add(some.where, made.sums)
             for index, run in enumerate(runs):
-                run.end_step(X[index], made.losses, index)
+                run.end_step(X, made.losses, index)
             if X.device.type == "cpu":
                 problems |= self._find_non_finite(some.where, number, made.losses)
         self._fail(problems)
@@ -232,10 +235,8 @@ class _Training:
         """Add the entries of the validation rows."""
         self.sums = {}
         number = 0
-        while any(number < len(run.validation_batches) for run in self.runs):
-            sizes = [
-                len(run.validation_batches[number]) if number < len(run.validation_batches) else 0 for run in self.runs
-            ]
+        while any(number < len(run.validation_sizes) for run in self.runs):
+            sizes = [_at(run.validation_sizes, number) for run in self.runs]
             for some in self.stack.neighbours(sizes):
                 if sizes[some.where.start]:
                     X = self._take([run.validation_batches[number] for run in self.runs[some.where]])

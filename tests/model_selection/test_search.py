@@ -19,12 +19,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, RandomizedSearchCV, ShuffleSplit, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skvardict.model_selection._blocks as blocks_module
 from skvardict import SparseVAE, StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.model_selection import BatchedGridSearchCV, BatchedRandomizedSearchCV
 from skvardict.preprocessing import GlobalStandardizer
-from skvardict.training import SGD, CheckpointMismatchError
+from skvardict.solvers import FISTA
+from skvardict.training import SGD, Adam, CheckpointMismatchError
 
 DIGITS, LABELS = load_digits(return_X_y=True)
 DIGITS, LABELS = DIGITS[:300], LABELS[:300]
@@ -398,3 +400,31 @@ def test_a_coder_whose_file_is_damaged_is_trained_again(tmp_path, trained):
         again = grid_to_kill().fit(DIGITS, LABELS, checkpoint=tmp_path)
     assert trained == [2, 2, 2, 1]
     assert_equal_results(again.cv_results_, first.cv_results_)
+
+
+def test_what_is_scored_against_goes_through():
+    noisy = SCALED + 0.3 * np.random.default_rng(0).standard_normal(SCALED.shape)
+    ours, theirs = both(small_coder(), {"alpha": [0.005, 0.05]}, noisy, SCALED, cv=2)
+    assert ours.score(noisy, SCALED) == pytest.approx(theirs.score(noisy, SCALED), rel=1e-4)
+
+
+def test_values_of_parts_are_searched(trained):
+    grid = {"optimizer": [Adam(1e-3), Adam(1e-2)], "solver": [None, FISTA(max_iter=5)]}
+    ours, _ = both(small_coder(), grid, SCALED, cv=2)
+    assert trained == [8]
+    assert isinstance(ours.best_params_["optimizer"], Adam)
+    both(small_coder(optimizer=Adam(1e-3)), {"optimizer__learning_rate": [1e-3, 1e-2]}, SCALED, cv=2)
+
+
+@parametrize_with_checks(
+    [
+        BatchedGridSearchCV(
+            make_pipeline(small_coder(n_components=4, max_iter=1), LogisticRegression()),
+            {"logisticregression__C": [0.01, 0.1]},
+            cv=2,
+        )
+    ]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_it_is_a_classifier_like_others(estimator, check):
+    check(estimator)

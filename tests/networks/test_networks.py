@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from skvardict._utils.random import make_generator
 from skvardict.energies import reconstruction
 from skvardict.networks import LISTAEncoder, MLPDecoder, build_code_encoder, build_decoder, constrain_atoms_
 
@@ -85,3 +86,25 @@ def test_lending_a_seed_to_a_builder_leaves_generators_of_gpus_alone(monkeypatch
     monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
     build_code_encoder(torch.nn.Linear, 5, 4, positive=True, generator=_generator(7))
     assert not seeded
+
+
+@pytest.mark.parametrize("n_iter", [0, 1, 3])
+@pytest.mark.parametrize("leading", [(), (2,)])
+def test_lista_has_the_gradient_of_its_formula(n_iter, leading):
+    generator = make_generator(0)
+    encoder = LISTAEncoder(5, 4, n_iter=n_iter, generator=generator).double()
+    shapes = {"input": (5, 4), "recurrent": (4, 4), "bias": (1, 4) if leading else (4,)}
+    for name, shape in shapes.items():
+        values = torch.randn(*leading, *shape, generator=generator, dtype=torch.float64)
+        setattr(encoder, name, torch.nn.Parameter(values))
+    X = torch.randn(*leading, 7, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    drive = X @ encoder.input + encoder.bias
+    codes = drive.relu()
+    for _ in range(n_iter):
+        codes = (drive + codes @ encoder.recurrent).relu()
+    torch.testing.assert_close(encoder(X), codes)
+    weights = torch.randn(codes.shape, generator=generator, dtype=torch.float64)
+    inputs = [X, encoder.input, encoder.bias, *([encoder.recurrent] if n_iter else [])]
+    expected = torch.autograd.grad((codes * weights).sum(), inputs)
+    for one, other in zip(torch.autograd.grad((encoder(X) * weights).sum(), inputs), expected, strict=True):
+        torch.testing.assert_close(one, other)

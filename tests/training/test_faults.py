@@ -158,6 +158,8 @@ def history(**columns):
         ({"n_dead": [9, 9, 9, 9, 9, 5]}, []),
         ({"n_dead": [9, 9, 9, 1, 9, 9]}, []),  # not lasting
         ({"n_dead": [10] * 6}, []),  # all of them: another message
+        ({"n_dead": [1] * 6, "n_dead_encoder": [7] * 6}, ["unpredicted"]),
+        ({"n_dead": [3] * 6, "n_dead_encoder": [8] * 6}, []),
         ({"l1": [1, 9, 4, 4, 4, 4], "decoder_norm": [1, 1, 3, 3, 3, 3]}, ["shrinking"]),
         ({"l1": [1, 9, 4, 4, 4, 4], "decoder_norm": [1, 2, 3, 3, 3, 3]}, []),  # grown too little since the peak
         ({"l1": [1, 2, 3, 4, 5, 6], "decoder_norm": [1, 3, 9, 27, 81, 99]}, []),

@@ -7,8 +7,17 @@ from typing import assert_type
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from skvardict import SparseVAE, ThresholdedVSC, VarianceDictionaryLearning, alpha_max, load, sparse_encode
+from skvardict import (
+    SparseVAE,
+    StandardDictionaryLearning,
+    ThresholdedVSC,
+    VarianceDictionaryLearning,
+    alpha_max,
+    load,
+    sparse_encode,
+)
 from skvardict.distributions import StudentT
 from skvardict.evaluation import evaluate_codes, fit_or_load
 from skvardict.networks import LISTA, MLP
@@ -37,6 +46,12 @@ def main() -> None:
     print(coder.inverse_transform(codes).T, coder.score(X) + 1, coder.components_.shape, coder.energy(X)["total"])
     assert_type(coder.partial_fit(X), VarianceDictionaryLearning)
     assert_type(coder.decoder_, nn.Module)
+
+    parts = StandardDictionaryLearning(4, positive_dict=True, split_sign=True, max_iter=1, random_state=0).fit(X)
+    loader = DataLoader(TensorDataset(torch.from_numpy(X)), batch_size=20, generator=torch.Generator())
+    assert_type(parts.fit_stream(loader), StandardDictionaryLearning)
+    assert_type(parts.load_modules(decoder=parts.decoder_, encoder=parts.encoder_), StandardDictionaryLearning)
+    print(parts.reconstruction_error(X).mean(), parts.reconstruction_error(torch.from_numpy(X)).relu())
 
     with tempfile.TemporaryDirectory() as folder:
         coder.save(Path(folder) / "coder.skv")

@@ -10,4 +10,6 @@ def main() -> None:
     SparseVAE(prior=3)  # arg-type
     LISTA(n_iter="three")  # arg-type
     VarianceDictionaryLearning().fit()  # call-arg
+    VarianceDictionaryLearning().fit([[0.0]], sample_weight=[1.0])  # call-arg
+    SparseVAE().load_modules(decoder="linear")  # arg-type
     VarianceDictionaryLearning().fit([[0.0]]).transform([[0.0]]).relu()  # attr-defined

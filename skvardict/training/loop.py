@@ -204,7 +204,7 @@ def _find_divergence(
     if not all(isfinite(value) for value in entries.values()):
         return _divergence(session, None, losses)
     if entries["energy"] > _EXPLOSION * best_energy:
-        mean_square = float(batch.square().mean())
+        mean_square = float(batch.square().nanmean())  # without entries that are missing
         if entries["energy"] > _EXPLOSION * mean_square:
             return (
                 f"the energy rose to {entries['energy']:.3g} in epoch {session.n_epochs + 1}, from {best_energy:.3g} "

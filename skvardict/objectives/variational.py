@@ -154,7 +154,10 @@ class VariationalObjective:
         }
 
     def together(
-        self, members: Sequence["VariationalObjective"], modules: Mapping[str, nn.Module]
+        self,
+        members: Sequence["VariationalObjective"],
+        modules: Mapping[str, nn.Module],
+        state: Mapping[str, Tensor],
     ) -> "VariationalObjective":
         """Return the objective of several models as one; `modules` hold their parameters along a first axis."""
         like = next(modules["decoder"].parameters())

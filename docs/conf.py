@@ -51,15 +51,11 @@ intersphinx_mapping = {
 
 # --- Gallery --------------------------------------------------------------------------------------------------------
 sphinx_gallery_conf = {
-    "examples_dirs": "../examples",  # with extending/ as a gallery below it
+    "examples_dirs": "../examples",  # with a gallery for each folder below it
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
-    "subsection_order": [
-        *(f"../examples/{name}" for name in ("images", "signals", "variational")),
-        "*",
-        "../examples/extending",
-    ],
-    "within_subsection_order": "gallery.TeachingOrder",
+    "subsection_order": [*(f"../examples/{name}" for name in ("images", "signals", "variational", "extending")), "*"],
+    "within_subsection_order": "gallery_order.TeachingOrder",
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skvardict",),
     "reference_url": {"skvardict": None},

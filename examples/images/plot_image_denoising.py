@@ -24,6 +24,7 @@ from skvardict.display import DictionaryDisplay
 from skvardict.images import denoise_image
 from skvardict.metrics import psnr
 from skvardict.preprocessing import OverlappingPatches
+from skvardict.solvers import ActiveSetADMM
 
 sigma = 0.1
 clean = {"grey": data.camera()[50:242, 130:322] / 255, "colour": data.coffee()[50:210, 150:310] / 255}
@@ -85,6 +86,7 @@ for line, kind in zip(axes, clean):
 # colours of the picture.
 figure, axes = plt.subplots(1, 2, figsize=(9, 4.7), layout="constrained")
 for ax, (kind, estimator) in zip(axes, atoms.items()):
+    estimator.set_params(solver=ActiveSetADMM())  # codes to the optimum
     rows = OverlappingPatches(8, stride=4).fit_transform(noisy[kind])
     shape = (8, 8) if kind == "grey" else (8, 8, 3)
     options = {"X": rows / np.sqrt(np.mean(rows**2)), "order": "use", "n_atoms": 100, "image_shape": shape}

@@ -102,7 +102,7 @@ for ax, name in zip(axes, ("fit_stream, all rows", "fit, the first 1,000 rows"))
 folder.cleanup()
 
 # %%
-# The dictionary from the stream is as good as the one that had all rows at once, to four digits, and takes a third of
+# The dictionary from the stream is as good as the one that had all rows at once, to four digits, and takes a quarter of
 # the memory above what was there before: the buffer, a chunk and the running sums, whatever the length of the file.
 # What fits into memory anyway is not enough: a thousand rows give atoms that remember single patches, and an
 # objective that is a quarter higher. A long pass can be stopped and continued: ``fit_stream(chunks,

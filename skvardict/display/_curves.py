@@ -83,7 +83,8 @@ class RegretCurveDisplay:
 class LowLabelDisplay:
     """Test error against the number of labels per class, one line per model.
 
-    Candidates (models of several alpha) are chosen on validation; the band is one standard error up and down.
+    Candidates (models of several alpha) are chosen on validation; the band is one standard error up and down, over
+    seeds where all models have several, else over draws.
 
     Parameters
     ----------
@@ -143,7 +144,8 @@ class LowLabelDisplay:
         ax.set(
             xlabel="labels per class", ylabel="test error (%)" if top == 1 else "true class not in the first three (%)"
         )
-        _explain(ax, points[f"top{top}_error_se"], "over draws")
+        is_seeded = "n_seeds" in points.columns and (points["n_seeds"] > 1).all()
+        _explain(ax, points[f"top{top}_error_se"], "over seeds" if is_seeded else "over draws")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

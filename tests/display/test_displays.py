@@ -242,6 +242,14 @@ def test_few_labels_are_drawn_from_the_summary():
         display.plot(top=5)
 
 
+@pytest.mark.parametrize(("n_seeds", "over"), [(1, "draws"), (2, "seeds")])
+def test_the_legend_says_what_few_labels_were_repeated_over(n_seeds, over):
+    rows = [("VDL", "", s, n, d, 0.5, 60.0 - n + d + s, 30.0) for s in range(n_seeds) for n in (1, 10) for d in (0, 1)]
+    names = ["model", "candidate", "seed", "n_per_class", "draw", "validation_accuracy", "top1_error", "top3_error"]
+    ax = LowLabelDisplay(pd.DataFrame(rows, columns=names)).plot().ax_
+    assert ax.get_legend().get_title().get_text() == f"mean ± standard error over {over}"
+
+
 def test_training_and_validation_share_a_panel(linear):
     display = HistoryDisplay.from_estimator(make_pipeline(linear))
     assert display.quantities == ["energy", "r2", "sparsity", "l1", "n_dead", "component_std"]

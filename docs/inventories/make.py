@@ -45,6 +45,7 @@ GENERATED = {
     "python": ("library/pathlib.html#{name}", "class pathlib.Path"),
 }
 OTHER = {
+    "python": {"py:module": {"logging": "library/logging.html#module-logging"}},
     "sklearn": {
         "std:label": {
             "accuracy_score": "modules/model_evaluation.html#accuracy-score",

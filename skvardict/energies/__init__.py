@@ -16,8 +16,14 @@ from skvardict.energies.energy_problem import EnergyProblem
 from skvardict.energies.group_lasso import GroupLasso
 from skvardict.energies.l1 import L1
 from skvardict.energies.linear_problem import LinearProblem
+from skvardict.energies.masked_problem import MaskedLinearProblem
 from skvardict.energies.penalty import Penalty
-from skvardict.energies.reconstruction import linear_reconstruction_loss, mean_squared_error, reconstruction
+from skvardict.energies.reconstruction import (
+    linear_reconstruction_loss,
+    mean_squared_error,
+    observed_reconstruction,
+    reconstruction,
+)
 from skvardict.energies.scale import from_sklearn_alpha, to_sklearn_alpha
 from skvardict.energies.variance_hinge import VarianceHinge
 
@@ -33,12 +39,14 @@ __all__ = [
     "EnergyProblem",
     "GroupLasso",
     "LinearProblem",
+    "MaskedLinearProblem",
     "Penalty",
     "VarianceHinge",
     "coupling",
     "from_sklearn_alpha",
     "linear_reconstruction_loss",
     "mean_squared_error",
+    "observed_reconstruction",
     "reconstruction",
     "to_sklearn_alpha",
 ]

@@ -120,7 +120,7 @@ class EnergyProblem(ABC):
 
     def smooth_value(self, point: Tensor) -> Tensor:
         """Return reconstruction, coupling and an equal share of the hinge, per row, shape (..., n)."""
-        value = reconstruction(self._left(self.X), self.decode(point))
+        value = self._reconstruction(point)
         if self.coupling is not None:
             value = value + self._coupling_left(self.coupling).value(point)
         running = self._hinge_at(point)
@@ -144,6 +144,9 @@ class EnergyProblem(ABC):
             f"criterion='gap' needs a convex problem: a linear decoder and beta=0. Got a {self}. "
             "Use criterion='change'."
         )
+
+    def _reconstruction(self, point: Tensor) -> Tensor:
+        return reconstruction(self._left(self.X), self.decode(point))
 
     def _left(self, rows: Tensor) -> Tensor:
         """Return those of `rows`, given for the whole batch, that have not left the computation."""

@@ -9,6 +9,16 @@ def reconstruction(X: Tensor, X_reconstructed: Tensor) -> Tensor:
     return (X_reconstructed - X).square().mean(-1)
 
 
+def observed_reconstruction(X: Tensor, X_reconstructed: Tensor) -> Tensor:
+    """Return the mean of ``(x_f - D(z)_f)^2`` over the observed entries of each row; 0 where there are none.
+
+    Entries of `X` that are NaN are missing.
+    """
+    observed = ~X.isnan()
+    error = torch.where(observed, X_reconstructed - X, 0).square().sum(-1)
+    return error / observed.sum(-1, dtype=error.dtype).clamp_min(1)
+
+
 def mean_squared_error(values: Tensor, target: Tensor) -> Tensor:
     """Return the mean of ``(values - target)^2`` over rows and columns, shape (...)."""
     if values.dim() == 2:

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skvardict._sklearn import CallbackSupportMixin, checks_parameters
-from skvardict._utils.parameters import check_count
+from skvardict._utils.parameters import Part, check_count
 from skvardict._utils.types import ArrayLike, FilePath
 from skvardict.estimators._coding import FittedCoder
 from skvardict.estimators._fields import CoderParameters
@@ -21,6 +21,7 @@ from skvardict.estimators._training import fitting, run_training
 from skvardict.rows import Chunks, ChunkSource, Rows, Stream
 from skvardict.training import EarlyStopping, Outcome, TrainingPlan, TrainingSession
 from skvardict.training.online import forget_sums
+from skvardict.training.schedules import depends_on_length
 from skvardict.training.session import to_numpy
 
 _FEWEST_VALIDATION_ROWS = 20
@@ -70,7 +71,8 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         checkpoint : path, optional
             A file that the state of the run is written to. Where it exists, the run goes on from it, and ends as if it
             had never been stopped: bitwise, on a CPU with the same number of threads. The file before it is kept as
-            ``<checkpoint>.previous``.
+            ``<checkpoint>.previous``. A larger `max_iter` adds epochs to a finished run, unless rates or weights follow
+            a schedule over all epochs, as in the automatic fit of models with an encoder.
         checkpoint_every : int, default=1
             Epochs between two writes; the end of the run is always written.
 
@@ -261,6 +263,18 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             return EarlyStopping() if self.early_stopping else None
         self.early_stopping.check()
         return self.early_stopping
+
+    def _schedules(self) -> dict[str, Any]:
+        """Return what the model schedules by itself."""
+        return {}
+
+    def _follows_length(self, plan: TrainingPlan) -> bool:
+        """Return whether rates or weights follow `max_iter`, so that a longer run differs from its first step on."""
+        optimizer = self._optimizer(plan)
+        if not isinstance(optimizer, Part):
+            return True
+        schedules = [*optimizer.get_params().values(), *self._schedules().values()]
+        return any(depends_on_length(schedule) for schedule in schedules if callable(schedule))
 
     def _optimizer(self, plan: TrainingPlan) -> Any:
         """Return the optimiser part; "auto" is the estimator's own."""

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from skvardict._sklearn import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from skvardict._utils.messages import warn
 from skvardict._utils.types import Array, ArrayLike
-from skvardict.energies import reconstruction
+from skvardict.energies import observed_reconstruction, reconstruction
 from skvardict.estimators._fitted import fitted_components, fitted_model
-from skvardict.functional import join_signs, split_signs
+from skvardict.estimators._fixed_dictionary import RowCodes
+from skvardict.functional import join_signs
 from skvardict.metrics import r2
 from skvardict.rows import Rows
-from skvardict.rows.maps import MappedPages
 
 
 class Encoding(NamedTuple):
@@ -42,8 +42,10 @@ class Encoding(NamedTuple):
 class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What an estimator does with its fitted model; a subclass says how it is built and how it codes rows."""
 
+    _allows_missing = False  # whether entries of X may be NaN
     n_components: int
     split_sign: bool = False
+    sparse_output: bool = False
     device: str | torch.device
     n_features_in_: int
 
@@ -75,9 +77,10 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Returns
         -------
         codes : ndarray or Tensor of shape (n_samples, n_components)
-            Twice as many columns with ``split_sign=True``: positive parts, then negative parts.
+            Twice as many columns with ``split_sign=True``: positive parts, then negative parts. With
+            ``sparse_output=True``, a scipy matrix in CSR format.
         """
-        return self._encode(self._rows(X), out, split_sign=self.split_sign).codes
+        return self._encode(self._rows(X), out, split_sign=self.split_sign, sparse_output=self.sparse_output).codes
 
     def encode(self, X: ArrayLike) -> Encoding:
         """Return codes together with the solver's iterations and convergence per row.
@@ -91,7 +94,7 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Encoding
             Its codes are those of :meth:`transform`.
         """
-        return self._encode(self._rows(X), split_sign=self.split_sign)
+        return self._encode(self._rows(X), split_sign=self.split_sign, sparse_output=self.sparse_output)
 
     @overload
     def inverse_transform(self, codes: Tensor) -> Tensor: ...
@@ -166,10 +169,10 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         rows = self._rows(X)
         codes = torch.as_tensor(self._encode(rows).codes)
         decoder = self._model(rows.device, rows.dtype).decoder
-        errors = rows.new_rows()
+        errors, measure = rows.new_rows(), observed_reconstruction if self._allows_missing else reconstruction
         with torch.no_grad():
             for where, block in rows.slices():
-                errors[where] = rows.give_back(reconstruction(block, decoder(codes[where].to(block.device))))
+                errors[where] = rows.give_back(measure(block, decoder(codes[where].to(block.device))))
         return errors
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
@@ -192,7 +195,7 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             target = Rows.check_columns(self, y, "y")
             if len(target) != len(rows):
                 raise ValueError(f"y has {len(target)} rows, but X has {len(rows)}. Pass one target per row.")
-        return float(r2(target.X, self._reconstruct(rows)))
+        return self._r2(target, self._reconstruct(rows))
 
     @property
     def components_(self) -> np.ndarray:
@@ -236,28 +239,28 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """Return the model with the fitted parameters; in their own dtype by default."""
         return fitted_model(self, device, dtype)
 
-    def _encode(self, rows: Rows, out=None, *, split_sign: bool = False) -> Encoding:
+    def _encode(self, rows: Rows, out=None, *, split_sign: bool = False, sparse_output: bool = False) -> Encoding:
         """Return the codes of `rows`, written into `out` if it is given; warn where the solver did not converge."""
         model = self._model(rows.device, rows.dtype)
-        width = self._n_features_out if split_sign else self.n_components
-        codes = rows.new_rows(width) if out is None else rows.check_out(out, width)
+        gathered = RowCodes(rows, self.n_components, split_sign=split_sign, sparse_output=sparse_output, out=out)
         n_iter, converged = rows.new_rows(dtype=torch.int64), rows.new_rows(dtype=torch.bool)
         n_iter[:], converged[:] = 0, True
-        pages = MappedPages(codes)
         for where, result in rows.in_chunks(lambda block: self._encode_block(model, block)):
             part, part_n_iter, part_converged = result
-            codes[where] = rows.give_back(split_signs(part) if split_sign else part)
-            pages.count(codes[where].nbytes)
+            gathered.put(where, part)
             if part_n_iter is not None and part_converged is not None:
                 n_iter[where], converged[where] = rows.give_back(part_n_iter), rows.give_back(part_converged)
         n_unconverged = int((~converged).sum())
         if n_unconverged:
             warn(
-                f"{type(self).__name__}: the solver did not converge on {n_unconverged} of {len(codes)} rows. "
+                f"{type(self).__name__}: the solver did not converge on {n_unconverged} of {len(rows)} rows. "
                 "Raise max_iter or tol of solver=.",
                 ConvergenceWarning,
             )
-        return Encoding(codes, n_iter, converged)
+        return Encoding(gathered.result(), n_iter, converged)
+
+    def _r2(self, target: Rows, reconstruction: Array) -> float:
+        return float(r2(target.X, reconstruction))
 
     def _reconstruct(self, rows: Rows):
         return self._decode(Rows(self._encode(rows).codes, device=self.device))

@@ -60,6 +60,13 @@ class CoderParameters:
         "codes.",
         group=RUN,
     )
+    sparse_output: bool = parameter(
+        default=False,
+        accepts=["boolean"],
+        kind="bool",
+        text="Whether codes of arrays are a scipy matrix in CSR format, with the same values.",
+        group=RUN,
+    )
     solver: Solver | None = parameter(
         default=None,
         accepts=SOLVERS,

@@ -19,6 +19,7 @@ from skvardict.energies import L1, LinearProblem
 from skvardict.functional import soft_threshold
 from skvardict.functional.signs import split_signs
 from skvardict.rows import Rows
+from skvardict.rows.maps import MappedPages
 from skvardict.solvers import FISTA, ActiveSetADMM
 from skvardict.solvers.matching_pursuit import orthogonal_matching_pursuit
 
@@ -142,12 +143,27 @@ class RowCodes:
     rows : Rows
     n_components : int
     split_sign, sparse_output : bool
+    out : ndarray or Tensor, optional
+        Where dense codes are put.
+
+    Raises
+    ------
+    ValueError
+        If sparse codes are wanted of a tensor or in `out`, or codes cannot be written into `out`.
     """
 
-    def __init__(self, rows: Rows, n_components: int, *, split_sign: bool = False, sparse_output: bool = False):
+    def __init__(
+        self, rows: Rows, n_components: int, *, split_sign: bool = False, sparse_output: bool = False, out: Any = None
+    ):
+        if sparse_output and (rows.is_tensor or out is not None):
+            problem = "X is a tensor. Pass X.cpu().numpy()" if rows.is_tensor else "out= is an array. Leave it out"
+            raise ValueError(f"{rows.owner}: sparse_output=True gives a scipy matrix, but {problem}.")
         self.rows, self.split_sign, self.sparse_output = rows, split_sign, sparse_output
         self.width = 2 * n_components if split_sign else n_components
-        self.dense: Any = None if sparse_output else rows.new_rows(self.width)
+        self.dense: Any = None
+        if not sparse_output:
+            self.dense = rows.new_rows(self.width) if out is None else rows.check_out(out, self.width)
+        self.pages = MappedPages(self.dense)
         self.blocks: list[Any] = []
 
     def put(self, where: slice, codes: Tensor) -> None:
@@ -158,6 +174,7 @@ class RowCodes:
             self.blocks.append(csr_matrix(codes.to(self.rows.dtype).cpu().numpy()))
         else:
             self.dense[where] = self.rows.give_back(codes)
+            self.pages.count(codes.nbytes)
 
     def result(self) -> Any:
         """Return the codes of all rows."""

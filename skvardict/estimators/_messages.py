@@ -114,7 +114,7 @@ def look_at_rows(estimator, rows: Rows) -> None:
 def warn_about_scale(estimator, rows: Rows) -> None:
     """Warn where the mean square of the first rows is far from 1."""
     _, block = next(rows.slices())
-    mean_square = float(block.square().mean())
+    mean_square = float(block.square().nanmean())  # without entries that are missing
     low, high = estimator._MEAN_SQUARE_RANGE
     if not low <= mean_square <= high:
         warn(

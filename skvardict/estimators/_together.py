@@ -108,6 +108,8 @@ def why_alone(estimator: Any) -> str | None:
         return f"{name} is not among the estimators that are trained together"
     if estimator.warm_start and hasattr(estimator, "_train_state"):
         return f"{name} continues a fit of its own (warm_start=True)"
+    if estimator._allows_missing:
+        return f"{name} has missing='mask', and masked rows have no form for several models at once"
     if getattr(estimator, "_skl_callbacks", None):
         return f"{name} has callbacks, which follow one fit"
     try:

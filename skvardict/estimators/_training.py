@@ -80,7 +80,7 @@ def run_training(
     if X_val is not None:
         validation = Rows.check_columns(estimator, X_val, "X_val").to(first.device, first.dtype)
     seed = draw_seed(estimator.random_state)
-    saved = _open_checkpoint(estimator, rows, validation, seed, *saving, continued=continued)
+    saved = _open_checkpoint(estimator, rows, plan, validation, seed, *saving, continued=continued)
     if saved is not None:
         seed = saved.seed
     if holds_out and validation is None and isinstance(rows, Rows):
@@ -90,7 +90,9 @@ def run_training(
     _run(estimator, session, plan, rows, validation, seen, saved)
 
 
-def _open_checkpoint(estimator, rows, validation, seed: int, path, every, *, continued: bool) -> Checkpoint | None:
+def _open_checkpoint(
+    estimator, rows, plan: TrainingPlan, validation, seed: int, path, every, *, continued: bool
+) -> Checkpoint | None:
     if path is None:
         return None
     check_count("checkpoint_every", every)
@@ -98,7 +100,9 @@ def _open_checkpoint(estimator, rows, validation, seed: int, path, every, *, con
     identity = fit_identity(estimator, first.X, X_val, first.device, estimator._train_state if continued else None)
     if isinstance(rows, Stream):
         identity["stream"] = f"buffer_rows={rows.buffer_rows}"
-    saved = Checkpoint(path, int(every), identity, seed)
+    if not isinstance(estimator.max_iter, str) and not estimator._follows_length(plan):
+        del identity["max_iter"]
+    saved = Checkpoint(path, int(every), identity, seed, plan.max_epochs)
     if saved.resumed_epoch:
         say(f"[{type(estimator).__name__}] resumed after epoch {saved.resumed_epoch} from {path}")
     return saved

@@ -11,14 +11,15 @@ from torch import Tensor
 
 from skvardict._sklearn import HasMethods, Interval, StrOptions
 from skvardict._utils.parameters import PARTS, TRAINING, parameter, with_parameters
-from skvardict._utils.types import ArrayLike
+from skvardict._utils.types import Array, ArrayLike
 from skvardict.energies import L1, VarianceHinge
 from skvardict.estimators._base import BaseCoder
 from skvardict.estimators._fields import OPTIMIZERS, SOLVERS, Encoder, Optimizer, Solver
-from skvardict.models import DictionaryModel, TunedWeight
+from skvardict.metrics._reconstruction import observed_r2
+from skvardict.models import DictionaryModel, MaskedDictionaryModel, TunedWeight
 from skvardict.networks import CODE_ENCODERS, Linear, LinearDecoder, LISTAEncoder, build_code_encoder, build_decoder
-from skvardict.objectives import Annealing, DictionaryObjective, Replacement
-from skvardict.rows import ROWS_PER_CHUNK, Rows
+from skvardict.objectives import Annealing, DictionaryObjective, MaskedDictionaryObjective, Replacement
+from skvardict.rows import ROWS_PER_CHUNK, Rows, to_array
 from skvardict.solvers import ADMM, FISTA
 from skvardict.training import (
     Adam,
@@ -122,6 +123,15 @@ class _DictionaryCoder(BaseCoder):
         "the scale of the rows.",
         group=TRAINING,
     )
+    missing: str = parameter(
+        default="error",
+        accepts=[StrOptions({"error", "mask"})],
+        kind='{"error", "mask"}',
+        text='What NaN in `X` means. "error" refuses it. "mask": the entry is missing; reconstruction errors are means '
+        "over the observed entries of a row, in `fit`, `transform` and `score`, and `reconstruct` fills in the others. "
+        "An encoder reads zeros there. Needs a linear decoder.",
+        group=TRAINING,
+    )
     optimizer: Optimizer = parameter(
         default="auto",
         accepts=OPTIMIZERS,
@@ -173,6 +183,22 @@ class _DictionaryCoder(BaseCoder):
         means = {name: value / len(codes) for name, value in sums.items()}
         return {**means, "total": model.energy(means)}
 
+    @property
+    def _allows_missing(self) -> bool:  # type: ignore[override]
+        return self.missing == "mask"
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self._allows_missing
+        return tags
+
+    def _r2(self, target: Rows, reconstruction: Array) -> float:
+        values = to_array(target.X)
+        missing = np.isnan(values) if self._allows_missing else np.zeros(0, bool)
+        if not missing.any():
+            return super()._r2(target, reconstruction)
+        return observed_r2(values, ~missing, to_array(reconstruction))
+
     # Models without a term have no such parameter.
 
     def _hinge(self) -> tuple[float, float]:
@@ -200,7 +226,13 @@ class _DictionaryCoder(BaseCoder):
                 f"{type(self).__name__}: positive_dict=True needs a linear decoder, but decoder={self.decoder!r}. Use "
                 "decoder='linear', or positive_dict=False."
             )
-        return DictionaryModel(
+        if self._allows_missing and not isinstance(decoder, LinearDecoder):
+            raise ValueError(
+                f"{type(self).__name__}: missing='mask' needs a linear decoder, but decoder={self.decoder!r}. Use "
+                "decoder='linear', or impute X first."
+            )
+        kind = MaskedDictionaryModel if self._allows_missing else DictionaryModel
+        return kind(
             decoder=decoder,
             encoder=build_code_encoder(
                 self.encoder,
@@ -238,7 +270,8 @@ class _DictionaryCoder(BaseCoder):
         )
         # Calls of partial_fit have no end towards which atoms could be left alone.
         replaces = self._is_automatic() and _can_track(model) and not self._is_online() and plan.schedule_epochs is None
-        return DictionaryObjective(
+        kind = MaskedDictionaryObjective if self._allows_missing else DictionaryObjective
+        return kind(
             model=model,
             batch_rows=batch_rows,
             atom_norm=getattr(self, "atom_norm", None),
@@ -274,6 +307,9 @@ class _DictionaryCoder(BaseCoder):
         # Calls of partial_fit have no end that rates could fall towards.
         schedule = CosineRate(0.1, start=0.1) if plan.schedule_epochs is None else None
         return Adam(decoder_rate, encoder_learning_rate=encoder_rate, relative=True, schedule=schedule)
+
+    def _follows_length(self, plan: TrainingPlan) -> bool:
+        return (self._is_automatic() and not self._is_online()) or super()._follows_length(plan)
 
     def _training_solver(self, model: DictionaryModel) -> Any:
         if self.solver is not None:
@@ -371,7 +407,8 @@ class _DictionaryCoder(BaseCoder):
         chosen = torch.randperm(len(rows), generator=generator)[: self.n_components]
         drawn = rows.take(chosen.sort().values)
         if not self.positive_dict:
-            drawn = drawn - _first_rows(rows).mean(0)
+            drawn = drawn - _column_means(_first_rows(rows))
+        drawn = torch.where(drawn.isnan(), 0, drawn)  # missing entries
         norms = torch.linalg.vector_norm(drawn, dim=1, keepdim=True)
         atoms = components.detach().clone()
         scale = torch.linalg.vector_norm(atoms[: len(drawn)], dim=1, keepdim=True)
@@ -384,11 +421,16 @@ def _first_rows(rows: Rows) -> Tensor:
     return rows.read(0, min(len(rows), ROWS_PER_CHUNK))
 
 
+def _column_means(first: Tensor) -> Tensor:
+    means = first.mean(0)
+    return means if not bool(means.isnan().any()) else first.nanmean(0).nan_to_num(0.0)
+
+
 @torch.no_grad()
 def _scale_weights_(model: DictionaryModel, rows: Rows) -> None:
     """Bring the first weights to the scale of the rows: reconstructions of codes of order one, and such codes."""
     first = _first_rows(rows)
-    scale = (first - first.mean(0)).square_().mean().sqrt()  # in place: it is as large as the rows
+    scale = (first - _column_means(first)).square_().nanmean().sqrt()  # in place: it is as large as the rows
     if not bool(scale > 0):
         return
     model.decoder.components.mul_(scale)  # type: ignore[operator]

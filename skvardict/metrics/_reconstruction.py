@@ -8,7 +8,7 @@ from math import isnan
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from skvardict.rows import Rows, to_array
@@ -109,6 +109,15 @@ def r2(X: ArrayLike | Tensor, X_reconstructed: ArrayLike | Tensor) -> float:
     if variation == 0:
         return 1.0 if error == 0 else 0.0
     return 1.0 - error / variation
+
+
+def observed_r2(X: NDArray, observed: NDArray[np.bool_], X_reconstructed: NDArray) -> float:
+    """Return :func:`r2` over the observed entries: sums, and the means of features, leave out the others."""
+    counts = np.maximum(observed.sum(axis=0), 1)
+    mean = np.where(observed, X, 0).sum(axis=0, dtype=np.float64) / counts
+    variation = float(np.square(np.where(observed, X - mean, 0)).sum())
+    error = float(np.square(np.where(observed, X - X_reconstructed, 0), dtype=np.float64).sum())
+    return 1 - error / variation if variation > 0 else float(error == 0)
 
 
 def _as_pair(name: str, X, X_reconstructed):

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn import get_config
-from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 from sklearn.pipeline import Pipeline
 
 from skvardict._sklearn import COUNT
@@ -32,7 +32,7 @@ class _Batched:
     max_bytes: int | None
     verbose: int
     cv_results_: dict[str, Any]
-    _checked_cv_orig: Any
+    cv: Any
 
     def fit(self, X: ArrayLike, y: Any = None, *, checkpoint: FilePath | None = None, **params: Any) -> Self:
         """Search, and fit the best candidate on all rows.
@@ -82,6 +82,7 @@ class _Batched:
     def _search(self, shelf: Shelf, X: Any, y: Any, params: dict[str, Any]) -> None:
         """Run scikit-learn's search with an estimator that takes its coder from the shelf; changes `self`."""
         self._shelf, self._original = shelf, self.estimator
+        self.cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         self.estimator = serve(clone(self.estimator), shelf)
         super().fit(X, y, **params)  # type: ignore[misc]
         self.cv_results_["mean_fit_time"] += shelf.seconds / shelf.n_fits
@@ -97,7 +98,7 @@ class _Batched:
         def train_and_evaluate(candidate_params, cv=None, **more):
             candidates = list(candidate_params)
             splitter = TrainingSplitter(
-                cv or self._checked_cv_orig,
+                cv or self.cv,
                 self._original,
                 candidates,
                 shelf=shelf,

@@ -2,11 +2,13 @@
 
 from skvardict.models.dictionary import DictionaryModel, TunedWeight
 from skvardict.models.latents import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent
+from skvardict.models.masked import MaskedDictionaryModel
 from skvardict.models.variational import VariationalModel
 
 __all__ = [
     "DenseLatent",
     "DictionaryModel",
+    "MaskedDictionaryModel",
     "SpikeAndSlabLatent",
     "ThresholdedLatent",
     "TunedWeight",

@@ -110,10 +110,14 @@ class DictionaryModel:
         with evaluating(self.decoder):  # rows keep their codes to themselves, and iterations leave no trace
             return (solver or self.solver).solve(problem, start)
 
+    def reconstruction(self, X: Tensor, codes: Tensor) -> Tensor:
+        """Return ``1/d |x - D(z)|^2`` per row, shape (..., n)."""
+        return reconstruction(X, self.decoder(codes))
+
     def energy_terms(self, X: Tensor, codes: Tensor) -> dict[str, Tensor]:
         """Return the unweighted terms of the energy per row, each of shape (n,); "coupling" only with an encoder."""
         terms = {
-            "reconstruction": reconstruction(X, self.decoder(codes)),
+            "reconstruction": self.reconstruction(X, codes),
             self.penalty.name: self.penalty.measure(codes),
         }
         return terms if self.encoder is None else terms | {"coupling": coupling(codes, self.encoder(X))}

@@ -2,6 +2,7 @@
 
 from skvardict.objectives.dictionary import DictionaryObjective
 from skvardict.objectives.learning import Annealing, Replacement
+from skvardict.objectives.masked import MaskedDictionaryObjective
 from skvardict.objectives.variational import VariationalObjective
 
-__all__ = ["Annealing", "DictionaryObjective", "Replacement", "VariationalObjective"]
+__all__ = ["Annealing", "DictionaryObjective", "MaskedDictionaryObjective", "Replacement", "VariationalObjective"]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from skvardict._utils.modules import evaluating
-from skvardict.energies import Penalty, VarianceHinge, mean_squared_error, reconstruction
+from skvardict.energies import Penalty, VarianceHinge, mean_squared_error
 from skvardict.functional import Weight, mean_and_std, pooled_r2, quadratic_error, stack_weights
 from skvardict.models import DictionaryModel
 from skvardict.networks import constrain_atoms_, reconstruction_loss
@@ -160,7 +160,7 @@ class DictionaryObjective:
         """Return sums over a validation batch, of the encoder's codes; without an encoder, of the solver's."""
         with evaluating(self.model.decoder, self.model.encoder):
             codes = self.model.infer(X).codes if self.model.encoder is None else self.model.encoder(X)
-            error = reconstruction(X, self.model.decoder(codes))
+            error = self.model.reconstruction(X, codes)
         return {
             "n_rows": X.new_tensor(X.shape[-2]),
             "n_batches": X.new_ones(()),

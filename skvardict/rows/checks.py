@@ -39,8 +39,10 @@ def validate_columns(estimator, X, name: str):
     return X
 
 
-def require_finite(name: str, block: Tensor, rows: Tensor | int) -> None:
+def require_finite(name: str, block: Tensor, rows: Tensor | int, *, allow_nan: bool = False) -> None:
     """Raise a ValueError that names the rows of `block` that are not finite; `rows` are their numbers, or the first."""
+    if allow_nan and block.is_floating_point():
+        block = block.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
     # The sum is one pass without a copy; where it overflows, the entries decide.
     if not block.is_floating_point() or bool(torch.isfinite(block.sum())) or bool(torch.isfinite(block).all()):
         return
@@ -48,8 +50,8 @@ def require_finite(name: str, block: Tensor, rows: Tensor | int) -> None:
     numbers = rows[bad].sort().values.tolist() if isinstance(rows, Tensor) else (bad + rows).tolist()
     listed = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
     raise ValueError(
-        f"{name} contains NaN or infinity in {len(numbers)} of the {len(block)} rows read last: row "
-        f"{listed}. Remove or repair these rows."
+        f"{name} contains {'infinity' if allow_nan else 'NaN or infinity'} in {len(numbers)} of the {len(block)} rows "
+        f"read last: row {listed}. Remove or repair these rows."
     )
 
 

@@ -48,6 +48,8 @@ class Rows:
     n_features : int
     index : Tensor or None
         Which rows of `X` these are, where they are not all.
+    allow_nan : bool
+        Whether entries may be missing.
     """
 
     def __init__(self, X, *, device="cpu", name: str = "X", owner: str = ""):
@@ -59,6 +61,7 @@ class Rows:
         self.is_tensor = isinstance(X, Tensor)
         self.n_features: int = X.shape[1]
         self.index: Tensor | None = None
+        self.allow_nan = False
         self._pages = MappedPages(X)
 
     @classmethod
@@ -80,6 +83,7 @@ class Rows:
     @classmethod
     def _of(cls, estimator, X, name: str) -> "Rows":
         rows = cls(X, device=getattr(estimator, "device", "cpu"), name=name, owner=type(estimator).__name__)
+        rows.allow_nan = getattr(estimator, "_allows_missing", False)
         rows._require_finite()
         return rows
 
@@ -258,7 +262,7 @@ class Rows:
 
     def _check(self, block: Tensor, rows: Tensor | int) -> Tensor:
         if self._pages.are_mapped:
-            require_finite(self._label, block, rows)
+            require_finite(self._label, block, rows, allow_nan=self.allow_nan)
         return block
 
     def _place(self, block: Tensor) -> Tensor:
@@ -267,10 +271,10 @@ class Rows:
     def _require_finite(self) -> None:
         """Raise a ValueError where there is NaN or infinity; a memory map is checked as its rows are read."""
         if self.is_tensor:
-            require_finite(self._label, self.X.detach(), 0)
+            require_finite(self._label, self.X.detach(), 0, allow_nan=self.allow_nan)
         elif self.X.dtype.kind == "f" and not self._pages.are_mapped:
             for where, block in self.to(torch.device("cpu")).blocks():
-                require_finite(self._label, block, where.start)
+                require_finite(self._label, block, where.start, allow_nan=self.allow_nan)
 
     @property
     def _label(self) -> str:

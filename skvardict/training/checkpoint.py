@@ -35,6 +35,7 @@ _FIELDS = {
     "best": dict,
     "best_epoch": int,
     "n_new_epochs": int,
+    "max_epochs": int,
     "stopped_early": bool,
     "is_finished": bool,
 }
@@ -63,6 +64,8 @@ class Checkpoint:
         What the run depends on. All of it must agree with what the file says.
     seed : int
         Seed of a run that begins; a resumed one has that of the file.
+    max_epochs : int
+        Epochs of the run; a finished one that had fewer goes on where its `identity` does not name their number.
 
     Raises
     ------
@@ -74,11 +77,12 @@ class Checkpoint:
         If neither the file nor the one before it can be read.
     """
 
-    def __init__(self, path: str | os.PathLike, every: int, identity: Mapping[str, str], seed: int):
+    def __init__(self, path: str | os.PathLike, every: int, identity: Mapping[str, str], seed: int, max_epochs: int):
         self.path = Path(path)
         self.previous = self.path.with_name(self.path.name + ".previous")
         self.every = every
         self.identity = dict(identity)
+        self.max_epochs = max_epochs
         if not self.path.absolute().parent.is_dir():
             raise FileNotFoundError(f"checkpoint={str(path)!r}: the folder does not exist. Create it first.")
         self._saved = self._read()
@@ -103,6 +107,8 @@ class Checkpoint:
         }
         for name in ("best_epoch", "n_new_epochs", "stopped_early", "is_finished"):
             setattr(outcome, name, saved[name])
+        was_cut = outcome.n_new_epochs == saved["max_epochs"] and not outcome.stopped_early
+        outcome.is_finished = outcome.is_finished and not (was_cut and self.max_epochs > saved["max_epochs"])
         outcome.resumed_epoch = self.resumed_epoch
         return True
 
@@ -124,6 +130,7 @@ class Checkpoint:
             "best": {name: _to_array(tensor) for name, tensor in outcome.params.items()},
             "best_epoch": outcome.best_epoch,
             "n_new_epochs": outcome.n_new_epochs,
+            "max_epochs": self.max_epochs,
             "stopped_early": outcome.stopped_early,
             "is_finished": outcome.is_finished,
         }
@@ -179,6 +186,11 @@ class Checkpoint:
         if not _is_state(saved):
             raise DamagedFileError(f"{path} does not hold what a checkpoint holds.")
         check_identity(path, saved["identity"], self.identity)
+        if saved["n_new_epochs"] > self.max_epochs:
+            raise CheckpointMismatchError(
+                f"{path} holds a run of {saved['n_new_epochs']} epochs, but max_iter={self.max_epochs}. Ask for as "
+                "many or more, give checkpoint= another path, or delete it to start anew."
+            )
         if saved["n_threads"] != torch.get_num_threads():
             warnings.warn(
                 f"{path} was written with {saved['n_threads']} torch threads, but there are {torch.get_num_threads()} "

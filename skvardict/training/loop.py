@@ -193,7 +193,8 @@ def _run_epoch(
         return problem
     if validation is not None:
         entries |= _evaluate(session, validation, plan.batch_size)
-    return _record(session, entries, n_rows, perf_counter() - begin)
+    entries |= {"decoder_norm": session.decoder_norm(), "n_rows": n_rows}
+    return _record(session, entries, session.find_non_finite(), perf_counter() - begin)
 
 
 def _find_divergence(
@@ -203,7 +204,7 @@ def _find_divergence(
     if not all(isfinite(value) for value in entries.values()):
         return _divergence(session, None, losses)
     if entries["energy"] > _EXPLOSION * best_energy:
-        mean_square = float(batch.square().mean())
+        mean_square = float(batch.square().nanmean())  # without entries that are missing
         if entries["energy"] > _EXPLOSION * mean_square:
             return (
                 f"the energy rose to {entries['energy']:.3g} in epoch {session.n_epochs + 1}, from {best_energy:.3g} "
@@ -212,17 +213,14 @@ def _find_divergence(
     return None
 
 
-def _record(session: TrainingSession, entries: dict[str, float], n_rows: int, seconds: float) -> str | None:
-    """Append an epoch to the history, or return what became non-finite in it."""
-    problem = session.find_non_finite()
+def _record(session: TrainingSession, entries: dict[str, float], problem: str | None, seconds: float) -> str | None:
+    """Append an epoch to the history, or return what became non-finite in it: `problem`, or the validation energy."""
     if problem is None and not isfinite(entries.get("validation_energy", 0.0)):
         problem = "the validation energy"
     if problem is not None:
         return f"{problem} became non-finite in epoch {session.n_epochs + 1}"
     session.n_epochs += 1
-    entries |= session.steps.report()
-    entries |= {"decoder_norm": session.decoder_norm(), "n_rows": n_rows, "seconds": seconds}
-    append_epoch(session.history, {"epoch": session.n_epochs, **entries})
+    append_epoch(session.history, {"epoch": session.n_epochs, **entries, **session.steps.report(), "seconds": seconds})
     return None
 
 

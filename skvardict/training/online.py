@@ -185,6 +185,7 @@ class OnlineSteps:
         dead = (self.idle >= _IDLE * len(self.components)).nonzero().squeeze(1)
         if len(dead) == 0:
             return
+        X = torch.where(X.isnan(), codes @ self.components, X)  # missing entries, where a model allows them
         error = (X - codes @ self.components).square().sum(1)
         dead = dead[: int((error > 0).sum())]
         if len(dead) == 0:

@@ -1,6 +1,7 @@
 """Schedules: from the position in training to a factor or a value. The loop tells the position before every step."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from math import cos, pi
 from numbers import Real
 from typing import ClassVar
@@ -151,3 +152,9 @@ class Decay(Schedule):
     def __call__(self, position: Position) -> float:
         """Return the value."""
         return max(self.end, self.start * self.factor**position.step)
+
+
+def depends_on_length(schedule: Callable[[Position], float]) -> bool:
+    """Return whether a schedule has other values at the same epochs of a longer run; ten epochs are looked at."""
+    places = [Position(10 * epoch, float(epoch), 10) for epoch in range(10)]
+    return any(schedule(place) != schedule(place._replace(n_epochs=1000)) for place in places)

@@ -56,6 +56,18 @@ class Stack:
         """Return a copy of all tensors."""
         return {name: tensor.clone() for name, tensor in self.tensors.items()}
 
+    def are_finite(self) -> list[bool]:
+        """Return whether all numbers of each member are finite."""
+        return (
+            torch.stack([tensor.isfinite().flatten(1).all(1).cpu() for tensor in self.tensors.values()]).all(0).tolist()
+        )
+
+    def decoder_norms(self) -> list[float]:
+        """Return the norm of all weights of the decoder together, for each member."""
+        names = [f"decoder.{name}" for name, _ in self.sessions[0].objective.modules()["decoder"].named_parameters()]
+        norms = [torch.linalg.vector_norm(self.tensors[name].flatten(1), dim=1) for name in names]
+        return torch.stack(norms).square().sum(0).sqrt().tolist()
+
     @torch.no_grad()
     def restore(self, index: int, snapshot: Mapping[str, Tensor]) -> None:
         """Copy the tensors of one member back."""

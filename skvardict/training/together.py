@@ -248,11 +248,14 @@ class _Training:
 
     def _end_epoch(self, entries: list[dict[str, float]], seconds: float) -> None:
         """Record the epoch, and let those go that are done."""
-        problems = {
-            index: problem
-            for index, (run, entry) in enumerate(zip(self.runs, entries, strict=True))
-            if (problem := _record(run.session, entry, len(run.rows), seconds / len(self.runs)))
-        }
+        problems: dict[int, str] = {}
+        each = zip(self.runs, entries, self.stack.are_finite(), self.stack.decoder_norms(), strict=True)
+        for index, (run, entry, is_finite, norm) in enumerate(each):
+            entry |= {"decoder_norm": norm, "n_rows": run.n_rows}
+            problem = None if is_finite else run.session.find_non_finite()
+            problem = _record(run.session, entry, problem, seconds / len(self.runs))
+            if problem is not None:
+                problems[index] = problem
         self._fail(problems)
         self._remember()
         for run in self.runs:

@@ -47,6 +47,8 @@ VARIANTS = {
     "VDL online": _small(VarianceDictionaryLearning, optimizer=OnlineUpdate()),
     "VDL signed": _small(VarianceDictionaryLearning, positive_code=False),
     "VDL signed and split": _small(VarianceDictionaryLearning, positive_code=False, split_sign=True),
+    "VDL with masks": _small(VarianceDictionaryLearning, missing="mask"),
+    "DO with masks": _small(StandardDictionaryLearning, encoder=None, missing="mask"),
     "SDL": _small(StandardDictionaryLearning),
     "DO": _small(StandardDictionaryLearning, encoder=None),
     "DO-NL": _small(StandardDictionaryLearning, encoder=None, **NONLINEAR),

@@ -11,6 +11,7 @@ from skvardict.energies.energy_problem import EnergyProblem, diagonal_like
 from skvardict.energies.penalty import Penalty
 from skvardict.energies.variance_hinge import VarianceHinge
 from skvardict.functional import HingeConstants, affine, gram, schatten_bound
+from skvardict.functional.duality import gap_along_residual
 from skvardict.solvers.protocol import Gap, Lasso
 
 
@@ -125,7 +126,8 @@ class LinearProblem(EnergyProblem):
         is_full = self.coupling is not None or curvature > 0
         rank = len(hessian) if is_full else min(self.components.shape)
         factor = None if is_full else self.components * (2 / self.components.shape[-1]) ** 0.5
-        return Lasso(hessian, self._left(self.linear), penalty.alpha, penalty.slope > 0, rank, factor)
+        norm_sq = 2 * self._left(self.constant)
+        return Lasso(hessian, self._left(self.linear), penalty.alpha, penalty.slope > 0, rank, factor, norm_sq)
 
     def relative_gap(self, codes: Tensor, gradient: Tensor | None = None) -> Gap:
         """Return the duality gap of every row against its best dual point along the residual.
@@ -153,11 +155,7 @@ class LinearProblem(EnergyProblem):
         gauge = self.penalty.value(codes)
         if curvature > 0:
             gauge = gauge - curvature / 2 * codes.square().sum(-1)
-        scale = along / residual_sq.clamp_min(torch.finfo(codes.dtype).tiny)
-        scale = torch.minimum(scale, self.penalty.dual_limit(gradient)).clamp_min(0)
-        primal = residual_sq / 2 + gauge
-        dual = scale * along - scale.square() * residual_sq / 2
-        return Gap(primal - dual, primal)
+        return Gap(*gap_along_residual(residual_sq, along, gauge, self.penalty.dual_limit(gradient)))
 
     @cached_property
     def constant(self) -> Tensor:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import cached_property, wraps
 from math import inf
 from numbers import Real
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from skvardict.functional import soft_threshold
 from skvardict.functional.signs import split_signs
 from skvardict.rows import Rows
 from skvardict.solvers import FISTA, ActiveSetADMM
+from skvardict.solvers._supports import LassoMatrices
 from skvardict.solvers.matching_pursuit import orthogonal_matching_pursuit
+from skvardict.solvers.protocol import Lasso
 
 ALGORITHMS = ("lasso", "omp", "threshold")
 _OTHER_NAMES = {
@@ -84,6 +86,15 @@ def _check_number(owner: str, name: str, value: Any) -> None:
         raise ValueError(f"{owner} expects {name} to be a finite number, at least 0, but got {value!r}.")
 
 
+class Codes(NamedTuple):
+    """Codes of a block of rows, and how they were reached; None where nothing was iterated, or there is no gap."""
+
+    codes: Tensor
+    n_iter: Tensor | None = None
+    converged: Tensor | None = None
+    gap: Tensor | None = None
+
+
 class FixedDictionary:
     """Atoms and how rows are coded with them: what depends on the atoms only is built once.
 
@@ -97,19 +108,26 @@ class FixedDictionary:
         self.components = components
         self.coding = coding
 
-    def encode(self, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return codes, iterations and convergence (None: nothing was iterated) of rows (n, d) in float64."""
+    def encode(self, X: Tensor, start: Tensor | None = None) -> Codes:
+        """Return the codes of rows (n, d) in float64; `start` is where a lasso begins."""
         coding = self.coding
         if coding.algorithm == "threshold":
             correlation = X @ self.components.mT
-            return soft_threshold(correlation, self._alpha * X.shape[1] / 2, positive=coding.positive), None, None
+            return Codes(soft_threshold(correlation, self._alpha * X.shape[1] / 2, positive=coding.positive))
         if coding.algorithm == "omp":
             by_error = coding.n_nonzero_coefs is None
             most = len(self.components) if coding.n_nonzero_coefs is None else coding.n_nonzero_coefs
-            return orthogonal_matching_pursuit(X, self.components, most, coding.tol if by_error else 0.0), None, None
-        problem = LinearProblem(X, self.components, L1(self._alpha, coding.positive))
-        result = self._solver.solve(problem, X.new_zeros(len(X), len(self.components)))
-        return result.codes, result.n_iter, result.converged
+            return Codes(orthogonal_matching_pursuit(X, self.components, most, coding.tol if by_error else 0.0))
+        start = X.new_zeros(len(X), len(self.components)) if start is None else start
+        if self._alpha == 0:  # no supports to find, and no dual point near the solution is feasible
+            problem = LinearProblem(X, self.components, L1(0.0, coding.positive))
+            solver = FISTA(max_iter=coding.max_iter, tol=_CHANGE_PER_GAP * coding.tol, restart=True, check_every=10)
+            result = solver.solve(problem, start)
+            return Codes(result.codes, result.n_iter, result.converged)
+        X = X * (2 / X.shape[1]) ** 0.5
+        assert self._matrices.lasso.factor is not None
+        linear, norm_sq = X @ self._matrices.lasso.factor.mT, X.square().sum(1)
+        return Codes(*self._solver.solve_rows(self._matrices, linear, norm_sq, start))
 
     @property
     def rows_per_chunk(self) -> int:
@@ -125,13 +143,17 @@ class FixedDictionary:
         assert self.coding.alpha is not None, "checked by Coding.check"
         return float(self.coding.alpha)
 
-    @property
-    def _solver(self) -> ActiveSetADMM | FISTA:
-        coding = self.coding
-        if self._alpha > 0:
-            return ActiveSetADMM(coding.max_iter, coding.tol)
-        # No supports to find, and no dual point near the solution is feasible.
-        return FISTA(max_iter=coding.max_iter, tol=_CHANGE_PER_GAP * coding.tol, restart=True, check_every=10)
+    @cached_property
+    def _solver(self) -> ActiveSetADMM:
+        return ActiveSetADMM(self.coding.max_iter, self.coding.tol)
+
+    @cached_property
+    def _matrices(self) -> LassoMatrices:
+        factor = self.components * (2 / self.components.shape[1]) ** 0.5
+        hessian = None if 2 * factor.shape[1] <= len(factor) else factor @ factor.mT
+        nothing = factor.new_zeros(0, len(factor))
+        lasso = Lasso(hessian, nothing, self._alpha, self.coding.positive, min(factor.shape), factor)
+        return LassoMatrices(lasso)
 
 
 class RowCodes:
@@ -175,10 +197,10 @@ def encode_rows(
     n_iter[:], converged[:] = 0, True
     shared = Rows(_shared(rows.X), device=rows.device, name=rows.name, owner=rows.owner)
     for where, block in shared.to(dtype=torch.float64).slices(dictionary.rows_per_chunk):
-        codes, part_n_iter, part_converged = dictionary.encode(block)
-        gathered.put(where, codes)
-        if part_n_iter is not None and part_converged is not None:
-            n_iter[where], converged[where] = rows.give_back(part_n_iter), rows.give_back(part_converged)
+        part = dictionary.encode(block)
+        gathered.put(where, part.codes)
+        if part.n_iter is not None and part.converged is not None:
+            n_iter[where], converged[where] = rows.give_back(part.n_iter), rows.give_back(part.converged)
     n_unconverged = int((~converged).sum())
     if n_unconverged:
         coding = dictionary.coding

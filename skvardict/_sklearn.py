@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
+from sklearn.linear_model._cd_fast import enet_coordinate_descent_gram as coordinate_descent
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 if TYPE_CHECKING:  # scikit-learn has no types: those of what estimators inherit from it
@@ -49,6 +50,7 @@ __all__ = [
     "StrOptions",
     "TransformerMixin",
     "checks_parameters",
+    "coordinate_descent",
     "epoch_hooks",
 ]
 

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from skvardict._utils.types import Array, ArrayLike
-from skvardict.estimators._fixed_dictionary import Coding, FixedDictionary, encode_rows, names_hints
+from skvardict.estimators._fixed_dictionary import Coding, FixedDictionary, encode_rows, names_hints, share
 from skvardict.rows import Rows
 
 _ROWS_PER_CHUNK = 2500
@@ -88,7 +88,7 @@ def sparse_encode(
     coding = Coding(algorithm, alpha, positive, n_nonzero_coefs, tol, max_iter)
     coding.check("sparse_encode")
     rows = Rows(X)
-    dictionary = FixedDictionary(Rows(components).to(rows.device, torch.float64).read(), coding)
+    dictionary = FixedDictionary(Rows(share(components)).to(rows.device, torch.float64).read(), coding)
     return encode_rows(rows, dictionary, "sparse_encode", sparse_output=sparse_output)[0]
 
 
@@ -140,6 +140,9 @@ def _check_matrix(name: str, value: ArrayLike) -> Array:
     if isinstance(value, Tensor):
         if value.dim() != 2 or not torch.isfinite(value).all():
             raise ValueError(f"{name} must be a finite 2-D tensor, but has shape {tuple(value.shape)} or NaN.")
+        return value
+    is_matrix = type(value) is np.ndarray and value.ndim == 2 and value.dtype.kind in "biuf" and value.size
+    if is_matrix and np.isfinite(value.sum()):  # one pass; scikit-learn's checks cost more than the codes of a row
         return value
     keep = isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
     return check_array(value, dtype=None if keep else [np.float32, np.float64], input_name=name)

@@ -20,6 +20,7 @@ from skvardict.functional import soft_threshold
 from skvardict.functional.signs import split_signs
 from skvardict.rows import Rows
 from skvardict.solvers import FISTA, ActiveSetADMM
+from skvardict.solvers._few_rows import encode_row
 from skvardict.solvers._supports import LassoMatrices
 from skvardict.solvers.matching_pursuit import orthogonal_matching_pursuit
 from skvardict.solvers.protocol import Lasso
@@ -34,6 +35,7 @@ _OTHER_NAMES = {
     "transform_n_nonzero_coefs": "n_nonzero_coefs",
 }
 _CHANGE_PER_GAP = 1e-2
+_FEW_ROWS = 8  # that are coded one by one
 _ROWS_PER_CHUNK = 2500  # codes, momentum and gradients of a chunk stay in the processor's cache
 _BASIS_ENTRIES = 2**22  # of the orthonormal bases of a chunk of matching pursuit: 32 MB
 
@@ -124,6 +126,29 @@ class FixedDictionary:
             solver = FISTA(max_iter=coding.max_iter, tol=_CHANGE_PER_GAP * coding.tol, restart=True, check_every=10)
             result = solver.solve(problem, start)
             return Codes(result.codes, result.n_iter, result.converged)
+        if len(X) <= _FEW_ROWS and X.device.type == "cpu" and not start.any():
+            return self._encode_few(X, start)
+        return self._encode_many(X, start)
+
+    def _encode_few(self, X: Tensor, start: Tensor) -> Codes:
+        """Return the codes of each row on its own; those that resist go together."""
+        weight, atoms = self._alpha * X.shape[1] / 2, self.components.numpy()
+        results = [
+            encode_row(atoms, row, weight, positive=self.coding.positive, tol=self.coding.tol) for row in X.numpy()
+        ]
+        codes = Codes(
+            torch.from_numpy(np.stack([result.code for result in results])),
+            torch.tensor([result.n_solved for result in results]),
+            torch.tensor([result.gap <= self.coding.tol for result in results]),
+            torch.tensor([result.gap for result in results]),
+        )
+        left = (~codes.converged).nonzero().squeeze(1)
+        if len(left):
+            for whole, part in zip(codes, self._encode_many(X[left], codes.codes[left]), strict=True):
+                whole[left] = part
+        return codes
+
+    def _encode_many(self, X: Tensor, start: Tensor) -> Codes:
         X = X * (2 / X.shape[1]) ** 0.5
         assert self._matrices.lasso.factor is not None
         linear, norm_sq = X @ self._matrices.lasso.factor.mT, X.square().sum(1)
@@ -195,7 +220,7 @@ def encode_rows(
     gathered = RowCodes(rows, len(dictionary.components), split_sign=split_sign, sparse_output=sparse_output)
     n_iter, converged = rows.new_rows(dtype=torch.int64), rows.new_rows(dtype=torch.bool)
     n_iter[:], converged[:] = 0, True
-    shared = Rows(_shared(rows.X), device=rows.device, name=rows.name, owner=rows.owner)
+    shared = Rows(share(rows.X), device=rows.device, name=rows.name, owner=rows.owner)
     for where, block in shared.to(dtype=torch.float64).slices(dictionary.rows_per_chunk):
         part = dictionary.encode(block)
         gathered.put(where, part.codes)
@@ -213,7 +238,7 @@ def encode_rows(
     return gathered.result(), n_iter, converged
 
 
-def _shared(X):
+def share(X):
     """Return an array in memory as a tensor that shares it, anything else as it is.
 
     A copy would cost a twentieth of the codes. Where `X` lies may then decide the last bit of a code.

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from skvardict.functional.duality import gap_along_residual
-from skvardict.solvers._scaled_lasso import ScaledLasso
+from skvardict.solvers._scaled_lasso import RELAXATION, ScaledLasso
 from skvardict.solvers.protocol import Lasso
 
 _JITTER = 64  # in units of the rounding error; keeps the normal equations of repeated atoms solvable
@@ -16,6 +16,9 @@ _SAMPLE = 64  # rows from which the penalty of ADMM is set
 _SAMPLE_ITERATIONS = 12
 _PENALTIES = 1 / 32, 8.0
 _ROUNDING = 1e-13  # relative to |x|^2: what no longer is progress of an objective
+_TINY = torch.finfo(torch.float32).tiny
+_LARGEST_PER_CODE = 7.0  # largest correlation over mean non-zero code, about; sets the penalty of a row
+_SET_ITERATIONS = 20
 _MOST_IDLE = 4  # exchanges without progress after which a row has reached the precision of its numbers
 _SHARE_ADDED = 0.25  # of the size of a support: the most atoms that join it at a time
 
@@ -87,6 +90,10 @@ class LassoMatrices:
         gap, objective = gap_along_residual(residual_sq, along, self.alpha * point.codes.abs().sum(1), limit)
         return torch.where(gap <= 0, 0.0, gap / objective.clamp_min(torch.finfo(objective.dtype).tiny))
 
+    def zero(self, linear: Tensor) -> Point:
+        """Return the codes of zeros."""
+        return Point(torch.zeros_like(linear), -linear, torch.zeros_like(linear[:, 0]))
+
     def solve(self, support: Tensor, signs: Tensor, linear: Tensor) -> Tensor:
         """Return the stationary codes on the given supports for the given signs, which they need not have.
 
@@ -111,7 +118,7 @@ class LassoMatrices:
             counts = sizes[end - len(rows) : end]
             place = torch.arange(len(row), device=linear.device) - (counts.cumsum(0) - counts)[row]
             index[row, place] = column.int()
-            matrices = self._normal_matrices(index)
+            matrices = self.normal_matrices(index)
             matrices.diagonal(dim1=1, dim2=2).add_(torch.where(index == self.n_atoms, 1.0, self.jitter))
             row_of_all = rows[row]
             right = linear.new_zeros(len(rows), size, 1)
@@ -121,7 +128,7 @@ class LassoMatrices:
             codes[row_of_all, column] = torch.linalg.solve_triangular(triangle.mT, half, upper=True)[row, place, 0]
         return codes
 
-    def _normal_matrices(self, index: Tensor) -> Tensor:
+    def normal_matrices(self, index: Tensor) -> Tensor:
         """Return ``H_SS`` per row of `index` (n, k), of which entries l stand for no atom: a row of zeros."""
         factor = self.lasso.factor
         if self._padded is None and self.lasso.hessian is None:
@@ -149,6 +156,70 @@ def _block_end(sizes: list[int], begin: int) -> int:
     while end < len(sizes) and (end + 1 - begin) * sizes[end] ** 2 <= _ENTRIES:
         end += 1
     return end
+
+
+class WorkingSets:
+    """The atoms of each row that may enter its code, with ADMM on them: where supports are short and atoms many.
+
+    Every row has its own small matrix and its own penalty. From the second round on a set holds the support and the
+    atoms that violate optimality most.
+
+    Parameters
+    ----------
+    matrices : LassoMatrices
+    linear : Tensor of shape (n, l)
+    """
+
+    def __init__(self, matrices: LassoMatrices, linear: Tensor):
+        self.matrices, self.linear = matrices, linear
+        self.at = matrices.zero(linear)
+
+    def step(self, n_atoms: int) -> Point:
+        """Return the codes that normal equations give on the supports that ADMM finds among `n_atoms` atoms a row."""
+        matrices = self.matrices
+        pull = -self.at.gradient
+        score = pull if matrices.positive else pull.abs()
+        index = torch.where(self.at.codes != 0, torch.inf, score).topk(n_atoms, dim=1).indices
+        right = self.linear.gather(1, index)
+        gram = matrices.normal_matrices(index.int())
+        codes = self._admm(gram, right, self.at.codes.gather(1, index), pull.gather(1, index))
+        support = codes != 0
+        # Of rows in one block, all have the same number of atoms: the others become rows of the identity.
+        gram = torch.where(support[:, :, None] & support[:, None, :], gram, 0.0)
+        gram.diagonal(dim1=1, dim2=2).add_(torch.where(support, matrices.jitter, 1.0))
+        signs = codes.sign().to(right.dtype)
+        right = torch.where(support, right - matrices.alpha * signs, 0.0)[:, :, None]
+        triangle, _ = torch.linalg.cholesky_ex(gram)
+        half = torch.linalg.solve_triangular(triangle, right, upper=False)
+        solved = torch.linalg.solve_triangular(triangle.mT, half, upper=True)[:, :, 0]
+        solved = torch.where(solved * signs > 0, solved, 0.0)
+        whole = torch.zeros_like(self.linear).scatter_(1, index, solved)
+        self.at = matrices.point(whole, self.linear)
+        return self.at
+
+    def keep(self, index: Tensor) -> None:
+        """Go on with the rows in `index`."""
+        self.at, self.linear = self.at.keep(index), self.linear.index_select(0, index)
+
+    def _admm(self, gram: Tensor, right: Tensor, codes: Tensor, pull: Tensor) -> Tensor:
+        """Return codes (n, m) after a few iterations in single precision; see :class:`ActiveSetADMM`."""
+        diagonal = gram.diagonal(dim1=1, dim2=2)
+        scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt().float()
+        linear, tau = right.float() * scale, self.matrices.alpha * scale
+        penalty = (_LARGEST_PER_CODE * tau.amax(1) / linear.abs().amax(1).clamp_min(_TINY)).clamp(*_PENALTIES)
+        penalty = penalty[:, None]
+        matrix = gram.float() * scale[:, :, None] * scale[:, None, :]
+        matrix.diagonal(dim1=1, dim2=2).add_(penalty)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky_ex(matrix)[0])
+        tau = tau / penalty
+        offset = torch.bmm(linear[:, None] * RELAXATION, inverse)[:, 0]
+        w = codes.float() / scale + pull.float() * scale / penalty
+        for _ in range(_SET_ITERATIONS):
+            dual = torch.minimum(w, tau) if self.matrices.positive else torch.clamp(w, -tau, tau)
+            turned = (w - 2 * dual) * (RELAXATION * penalty)
+            moved = torch.baddbmm(offset[:, None], turned[:, None], inverse)[:, 0]
+            w = moved + RELAXATION * dual + (1 - RELAXATION) * w
+        return w - (torch.minimum(w, tau) if self.matrices.positive else torch.clamp(w, -tau, tau))
 
 
 class Exchanges:

@@ -1,6 +1,6 @@
 """Lasso codes of many rows in one dictionary: ADMM finds the supports, normal equations finish the codes."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from sklearn.base import BaseEstimator
@@ -8,10 +8,14 @@ from torch import Tensor
 
 from skvardict._sklearn import COUNT, NON_NEGATIVE
 from skvardict.solvers._result import SolverResult
-from skvardict.solvers._supports import Exchanges, LassoMatrices
+from skvardict.solvers._supports import Exchanges, LassoMatrices, WorkingSets
 from skvardict.solvers.protocol import CodingProblem, Lasso
 
 _ROUNDS = 16, 12, 16, 24, 32, 48  # iterations of ADMM, each before a look at the supports
+
+_MANY_ATOMS = 256  # from here on rows begin with working sets of their own,
+_SET_SIZES = 24, 48  # of so many atoms, after which
+_NEAR = 0.1  # is the relative gap that a few exchanges close
 
 
 class ActiveSetADMM(BaseEstimator):
@@ -94,66 +98,107 @@ class ActiveSetADMM(BaseEstimator):
         self, matrices: LassoMatrices, linear: Tensor, norm_sq: Tensor, start: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return codes, iterations, convergence and relative gaps of rows of a dictionary whose matrices are built."""
-        rows = _RowsLeft(start, norm_sq, self.max_iter, self.tol)
-        scaled = matrices.scaled(linear)
-        w, best, solved = (start / scaled.scale).float(), torch.ones_like(norm_sq), start
+        results = _Results(start, norm_sq, self.max_iter, self.tol)
+        left = _Block(torch.arange(len(start), device=start.device), linear, norm_sq, start)
+        far = left
+        if matrices.n_atoms >= _MANY_ATOMS and not bool(start.any()):
+            left, gap = self._try_working_sets(matrices, left, results)
+            far, left = left.keep(gap > _NEAR), left.keep(gap <= _NEAR)
+        else:
+            left = left.keep(torch.zeros_like(results.converged))
+        if len(far.rows):
+            left = left.join(self._find_supports(matrices, far, results))
+        if len(left.rows):
+            self._exchange(matrices, left, results)
+        return results.codes, results.n_iter, results.converged, results.gap
+
+    def _try_working_sets(
+        self, matrices: LassoMatrices, left: "_Block", results: "_Results"
+    ) -> tuple["_Block", Tensor]:
+        """Return the rows that are left with their relative gaps."""
+        sets, gap = WorkingSets(matrices, left.linear), torch.full_like(left.norm_sq, torch.inf)
+        for n_atoms in _SET_SIZES:
+            if len(left.rows) and results.n_left > 0:
+                point = sets.step(n_atoms)
+                gap = matrices.gap(point, left.linear, left.norm_sq)
+                is_left = ~results.take(left.rows, point.codes, gap, 1)
+                sets.keep(is_left.nonzero().squeeze(1))
+                left, gap = left.replace(codes=point.codes).keep(is_left), gap[is_left]
+        return left, gap
+
+    def _find_supports(self, matrices: LassoMatrices, left: "_Block", results: "_Results") -> "_Block":
+        """Return the rows that are left after ADMM on all atoms."""
+        scaled = matrices.scaled(left.linear)
+        w, best = (left.codes / scaled.scale).float(), torch.ones_like(left.norm_sq)
         for n_iter in _ROUNDS:
-            n_iter = min(n_iter, self.max_iter - rows.iteration)
-            if n_iter == 0 or rows.all_ended():
+            n_iter = min(n_iter, results.n_left)
+            if n_iter == 0 or len(left.rows) == 0:
                 break
-            w = scaled.admm(w, linear, n_iter)
+            w = scaled.admm(w, left.linear, n_iter)
             codes = scaled.shrink(w)
             support = codes != 0
             too_many = support.sum(1) > matrices.rank  # no unique solution, and nothing gained by one
-            signs = codes.sign().to(linear.dtype)
-            solved = matrices.solve(support & ~too_many[:, None], signs, linear)
-            point = matrices.point(torch.where(solved * signs > 0, solved, 0.0), linear)
-            gap = matrices.gap(point, linear, norm_sq)
-            keep = rows.end(point.codes, gap, n_iter)
-            restart = (gap < best / 2)[keep, None]
-            best = torch.fmin(best, gap)[keep]
-            solved = point.codes[keep]
-            w = torch.where(restart, scaled.dual_sum(solved, point.gradient[keep]), w[keep])
-            linear, norm_sq = linear.index_select(0, keep), norm_sq.index_select(0, keep)
-        if not rows.all_ended() and rows.iteration < self.max_iter:
-            shrunk = matrices.point(scaled.shrink(w).to(linear.dtype), linear)
-            other = matrices.point(solved, linear)
-            better = shrunk.where(other.value < shrunk.value, other).codes
-            exchanges = Exchanges(matrices, linear, norm_sq, better)
-            while not rows.all_ended() and rows.iteration < self.max_iter:
-                gap, cannot_go_on = exchanges.step()
-                keep = rows.end(exchanges.at.codes, gap, 1, cannot_go_on)
-                exchanges.keep(keep)
-        return rows.codes, rows.n_iter, rows.converged, rows.gap
+            signs = codes.sign().to(left.linear.dtype)
+            solved = matrices.solve(support & ~too_many[:, None], signs, left.linear)
+            point = matrices.point(torch.where(solved * signs > 0, solved, 0.0), left.linear)
+            gap = matrices.gap(point, left.linear, left.norm_sq)
+            is_left = ~results.take(left.rows, point.codes, gap, n_iter)
+            restart = (gap < best / 2)[is_left, None]
+            best = torch.fmin(best, gap)[is_left]
+            left = left.replace(codes=point.codes).keep(is_left)
+            w = torch.where(restart, scaled.dual_sum(left.codes, point.gradient[is_left]), w[is_left])
+        shrunk = matrices.point(scaled.shrink(w).to(left.linear.dtype), left.linear)
+        solved = matrices.point(left.codes, left.linear)
+        return left.replace(codes=shrunk.where(solved.value < shrunk.value, solved).codes)
+
+    def _exchange(self, matrices: LassoMatrices, left: "_Block", results: "_Results") -> None:
+        exchanges = Exchanges(matrices, left.linear, left.norm_sq, left.codes)
+        while len(left.rows) and results.n_left > 0:
+            gap, cannot_go_on = exchanges.step()
+            is_left = ~results.take(left.rows, exchanges.at.codes, gap, 1) & ~cannot_go_on
+            exchanges.keep(is_left.nonzero().squeeze(1))
+            left = left.keep(is_left)
 
 
-class _RowsLeft:
-    """Codes of all rows as they are best known, and which rows are left."""
+class _Block(NamedTuple):
+    """Some of the rows: their numbers, what their problems are, and codes to go on from."""
+
+    rows: Tensor
+    linear: Tensor
+    norm_sq: Tensor
+    codes: Tensor
+
+    def keep(self, where: Tensor) -> "_Block":
+        """Return the rows of a mask."""
+        return _Block(*(a[where] for a in self))
+
+    def join(self, other: "_Block") -> "_Block":
+        """Return these rows and those."""
+        return _Block(*(torch.cat(pair) for pair in zip(self, other, strict=True))) if len(self.rows) else other
+
+    def replace(self, codes: Tensor) -> "_Block":
+        """Return the same rows with other codes."""
+        return self._replace(codes=codes)
+
+
+class _Results:
+    """Codes of all rows as they are best known, and what they took."""
 
     def __init__(self, start: Tensor, norm_sq: Tensor, max_iter: int, tol: float):
-        self.codes, self.tol, self.iteration = start.clone(), tol, 0
+        self.codes, self.tol, self.n_left = start.clone(), tol, max_iter
+        self.max_iter = max_iter
         self.n_iter = torch.full_like(norm_sq, max_iter, dtype=torch.int64)
         self.gap = torch.full_like(norm_sq, torch.inf)
         self.converged = torch.zeros_like(norm_sq, dtype=torch.bool)
-        self.left = torch.arange(len(start), device=start.device)
 
-    def end(self, codes: Tensor, gap: Tensor, n_iter: int, cannot_go_on: Tensor | None = None) -> Tensor:
-        """Take the codes of the rows left after `n_iter` more iterations; return the indices of those that go on."""
-        self.iteration += n_iter
+    def take(self, rows: Tensor, codes: Tensor, gap: Tensor, n_iter: int) -> Tensor:
+        """Take codes after `n_iter` more iterations where they are better; return which rows have converged."""
+        self.n_left -= n_iter
+        better = gap < self.gap[rows]
+        self.codes[rows[better]], self.gap[rows[better]] = codes[better], gap[better]
         met = gap <= self.tol
-        better = gap < self.gap[self.left]
-        rows = self.left[better]
-        self.codes[rows], self.gap[rows] = codes[better], gap[better]
-        ended = met if cannot_go_on is None else met | cannot_go_on
-        rows = self.left[ended]
-        self.n_iter[rows], self.converged[rows] = self.iteration, met[ended]
-        keep = (~ended).nonzero().squeeze(1)
-        self.left = self.left[keep]
-        return keep
-
-    def all_ended(self) -> bool:
-        """Return whether no row is left."""
-        return len(self.left) == 0
+        self.n_iter[rows[met]], self.converged[rows[met]] = self.max_iter - self.n_left, True
+        return met
 
 
 def _lasso(problem: CodingProblem) -> Lasso:

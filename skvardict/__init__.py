@@ -9,9 +9,11 @@ from skvardict.estimators import (
     ThresholdedVSC,
     VarianceDictionaryLearning,
     WeightDecayDictionaryLearning,
+    alpha_for_nonzeros,
     alpha_max,
     load,
     sparse_encode,
+    sparse_encode_path,
 )
 
 __all__ = [
@@ -23,7 +25,9 @@ __all__ = [
     "VarianceDictionaryLearning",
     "WeightDecayDictionaryLearning",
     "__version__",
+    "alpha_for_nonzeros",
     "alpha_max",
     "load",
     "sparse_encode",
+    "sparse_encode_path",
 ]

@@ -84,7 +84,7 @@ def sparse_encode(
     >>> sparse_encode(X, np.eye(3), algorithm="omp", n_nonzero_coefs=2, positive=False).round(4)
     array([[ 3.,  0., -1.]])
     """
-    X, components = _check_pair(X, components)
+    X, components = check_pair(X, components)
     coding = Coding(algorithm, alpha, positive, n_nonzero_coefs, tol, max_iter)
     coding.check("sparse_encode")
     rows = Rows(X)
@@ -117,7 +117,7 @@ def alpha_max(X: ArrayLike, components: ArrayLike, *, positive: bool = True) -> 
     >>> alpha_max(np.array([[3.0, 0.0]]), np.eye(2))
     3.0
     """
-    X, components = _check_pair(X, components)
+    X, components = check_pair(X, components)
     rows, largest = Rows(X), 0.0
     atoms = Rows(components).to(rows.device, torch.float64).read()
     for _, block in rows.to(dtype=torch.float64).slices(_ROWS_PER_CHUNK):
@@ -126,7 +126,8 @@ def alpha_max(X: ArrayLike, components: ArrayLike, *, positive: bool = True) -> 
     return largest * 2 / X.shape[1]
 
 
-def _check_pair(X: ArrayLike, components: ArrayLike) -> tuple[Array, Array]:
+def check_pair(X: ArrayLike, components: ArrayLike) -> tuple[Array, Array]:
+    """Return rows and atoms as matrices of finite numbers with one number of features."""
     X, components = _check_matrix("X", X), _check_matrix("components", components)
     if X.shape[1] != components.shape[1]:
         raise ValueError(
@@ -141,8 +142,7 @@ def _check_matrix(name: str, value: ArrayLike) -> Array:
         if value.dim() != 2 or not torch.isfinite(value).all():
             raise ValueError(f"{name} must be a finite 2-D tensor, but has shape {tuple(value.shape)} or NaN.")
         return value
-    is_matrix = type(value) is np.ndarray and value.ndim == 2 and value.dtype.kind in "biuf" and value.size
-    if is_matrix and np.isfinite(value.sum()):  # one pass; scikit-learn's checks cost more than the codes of a row
-        return value
     keep = isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
+    if type(value) is np.ndarray and keep and value.ndim == 2 and value.size and np.isfinite(value.sum()):
+        return value  # after one pass: scikit-learn's checks cost more than the codes of a row
     return check_array(value, dtype=None if keep else [np.float32, np.float64], input_name=name)

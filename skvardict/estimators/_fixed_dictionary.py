@@ -1,7 +1,7 @@
 """Codes for a fixed dictionary, row by row: what `sparse_encode` and `SparseCoder` share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from math import inf
 from numbers import Real
@@ -35,7 +35,10 @@ _OTHER_NAMES = {
     "transform_n_nonzero_coefs": "n_nonzero_coefs",
 }
 _CHANGE_PER_GAP = 1e-2
-_FEW_ROWS = 8  # that are coded one by one
+_FEW_ROWS = 8  # are coded one by one, and any number of rows from
+_MANY_ATOMS = 1024  # on, as long as
+_MOST_ATOMS = 256  # suffice for a working set; where the rows are more than
+_ROWS_PER_GRAM = 1 / 16  # of the atoms, the Gram matrix is worth its cost
 _ROWS_PER_CHUNK = 2500  # codes, momentum and gradients of a chunk stay in the processor's cache
 _BASIS_ENTRIES = 2**22  # of the orthonormal bases of a chunk of matching pursuit: 32 MB
 
@@ -61,7 +64,7 @@ class Coding:
                 f"{owner} expects the algorithm to be one of {', '.join(ALGORITHMS)}, but got {self.algorithm!r}. "
                 'scikit-learn\'s "lasso_cd" and "lasso_lars" are "lasso" here.'
             )
-        _check_number(owner, "tol", self.tol)
+        check_number(owner, "tol", self.tol)
         check_count("max_iter", self.max_iter)
         if self.algorithm != "omp":
             self._check_weight(owner)
@@ -75,15 +78,16 @@ class Coding:
     def _check_weight(self, owner: str) -> None:
         if self.alpha is None:
             raise ValueError(f'{owner} expects alpha, a number, for algorithm="{self.algorithm}".')
-        _check_number(owner, "alpha", self.alpha)
+        check_number(owner, "alpha", self.alpha)
         if self.n_nonzero_coefs is not None:
             raise ValueError(
-                f'{owner}: n_nonzero_coefs={self.n_nonzero_coefs!r} belongs to algorithm="omp". For about so many '
-                "non-zeros of a lasso, see sparse_encode_path(n_nonzero_coefs=...)."
+                f'{owner}: n_nonzero_coefs={self.n_nonzero_coefs!r} belongs to algorithm="omp". '
+                "alpha_for_nonzeros gives the alpha of about so many non-zeros."
             )
 
 
-def _check_number(owner: str, name: str, value: Any) -> None:
+def check_number(owner: str, name: str, value: Any) -> None:
+    """Raise a ValueError where `value`, an argument called `name`, is no finite number of at least 0."""
     if not isinstance(value, Real) or not 0 <= float(value) < inf:
         raise ValueError(f"{owner} expects {name} to be a finite number, at least 0, but got {value!r}.")
 
@@ -120,38 +124,49 @@ class FixedDictionary:
             by_error = coding.n_nonzero_coefs is None
             most = len(self.components) if coding.n_nonzero_coefs is None else coding.n_nonzero_coefs
             return Codes(orthogonal_matching_pursuit(X, self.components, most, coding.tol if by_error else 0.0))
+        one_by_one = len(X) <= _FEW_ROWS or len(self.components) >= _MANY_ATOMS
+        if self._alpha > 0 and one_by_one and start is None and X.device.type == "cpu":
+            return self._encode_one_by_one(X)
         start = X.new_zeros(len(X), len(self.components)) if start is None else start
         if self._alpha == 0:  # no supports to find, and no dual point near the solution is feasible
             problem = LinearProblem(X, self.components, L1(0.0, coding.positive))
             solver = FISTA(max_iter=coding.max_iter, tol=_CHANGE_PER_GAP * coding.tol, restart=True, check_every=10)
             result = solver.solve(problem, start)
             return Codes(result.codes, result.n_iter, result.converged)
-        if len(X) <= _FEW_ROWS and X.device.type == "cpu" and not start.any():
-            return self._encode_few(X, start)
-        return self._encode_many(X, start)
+        return self._encode_together(X, start)
 
-    def _encode_few(self, X: Tensor, start: Tensor) -> Codes:
+    def with_alpha(self, alpha: float) -> "FixedDictionary":
+        """Return the same atoms for a lasso of another weight, sharing what does not depend on it."""
+        other = FixedDictionary(self.components, replace(self.coding, alpha=alpha))
+        shared = vars(self)
+        vars(other).update({name: shared[name] for name in ("_factor", "_hessian", "_gram") if name in shared})
+        return other
+
+    def _encode_one_by_one(self, X: Tensor) -> Codes:
         """Return the codes of each row on its own; those that resist go together."""
+        n_atoms, coding = len(self.components), self.coding
         weight, atoms = self._alpha * X.shape[1] / 2, self.components.numpy()
+        gram = self._gram.numpy() if len(X) >= n_atoms * _ROWS_PER_GRAM else None
+        most = n_atoms if len(X) <= _FEW_ROWS else _MOST_ATOMS
+        linear = (X @ self.components.mT).numpy()
         results = [
-            encode_row(atoms, row, weight, positive=self.coding.positive, tol=self.coding.tol) for row in X.numpy()
+            encode_row(atoms, x, b, weight, gram=gram, positive=coding.positive, tol=coding.tol, most_atoms=most)
+            for x, b in zip(X.numpy(), linear, strict=True)
         ]
-        codes = Codes(
-            torch.from_numpy(np.stack([result.code for result in results])),
-            torch.tensor([result.n_solved for result in results]),
-            torch.tensor([result.gap <= self.coding.tol for result in results]),
-            torch.tensor([result.gap for result in results]),
-        )
-        left = (~codes.converged).nonzero().squeeze(1)
-        if len(left):
-            for whole, part in zip(codes, self._encode_many(X[left], codes.codes[left]), strict=True):
-                whole[left] = part
-        return codes
+        codes = torch.from_numpy(np.stack([result.code for result in results]))
+        gaps = np.array([result.gap for result in results])
+        n_iter, gap = torch.from_numpy(np.array([result.n_solved for result in results])), torch.from_numpy(gaps)
+        converged = torch.from_numpy(gaps <= coding.tol)
+        if not (gaps <= coding.tol).all():
+            left = (~converged).nonzero().squeeze(1)
+            rest = self._encode_together(X[left], codes[left])
+            for whole, part in zip((codes, n_iter, converged, gap), rest, strict=True):
+                whole[left] = part  # type: ignore[assignment]
+        return Codes(codes, n_iter, converged, gap)
 
-    def _encode_many(self, X: Tensor, start: Tensor) -> Codes:
+    def _encode_together(self, X: Tensor, start: Tensor) -> Codes:
         X = X * (2 / X.shape[1]) ** 0.5
-        assert self._matrices.lasso.factor is not None
-        linear, norm_sq = X @ self._matrices.lasso.factor.mT, X.square().sum(1)
+        linear, norm_sq = X @ self._factor.mT, X.square().sum(1)
         return Codes(*self._solver.solve_rows(self._matrices, linear, norm_sq, start))
 
     @property
@@ -173,12 +188,23 @@ class FixedDictionary:
         return ActiveSetADMM(self.coding.max_iter, self.coding.tol)
 
     @cached_property
+    def _gram(self) -> Tensor:
+        return self.components @ self.components.mT
+
+    @cached_property
     def _matrices(self) -> LassoMatrices:
-        factor = self.components * (2 / self.components.shape[1]) ** 0.5
-        hessian = None if 2 * factor.shape[1] <= len(factor) else factor @ factor.mT
-        nothing = factor.new_zeros(0, len(factor))
-        lasso = Lasso(hessian, nothing, self._alpha, self.coding.positive, min(factor.shape), factor)
+        factor, nothing = self._factor, self._factor.new_zeros(0, len(self._factor))
+        lasso = Lasso(self._hessian, nothing, self._alpha, self.coding.positive, min(factor.shape), factor)
         return LassoMatrices(lasso)
+
+    @cached_property
+    def _factor(self) -> Tensor:
+        return self.components * (2 / self.components.shape[1]) ** 0.5
+
+    @cached_property
+    def _hessian(self) -> Tensor | None:
+        """``2/d W W^T``; None where products with its factor are cheaper."""
+        return None if 2 * self._factor.shape[1] <= len(self._factor) else self._factor @ self._factor.mT
 
 
 class RowCodes:

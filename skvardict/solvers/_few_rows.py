@@ -35,40 +35,64 @@ class _NoDraws:
         return low
 
 
-def encode_row(atoms: np.ndarray, x: np.ndarray, weight: float, *, positive: bool, tol: float) -> RowCode:
+def encode_row(
+    atoms: np.ndarray,
+    x: np.ndarray,
+    linear: np.ndarray,
+    weight: float,
+    *,
+    gram: np.ndarray | None = None,
+    positive: bool,
+    tol: float,
+    most_atoms: int,
+) -> RowCode:
     """Return the code that minimises ``1/2 |x - z W|^2 + weight |z|_1`` for one row.
 
     Parameters
     ----------
     atoms : ndarray of shape (l, d), float64
     x : ndarray of shape (d,), float64
+    linear : ndarray of shape (l,)
+        ``W x``.
     weight : float
         Greater than zero.
+    gram : ndarray of shape (l, l), optional
+        ``W W^T``; spares products where supports are short.
     positive : bool
     tol : float
         Duality gap, relative to the objective. Where it is missed, the code is the best known.
+    most_atoms : int
+        Of a working set; a row that needs more is given up.
     """
-    code, pull = np.zeros(len(atoms)), atoms @ x
-    norm_sq, linear = float(x @ x), pull
-    if _largest(pull, positive) <= weight:
+    code, norm_sq = np.zeros(len(linear)), float(x @ x)
+    if _largest(linear, positive) <= weight:
         return RowCode(code, 0, 0.0)
-    working, best = _strongest(_score(pull, positive), _FIRST_ATOMS), RowCode(code, 0, np.inf)
+    working, best = _strongest(_score(linear, positive), _FIRST_ATOMS), RowCode(code, 0, np.inf)
     values, n_solved = np.zeros(len(working)), 0
     while True:
-        chosen = atoms[working]
-        gram, right, inner = chosen @ chosen.T, linear[working], np.inf
+        if gram is None:
+            chosen = atoms[working]
+            matrix = chosen @ chosen.T
+        else:
+            matrix = gram[working[:, None], working]
+        right, inner = linear[working], np.inf
         for cd_tol in _TOLERANCES:
             n_solved += 1
             values = coordinate_descent(
-                values, weight, 0.0, gram, right, x, _MOST_SWEEPS, cd_tol, _NoDraws, False, positive
+                values, weight, 0.0, matrix, right, x, _MOST_SWEEPS, cd_tol, _NoDraws, False, positive
             )[0]
-            polished = _polish(gram, right, values, weight)
-            inner = _gap(polished, right, gram @ polished - right, norm_sq, weight, positive)
+            polished = _polish(matrix, right, values, weight)
+            inner = _gap(polished, right, matrix @ polished - right, norm_sq, weight, positive)
             if inner <= tol:
                 break
-        residual = x - polished @ chosen
-        pull = atoms @ residual
-        gap = _full_gap(residual, x, polished, pull, weight, positive)
+        if gram is None:
+            residual = x - polished @ chosen
+            pull, along, residual_sq = atoms @ residual, residual @ x, residual @ residual
+        else:
+            support = np.flatnonzero(polished)
+            pull, along = linear - polished[support] @ gram[working[support]], norm_sq - right @ polished
+            residual_sq = along - polished @ pull[working]
+        gap = _relative_gap(residual_sq, along, polished, _largest(pull, positive), weight)
         if gap < best.gap:
             code = np.zeros(len(atoms))
             code[working] = polished
@@ -76,7 +100,7 @@ def encode_row(atoms: np.ndarray, x: np.ndarray, weight: float, *, positive: boo
         score = _score(pull, positive)
         score[working] = 0
         violators = np.flatnonzero(score > weight)
-        if gap <= tol or inner > tol or len(violators) == 0:
+        if gap <= tol or inner > tol or len(violators) == 0 or len(working) > most_atoms:
             return best
         most = max(len(working), _FEWEST_ADDED)
         added = violators if len(violators) <= most else violators[_strongest(score[violators], most)]
@@ -108,10 +132,6 @@ def _polish(gram: np.ndarray, right: np.ndarray, values: np.ndarray, weight: flo
 def _gap(code, linear, gradient, norm_sq: float, weight: float, positive: bool) -> float:
     along = norm_sq - linear @ code
     return _relative_gap(along + code @ gradient, along, code, _largest(-gradient, positive), weight)
-
-
-def _full_gap(residual, x, code, pull, weight: float, positive: bool) -> float:
-    return _relative_gap(residual @ residual, residual @ x, code, _largest(pull, positive), weight)
 
 
 def _relative_gap(residual_sq, along, code, largest: float, weight: float) -> float:

@@ -24,11 +24,17 @@ _SHARE_ADDED = 0.25  # of the size of a support: the most atoms that join it at 
 
 
 class Point(NamedTuple):
-    """Codes of rows with their gradients ``z H - b`` and objectives without the constant."""
+    """Codes of rows with their gradients ``z H - b``, and the products ``b z``, ``z (z H - b)`` and ``|z|_1``."""
 
     codes: Tensor
     gradient: Tensor
-    value: Tensor
+    projection: Tensor
+    slope: Tensor
+    norm: Tensor
+
+    def value(self, alpha: float) -> Tensor:
+        """Return the objective without the constant, per row."""
+        return (self.slope - self.projection) / 2 + alpha * self.norm
 
     def where(self, rows: Tensor, other: "Point") -> "Point":
         """Return `other` for the rows where `rows` (n,) is true."""
@@ -70,29 +76,29 @@ class LassoMatrices:
             self._scaled = scaled if 0.5 < penalty < 2 else ScaledLasso(self.lasso, penalty)
         return self._scaled
 
-    def point(self, codes: Tensor, linear: Tensor) -> Point:
-        """Return `codes` with gradients and objectives."""
+    def gradient(self, codes: Tensor, linear: Tensor) -> Tensor:
+        """Return ``z H - b``."""
         factor, hessian = self.lasso.factor, self.lasso.hessian
-        if hessian is None or (factor is not None and 2 * factor.shape[1] <= len(factor)):
-            assert factor is not None
-            gradient = torch.addmm(linear, codes @ factor, factor.mT, beta=-1)
-        else:
-            gradient = torch.addmm(linear, codes, hessian, beta=-1)
-        value = ((gradient - linear) * codes).sum(1) / 2 + self.alpha * codes.abs().sum(1)
-        return Point(codes, gradient, value)
+        if hessian is not None and (factor is None or 2 * factor.shape[1] > len(factor)):
+            return torch.addmm(linear, codes, hessian, beta=-1)
+        assert factor is not None
+        return torch.addmm(linear, codes @ factor, factor.mT, beta=-1)
 
-    def gap(self, point: Point, linear: Tensor, norm_sq: Tensor) -> Tensor:
+    def point(self, codes: Tensor, linear: Tensor) -> Point:
+        """Return `codes` with gradients and products."""
+        gradient, dot = self.gradient(codes, linear), torch.linalg.vecdot
+        norm = torch.linalg.vector_norm(codes, 1, dim=1)
+        return Point(codes, gradient, dot(linear, codes), dot(codes, gradient), norm)
+
+    def gap(self, point: Point, norm_sq: Tensor) -> Tensor:
         """Return the duality gap relative to the objective, per row."""
-        along = norm_sq - (linear * point.codes).sum(1)
-        residual_sq = along + (point.codes * point.gradient).sum(1)
-        largest = -point.gradient.amin(1) if self.positive else point.gradient.abs().amax(1)
+        along = norm_sq - point.projection
+        largest = -point.gradient.amin(1)
+        if not self.positive:
+            largest = torch.maximum(largest, point.gradient.amax(1))
         limit = self.alpha / largest.clamp_min(torch.finfo(largest.dtype).tiny)
-        gap, objective = gap_along_residual(residual_sq, along, self.alpha * point.codes.abs().sum(1), limit)
+        gap, objective = gap_along_residual(along + point.slope, along, self.alpha * point.norm, limit)
         return torch.where(gap <= 0, 0.0, gap / objective.clamp_min(torch.finfo(objective.dtype).tiny))
-
-    def zero(self, linear: Tensor) -> Point:
-        """Return the codes of zeros."""
-        return Point(torch.zeros_like(linear), -linear, torch.zeros_like(linear[:, 0]))
 
     def solve(self, support: Tensor, signs: Tensor, linear: Tensor) -> Tensor:
         """Return the stationary codes on the given supports for the given signs, which they need not have.
@@ -161,47 +167,38 @@ def _block_end(sizes: list[int], begin: int) -> int:
 class WorkingSets:
     """The atoms of each row that may enter its code, with ADMM on them: where supports are short and atoms many.
 
-    Every row has its own small matrix and its own penalty. From the second round on a set holds the support and the
-    atoms that violate optimality most.
+    Every row has its own small matrix and its own penalty.
 
     Parameters
     ----------
     matrices : LassoMatrices
-    linear : Tensor of shape (n, l)
     """
 
-    def __init__(self, matrices: LassoMatrices, linear: Tensor):
-        self.matrices, self.linear = matrices, linear
-        self.at = matrices.zero(linear)
+    def __init__(self, matrices: LassoMatrices):
+        self.matrices = matrices
 
-    def step(self, n_atoms: int) -> Point:
-        """Return the codes that normal equations give on the supports that ADMM finds among `n_atoms` atoms a row."""
+    def solve(self, linear: Tensor, n_atoms: int) -> Point:
+        """Return the codes on the supports that ADMM finds among the `n_atoms` most correlated atoms of a row."""
         matrices = self.matrices
-        pull = -self.at.gradient
-        score = pull if matrices.positive else pull.abs()
-        index = torch.where(self.at.codes != 0, torch.inf, score).topk(n_atoms, dim=1).indices
-        right = self.linear.gather(1, index)
+        index = (linear if matrices.positive else linear.abs()).topk(n_atoms, dim=1, sorted=False).indices
+        right = linear.gather(1, index)
         gram = matrices.normal_matrices(index.int())
-        codes = self._admm(gram, right, self.at.codes.gather(1, index), pull.gather(1, index))
-        support = codes != 0
-        # Of rows in one block, all have the same number of atoms: the others become rows of the identity.
+        codes = self._admm(gram, right)
+        support, signs = codes != 0, codes.sign().to(right.dtype)
+        # All rows have the same number of atoms: those off the support become rows of the identity.
         gram = torch.where(support[:, :, None] & support[:, None, :], gram, 0.0)
         gram.diagonal(dim1=1, dim2=2).add_(torch.where(support, matrices.jitter, 1.0))
-        signs = codes.sign().to(right.dtype)
-        right = torch.where(support, right - matrices.alpha * signs, 0.0)[:, :, None]
+        right_side = torch.where(support, right - matrices.alpha * signs, 0.0)[:, :, None]
         triangle, _ = torch.linalg.cholesky_ex(gram)
-        half = torch.linalg.solve_triangular(triangle, right, upper=False)
+        half = torch.linalg.solve_triangular(triangle, right_side, upper=False)
         solved = torch.linalg.solve_triangular(triangle.mT, half, upper=True)[:, :, 0]
         solved = torch.where(solved * signs > 0, solved, 0.0)
-        whole = torch.zeros_like(self.linear).scatter_(1, index, solved)
-        self.at = matrices.point(whole, self.linear)
-        return self.at
+        whole = torch.zeros_like(linear).scatter_(1, index, solved)
+        gradient, dot = matrices.gradient(whole, linear), torch.linalg.vecdot
+        slope = dot(solved, gradient.gather(1, index))
+        return Point(whole, gradient, dot(right, solved), slope, solved.abs().sum(1))
 
-    def keep(self, index: Tensor) -> None:
-        """Go on with the rows in `index`."""
-        self.at, self.linear = self.at.keep(index), self.linear.index_select(0, index)
-
-    def _admm(self, gram: Tensor, right: Tensor, codes: Tensor, pull: Tensor) -> Tensor:
+    def _admm(self, gram: Tensor, right: Tensor) -> Tensor:
         """Return codes (n, m) after a few iterations in single precision; see :class:`ActiveSetADMM`."""
         diagonal = gram.diagonal(dim1=1, dim2=2)
         scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt().float()
@@ -213,7 +210,7 @@ class WorkingSets:
         inverse = torch.cholesky_inverse(torch.linalg.cholesky_ex(matrix)[0])
         tau = tau / penalty
         offset = torch.bmm(linear[:, None] * RELAXATION, inverse)[:, 0]
-        w = codes.float() / scale + pull.float() * scale / penalty
+        w = linear / penalty
         for _ in range(_SET_ITERATIONS):
             dual = torch.minimum(w, tau) if self.matrices.positive else torch.clamp(w, -tau, tau)
             turned = (w - 2 * dual) * (RELAXATION * penalty)
@@ -259,16 +256,17 @@ class Exchanges:
         is_wrong = support & (solved * signs <= 0)
         is_consistent = ~is_wrong.any(1)
         moved = self.matrices.point(torch.where(is_wrong, 0.0, solved), self.linear)
-        limit = self.at.value - _ROUNDING * self.norm_sq
-        rises = ~is_consistent & (moved.value >= limit)
+        alpha = self.matrices.alpha
+        limit = self.at.value(alpha) - _ROUNDING * self.norm_sq
+        rises = ~is_consistent & (moved.value(alpha) >= limit)
         if bool(rises.any()):
             stopped = _until_first_zero(codes, solved, is_wrong)
             moved = moved.where(rises, self.matrices.point(stopped, self.linear))
-        has_moved = moved.value < limit
+        has_moved = moved.value(alpha) < limit
         self.n_idle = torch.where(has_moved, 0, self.n_idle + 1)
         self.is_careful = ~has_moved & (self.is_careful | ~is_consistent)
         self.is_stationary, self.at = is_consistent, moved
-        return self.matrices.gap(moved, self.linear, self.norm_sq), self.n_idle >= _MOST_IDLE
+        return self.matrices.gap(moved, self.norm_sq), self.n_idle >= _MOST_IDLE
 
     def keep(self, index: Tensor) -> None:
         """Go on with the rows in `index`."""

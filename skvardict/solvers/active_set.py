@@ -13,8 +13,8 @@ from skvardict.solvers.protocol import CodingProblem, Lasso
 
 _ROUNDS = 16, 12, 16, 24, 32, 48  # iterations of ADMM, each before a look at the supports
 
-_MANY_ATOMS = 256  # from here on rows begin with working sets of their own,
-_SET_SIZES = 24, 48  # of so many atoms, after which
+_MANY_ATOMS = 256  # from here on rows begin with a working set of their own,
+_SET_SIZE = 24  # of so many atoms, after which
 _NEAR = 0.1  # is the relative gap that a few exchanges close
 
 
@@ -101,9 +101,13 @@ class ActiveSetADMM(BaseEstimator):
         results = _Results(start, norm_sq, self.max_iter, self.tol)
         left = _Block(torch.arange(len(start), device=start.device), linear, norm_sq, start)
         far = left
-        if matrices.n_atoms >= _MANY_ATOMS and not bool(start.any()):
-            left, gap = self._try_working_sets(matrices, left, results)
-            far, left = left.keep(gap > _NEAR), left.keep(gap <= _NEAR)
+        is_warm = bool(start.any())
+        if is_warm or matrices.n_atoms >= _MANY_ATOMS:
+            point = matrices.point(start, linear) if is_warm else WorkingSets(matrices).solve(linear, _SET_SIZE)
+            gap = matrices.gap(point, norm_sq)
+            results.take(left.rows, point.codes, gap, 1)
+            left = left.replace(codes=point.codes)
+            far, left = left.keep(gap > _NEAR), left.keep((gap <= _NEAR) & ~results.converged)
         else:
             left = left.keep(torch.zeros_like(results.converged))
         if len(far.rows):
@@ -111,20 +115,6 @@ class ActiveSetADMM(BaseEstimator):
         if len(left.rows):
             self._exchange(matrices, left, results)
         return results.codes, results.n_iter, results.converged, results.gap
-
-    def _try_working_sets(
-        self, matrices: LassoMatrices, left: "_Block", results: "_Results"
-    ) -> tuple["_Block", Tensor]:
-        """Return the rows that are left with their relative gaps."""
-        sets, gap = WorkingSets(matrices, left.linear), torch.full_like(left.norm_sq, torch.inf)
-        for n_atoms in _SET_SIZES:
-            if len(left.rows) and results.n_left > 0:
-                point = sets.step(n_atoms)
-                gap = matrices.gap(point, left.linear, left.norm_sq)
-                is_left = ~results.take(left.rows, point.codes, gap, 1)
-                sets.keep(is_left.nonzero().squeeze(1))
-                left, gap = left.replace(codes=point.codes).keep(is_left), gap[is_left]
-        return left, gap
 
     def _find_supports(self, matrices: LassoMatrices, left: "_Block", results: "_Results") -> "_Block":
         """Return the rows that are left after ADMM on all atoms."""
@@ -141,15 +131,16 @@ class ActiveSetADMM(BaseEstimator):
             signs = codes.sign().to(left.linear.dtype)
             solved = matrices.solve(support & ~too_many[:, None], signs, left.linear)
             point = matrices.point(torch.where(solved * signs > 0, solved, 0.0), left.linear)
-            gap = matrices.gap(point, left.linear, left.norm_sq)
+            gap = matrices.gap(point, left.norm_sq)
             is_left = ~results.take(left.rows, point.codes, gap, n_iter)
             restart = (gap < best / 2)[is_left, None]
             best = torch.fmin(best, gap)[is_left]
             left = left.replace(codes=point.codes).keep(is_left)
             w = torch.where(restart, scaled.dual_sum(left.codes, point.gradient[is_left]), w[is_left])
-        shrunk = matrices.point(scaled.shrink(w).to(left.linear.dtype), left.linear)
-        solved = matrices.point(left.codes, left.linear)
-        return left.replace(codes=shrunk.where(solved.value < shrunk.value, solved).codes)
+        of_admm = matrices.point(scaled.shrink(w).to(left.linear.dtype), left.linear)
+        of_equations = matrices.point(left.codes, left.linear)
+        is_lower = of_equations.value(matrices.alpha) < of_admm.value(matrices.alpha)
+        return left.replace(codes=of_admm.where(is_lower, of_equations).codes)
 
     def _exchange(self, matrices: LassoMatrices, left: "_Block", results: "_Results") -> None:
         exchanges = Exchanges(matrices, left.linear, left.norm_sq, left.codes)

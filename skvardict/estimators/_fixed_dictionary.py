@@ -252,11 +252,10 @@ def encode_rows(
         gathered.put(where, part.codes)
         if part.n_iter is not None and part.converged is not None:
             n_iter[where], converged[where] = rows.give_back(part.n_iter), rows.give_back(part.converged)
-    n_unconverged = int((~converged).sum())
-    if n_unconverged:
+    if not converged.all():
         coding = dictionary.coding
         warn(
-            f"{owner}: {n_unconverged} of {len(rows)} rows did not reach "
+            f"{owner}: {int((~converged).sum())} of {len(rows)} rows did not reach "
             f"{'a relative duality gap of ' if coding.alpha else ''}tol={coding.tol} within {coding.max_iter} "
             "iterations. Raise max_iter or tol.",
             ConvergenceWarning,

@@ -10,8 +10,9 @@ import numpy as np
 
 from skvardict._sklearn import coordinate_descent
 
-_FIRST_ATOMS = 32  # of a working set; it grows by up to its own size at a time
-_FEWEST_ADDED = 16
+_FIRST_ATOMS = 32  # of a working set, all of them if there are no more than
+_ALL_ATOMS = 128
+_FEWEST_ADDED = 16  # at a time, if there are so many, and at most as many as there are
 _TOLERANCES = 1e-3, 1e-5, 1e-7  # of coordinate descent, relative to |x|^2, tried in turn: normal equations finish
 _MOST_DROPS = 3  # of entries with a wrong sign, by which normal equations are solved again
 _MOST_SWEEPS = 1_000_000
@@ -67,7 +68,8 @@ def encode_row(
     code, norm_sq = np.zeros(len(linear)), float(x @ x)
     if _largest(linear, positive) <= weight:
         return RowCode(code, 0, 0.0)
-    working, best = _strongest(_score(linear, positive), _FIRST_ATOMS), RowCode(code, 0, np.inf)
+    n_first = len(linear) if len(linear) <= _ALL_ATOMS else _FIRST_ATOMS
+    working, best = _strongest(_score(linear, positive), n_first), RowCode(code, 0, np.inf)
     values, n_solved = np.zeros(len(working)), 0
     while True:
         if gram is None:

@@ -25,8 +25,7 @@ class ScaledLasso:
     def __init__(self, lasso: Lasso, penalty: float = 1.0):
         factor = lasso.factor
         self.is_thin = factor is not None and (lasso.hessian is None or 2 * factor.shape[1] <= len(factor))
-        diagonal = factor.square().sum(1) if factor is not None else lasso.hessian.diagonal()  # type: ignore[union-attr]
-        self.scale = torch.where(diagonal > 0, diagonal, 1).rsqrt()
+        self.scale = unit_scale(lasso)
         self.positive, self.penalty = lasso.positive, penalty
         self.tau = (lasso.alpha / penalty * self.scale).float()
         if factor is not None and self.is_thin:
@@ -73,14 +72,6 @@ class ScaledLasso:
         """Return the codes of ``w``."""
         return (w - self._clip(w)) * self.scale
 
-    def balanced_penalty(self, w: Tensor) -> float:
-        """Return the penalty at which multipliers and codes have one size: mean L1 weight over mean non-zero code."""
-        codes = (w - self._clip(w)).abs()
-        total = float(codes.sum())
-        if not total > 0:
-            return self.penalty
-        return float(self.tau.mean()) * self.penalty * int((codes > 0).sum()) / total
-
     def _offset(self, linear: Tensor) -> Tensor:
         """Return ``r b P``."""
         if not self.is_thin:
@@ -97,6 +88,13 @@ class ScaledLasso:
         if self.positive:
             return torch.minimum(w, self.tau, out=out)
         return torch.clamp(w, -self.tau, self.tau, out=out)
+
+
+def unit_scale(lasso: Lasso) -> Tensor:
+    """Return the factors that give atoms a curvature of one; 1 for atoms of zeros."""
+    factor = lasso.factor
+    diagonal = factor.square().sum(1) if factor is not None else lasso.hessian.diagonal()  # type: ignore[union-attr]
+    return torch.where(diagonal > 0, diagonal, 1).rsqrt()
 
 
 def _penalty_like(matrix: Tensor, penalty: float) -> Tensor:

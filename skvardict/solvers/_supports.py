@@ -7,13 +7,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from skvardict.functional.duality import gap_along_residual
-from skvardict.solvers._scaled_lasso import RELAXATION, ScaledLasso
+from skvardict.solvers._scaled_lasso import RELAXATION, ScaledLasso, unit_scale
 from skvardict.solvers.protocol import Lasso
 
 _JITTER = 64  # in units of the rounding error; keeps the normal equations of repeated atoms solvable
 _ENTRIES = 2**18  # of the normal matrices built at a time: 2 MB in double precision
-_SAMPLE = 64  # rows from which the penalty of ADMM is set
-_SAMPLE_ITERATIONS = 12
 _PENALTIES = 1 / 32, 8.0
 _ROUNDING = 1e-13  # relative to |x|^2: what no longer is progress of an objective
 _TINY = torch.finfo(torch.float32).tiny
@@ -67,13 +65,12 @@ class LassoMatrices:
         self._padded: Tensor | None = None
 
     def scaled(self, linear: Tensor) -> ScaledLasso:
-        """Return the matrices of ADMM, with a penalty set from a few of the first rows."""
+        """Return the matrices of ADMM, with a penalty set from the first rows."""
         if self._scaled is None:
-            step = -(-len(linear) // _SAMPLE)
-            sample, scaled = linear[::step], ScaledLasso(self.lasso)
-            w = scaled.admm(torch.zeros_like(sample, dtype=torch.float32), sample, _SAMPLE_ITERATIONS)
-            penalty = min(max(scaled.balanced_penalty(w), _PENALTIES[0]), _PENALTIES[1])
-            self._scaled = scaled if 0.5 < penalty < 2 else ScaledLasso(self.lasso, penalty)
+            scale = unit_scale(self.lasso)
+            largest = (linear * scale).abs().amax(1).mean()
+            penalty = float(_LARGEST_PER_CODE * self.alpha * scale.mean() / largest.clamp_min(_TINY))
+            self._scaled = ScaledLasso(self.lasso, min(max(penalty, _PENALTIES[0]), _PENALTIES[1]))
         return self._scaled
 
     def gradient(self, codes: Tensor, linear: Tensor) -> Tensor:

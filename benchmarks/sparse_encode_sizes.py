@@ -3,15 +3,15 @@
     python -m benchmarks.sparse_encode_sizes
 
 Writes ``benchmarks/results/sparse_encode_sizes.csv``: processor seconds of one thread, the median of up to five calls,
-and the largest relative duality gap of each method, in double precision. Ours runs to a gap of 1e-6; SPAMS' LARS is exact
-where it converges, scikit-learn's ``lasso_cd`` has its own tolerance. SPAMS (``pip install spams-bin``) is left out where
-it is not installed.
+and the largest relative duality gap of each method, in double precision. Ours runs to a gap of 1e-6; SPAMS' LARS is
+exact where it converges, scikit-learn's ``lasso_cd`` has its own tolerance. SPAMS (``pip install spams-bin``) is left
+out where it is not installed.
 
 Rows are MNIST test images (784 features), or their middles averaged to 8 x 8 pixels (64). Atoms are other rows, centred
-("coherent"), or normal numbers ("random"), of norm 1. The weight is 0.3 ("strong") or 0.03 ("weak") times the median over
-rows of the weight at which the code is zero. A method that would take longer than a second for the rows of a cell, judged
-by the cell before, is timed on fewer rows (`*_rows`, at least three) and its seconds are scaled up; calls are repeated
-while they fit into a second. The whole run takes about ten minutes.
+("coherent"), or normal numbers ("random"), of norm 1. The weight is 0.3 ("strong") or 0.03 ("weak") times the median
+over rows of the weight at which the code is zero. A method that would take longer than a second for the rows of a cell,
+judged by the cell before, is timed on fewer rows (`*_rows`, at least three) and its seconds are scaled up; calls are
+repeated while they fit into a second. The whole run takes about ten minutes.
 """
 
 import argparse

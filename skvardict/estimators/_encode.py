@@ -30,8 +30,9 @@ def sparse_encode(
     """Return the sparse codes of the rows of `X` in a fixed dictionary.
 
     "lasso" minimises ``1/d |x - z W|^2 + alpha |z|_1`` per row, over ``z >= 0`` if `positive`, until the duality gap of
-    the row is at most ``tol`` times its objective. ADMM finds the support of each row, normal equations the code on
-    it, FISTA with adaptive restart what resists (:class:`skvardict.solvers.ActiveSetADMM`). "omp" is orthogonal
+    the row is at most ``tol`` times its objective. A few rows, and rows of a thousand atoms or more, are coded one by
+    one, by coordinate descent on working sets of atoms; for others ADMM finds the supports, normal equations the codes
+    on them, and exchanges of atoms what resists (:class:`skvardict.solvers.ActiveSetADMM`). "omp" is orthogonal
     matching pursuit, "threshold" the lasso's solution for orthonormal atoms, taken for any:
     ``sign(c) max(|c| - alpha d / 2, 0)`` with ``c = x W^T``.
 
@@ -70,8 +71,8 @@ def sparse_encode(
 
     References
     ----------
-    Boyd et al. (2011), section 6.4 (ADMM); Hintermueller, Ito & Kunisch (2002) (primal-dual active set);
-    O'Donoghue & Candes (2015), section 3.2 (gradient restart); Pati, Rezaiifar & Krishnaprasad (1993) (matching
+    Boyd et al. (2011), section 6.4 (ADMM); Hintermueller, Ito & Kunisch (2002) (primal-dual active set); Lee, Battle,
+    Raina & Ng (2006) (exchanges); Pati, Rezaiifar & Krishnaprasad (1993) (matching
     pursuit).
 
     Examples

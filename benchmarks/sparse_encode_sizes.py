@@ -9,9 +9,9 @@ out where it is not installed.
 
 Rows are MNIST test images (784 features), or their middles averaged to 8 x 8 pixels (64). Atoms are other rows, centred
 ("coherent"), or normal numbers ("random"), of norm 1. The weight is 0.3 ("strong") or 0.03 ("weak") times the median
-over rows of the weight at which the code is zero. A method that would take longer than a second for the rows of a cell,
+over rows of the weight at which the code is zero. A method that would take longer than half a second for the rows of a cell,
 judged by the cell before, is timed on fewer rows (`*_rows`, at least three) and its seconds are scaled up; calls are
-repeated while they fit into a second. The whole run takes about ten minutes.
+repeated while they fit into it. The whole run takes five to ten minutes.
 """
 
 import argparse
@@ -35,7 +35,7 @@ except ImportError:
     spams = None
 
 TOL = 1e-6
-SECONDS = 1.0  # for all calls of a method in a cell, unless one call takes longer
+SECONDS = 0.5  # for all calls of a method in a cell, unless one call takes longer
 REPEATS = 5
 FEWEST_ROWS = 3
 OUT = Path(__file__).parent / "results" / "sparse_encode_sizes.csv"

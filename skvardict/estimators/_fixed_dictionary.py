@@ -37,7 +37,8 @@ _OTHER_NAMES = {
 _CHANGE_PER_GAP = 1e-2
 _FEW_ROWS = 8  # are coded one by one, and any number of rows from
 _MANY_ATOMS = 1024  # on, as long as
-_MOST_ATOMS = 256  # suffice for a working set; where the rows are more than
+_MOST_ATOMS = 256  # suffice for a working set, and non-zeros are at most
+_MOST_OF_FEATURES = 0.75  # of the features; where the rows are more than
 _ROWS_PER_GRAM = 1 / 16  # of the atoms, the Gram matrix is worth its cost
 _ROWS_PER_CHUNK = 2500  # codes, momentum and gradients of a chunk stay in the processor's cache
 _BASIS_ENTRIES = 2**22  # of the orthonormal bases of a chunk of matching pursuit: 32 MB
@@ -147,10 +148,14 @@ class FixedDictionary:
         n_atoms, coding = len(self.components), self.coding
         weight, atoms = self._alpha * X.shape[1] / 2, self.components.numpy()
         gram = self._gram.numpy() if len(X) >= n_atoms * _ROWS_PER_GRAM else None
-        most = n_atoms if len(X) <= _FEW_ROWS else _MOST_ATOMS
+        few = len(X) <= _FEW_ROWS
+        limits = {
+            "most_atoms": n_atoms if few else _MOST_ATOMS,
+            "most_nonzeros": n_atoms if few else _MOST_OF_FEATURES * X.shape[1],
+        }
         linear = (X @ self.components.mT).numpy()
         results = [
-            encode_row(atoms, x, b, weight, gram=gram, positive=coding.positive, tol=coding.tol, most_atoms=most)
+            encode_row(atoms, x, b, weight, gram=gram, positive=coding.positive, tol=coding.tol, **limits)
             for x, b in zip(X.numpy(), linear, strict=True)
         ]
         codes = torch.from_numpy(np.stack([result.code for result in results]))

@@ -46,6 +46,7 @@ def encode_row(
     positive: bool,
     tol: float,
     most_atoms: int,
+    most_nonzeros: float,
 ) -> RowCode:
     """Return the code that minimises ``1/2 |x - z W|^2 + weight |z|_1`` for one row.
 
@@ -64,6 +65,8 @@ def encode_row(
         Duality gap, relative to the objective. Where it is missed, the code is the best known.
     most_atoms : int
         Of a working set; a row that needs more is given up.
+    most_nonzeros : float
+        A row that needs more is given up: where supports fill the features, coordinate descent is slow.
     """
     code, norm_sq = np.zeros(len(linear)), float(x @ x)
     if _largest(linear, positive) <= weight:
@@ -83,6 +86,8 @@ def encode_row(
             values = coordinate_descent(
                 values, weight, 0.0, matrix, right, x, _MOST_SWEEPS, cd_tol, _NoDraws, False, positive
             )[0]
+            if np.count_nonzero(values) > most_nonzeros:
+                return best
             polished = _polish(matrix, right, values, weight)
             inner = _gap(polished, right, matrix @ polished - right, norm_sq, weight, positive)
             if inner <= tol:

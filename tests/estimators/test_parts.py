@@ -42,7 +42,7 @@ PARTS = [
     Ramp(),
     Decay(),
 ]
-MOST_PARAMETERS = {"VarianceDictionaryLearning": 19, "SparseVAE": 19, "ThresholdedVSC": 25}
+MOST_PARAMETERS = {"VarianceDictionaryLearning": 22, "SparseVAE": 21, "ThresholdedVSC": 27}
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 from benchmarks._results import Output
-from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
+from skvardict import SparseVAE, StandardDictionaryLearning, ThresholdedVSC, VarianceDictionaryLearning
 from skvardict.estimators._together import Member, fit_together
 from skvardict.networks import MLP
 from skvardict.preprocessing import GlobalStandardizer
@@ -33,6 +33,8 @@ MODELS = {
     "SDL": StandardDictionaryLearning(64),
     "SDL online": StandardDictionaryLearning(64, encoder=None),
     "VDL-NL": VarianceDictionaryLearning(64, decoder=MLP((64,))),
+    "SparseVAE": SparseVAE(64, encoder=MLP((128,))),
+    "ThresholdedVSC": ThresholdedVSC(64, encoder=MLP((128,))),
 }
 ALPHAS, BETAS = (0.001, 0.002, 0.005, 0.01, 0.02), (1.0, 10.0)
 

@@ -84,7 +84,7 @@ def encode_and_decode(estimator: Any, X: ArrayLike) -> tuple[Any, Any]:
     return codes, as_plain(estimator.inverse_transform(codes))
 
 
-def as_plain(values: ArrayLike) -> Array:
+def as_plain(values: Any) -> Array:
     """Return tensors as they are, everything else as an array; sparse matrices become dense."""
     if issparse(values):
         return values.toarray()

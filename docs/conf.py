@@ -60,6 +60,7 @@ sphinx_gallery_conf = {
     "doc_module": ("skvardict",),
     "reference_url": {"skvardict": None},
     "show_signature": False,
+    "write_computation_times": False,
     "remove_config_comments": True,
     "download_all_examples": False,
 }

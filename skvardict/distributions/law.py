@@ -22,6 +22,16 @@ class Law:
         shapes = [p.shape if isinstance(p, Tensor | Law) else () for p in parameters]
         return torch.Size(np.broadcast_shapes(*shapes))  # torch's function imports the symbols of its compiler
 
+    def member(self, index: int) -> Self:
+        """Return the law of one of several models, whose parameters have them along a first axis, or are shared."""
+
+        def take(parameter):
+            if isinstance(parameter, Law):
+                return parameter.member(index)
+            return parameter[index] if isinstance(parameter, Tensor) and parameter.dim() else parameter
+
+        return type(self)(*(take(getattr(self, field.name)) for field in fields(self)))
+
     def like(self, tensor: Tensor) -> Self:
         """Return the law with its numbers as tensors of the dtype and device of `tensor`."""
 

@@ -19,21 +19,23 @@ from skvardict.estimators.dictionary import (
     VarianceDictionaryLearning,
     WeightDecayDictionaryLearning,
 )
-from skvardict.networks import CODE_ENCODERS, DECODERS, LISTA, MLP, Linear
+from skvardict.estimators.variational import SparseVAE, ThresholdedVSC
+from skvardict.networks import CODE_ENCODERS, DECODERS, LISTA, MLP, Linear, ResNet
 from skvardict.rows import Rows
 from skvardict.rows.checks import validate_rows
 from skvardict.solvers import ADMM, FISTA, ISTA
 from skvardict.training import SGD, Adam, OnlineUpdate, Run, TargetSparsity, TrainingSession, train_together
 
-_ESTIMATORS = (VarianceDictionaryLearning, StandardDictionaryLearning, WeightDecayDictionaryLearning)
+_DICTIONARIES = (VarianceDictionaryLearning, StandardDictionaryLearning, WeightDecayDictionaryLearning)
+_VARIATIONAL = (SparseVAE, ThresholdedVSC)
 # What is trained with a leading axis; of a user's subclass nobody knows.
 _PARTS = {
     "decoder": (Linear, MLP),
-    "encoder": (LISTA, MLP, type(None)),
+    "encoder": (LISTA, MLP, ResNet, type(None)),
     "solver": (FISTA, ISTA, ADMM, type(None)),
     "optimizer": (Adam, SGD, OnlineUpdate),
 }
-_NAMES = {"decoder": ("linear", "mlp"), "encoder": ("lista", "mlp"), "solver": (), "optimizer": ("auto",)}
+_NAMES = {"decoder": ("linear", "mlp"), "encoder": ("lista", "mlp", "resnet"), "solver": (), "optimizer": ("auto",)}
 # Settings of optimisers that may differ among models trained together; of all others groups are made.
 _FREE = {
     "learning_rate",
@@ -104,7 +106,7 @@ def fit_together(members: Sequence[Member], X, *, max_bytes: int | None = None) 
 def why_alone(estimator: Any) -> str | None:
     """Return, in words, why `estimator` cannot be one of several that are trained as one program; None: it can."""
     name = type(estimator).__name__
-    if type(estimator) not in _ESTIMATORS:
+    if type(estimator) not in (*_DICTIONARIES, *_VARIATIONAL):
         return f"{name} is not among the estimators that are trained together"
     if estimator.warm_start and hasattr(estimator, "_train_state"):
         return f"{name} continues a fit of its own (warm_start=True)"
@@ -212,27 +214,47 @@ def _groups(fits: dict[int, _Fit]) -> list[list[_Fit]]:
 
 def _architecture(fit: _Fit) -> Hashable:
     """Return what models have to agree in to be trained together."""
-    estimator = fit.estimator
-    optimizer, (beta, _) = estimator.optimizer, estimator._hinge()
+    estimator, optimizer = fit.estimator, fit.estimator.optimizer
     settings = {} if isinstance(optimizer, str) else optimizer.get_params(deep=False)
+    terms = _terms_of_variational if isinstance(estimator, _VARIATIONAL) else _terms_of_dictionary
     return (
         type(estimator),
         estimator.n_components,
+        repr(estimator.solver),
+        type(optimizer),
+        repr({name: value is None if name in _FREE else value for name, value in settings.items()}),
+        getattr(estimator, "atom_norm", None) is None,
+        str(estimator.device),
+        fit.n_batches,
+        *terms(estimator),
+    )
+
+
+def _terms_of_dictionary(estimator) -> tuple[Hashable, ...]:
+    """Return the parts of a dictionary model, and which terms it has."""
+    beta, _ = estimator._hinge()
+    return (
         repr(_part(estimator.decoder, DECODERS)),
         repr(_part(estimator.encoder, CODE_ENCODERS)),
         estimator.positive_code,
         estimator.positive_dict,
-        repr(estimator.solver),
-        type(optimizer),
-        repr({name: value is None if name in _FREE else value for name, value in settings.items()}),
-        # Terms that one model has and another has not.
         beta > 0,
         estimator._gamma() > 0,
-        getattr(estimator, "atom_norm", None) is None,
         getattr(estimator, "weight_decay", 0) > 0,
         isinstance(estimator.alpha, TargetSparsity),
-        str(estimator.device),
-        fit.n_batches,
+    )
+
+
+def _terms_of_variational(estimator) -> tuple[Hashable, ...]:
+    """Return the parts of a variational model, its laws with all their numbers, and how it draws."""
+    return (
+        repr(_part(estimator.decoder, estimator._DECODERS)),
+        repr(_part(estimator.encoder, estimator._ENCODERS)),
+        repr(estimator._latent()),
+        estimator.n_draws,
+        estimator.draw_reduction,
+        estimator.transform_algorithm,
+        estimator.kl_weight > 0,
     )
 
 

@@ -4,6 +4,7 @@ Rows get codes from the posterior (its mean, its median, its most active compone
 solver that is started at its mean. The bounds are those of a Gaussian likelihood of variance ``d kl_weight / 2``.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log, pi
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from skvardict._utils.modules import evaluating
 from skvardict._utils.random import make_generator
 from skvardict.energies import L1, reconstruction
+from skvardict.functional import Weight, add_weighted, per_row
 from skvardict.models.latents import Anneal, Latent, Noise
 from skvardict.networks import LinearDecoder
 from skvardict.solvers import FISTA, SolverResult
@@ -40,7 +42,7 @@ class VariationalModel:
     latent : Latent
         Family of posterior and prior.
     n_components, n_features : int
-    kl_weights : dict
+    kl_weights : dict of float, or of Tensor of shape (..., 1, 1)
         Weight of every divergence that `latent` names.
     solver : solver or None
         For ``encode(..., algorithm="solver")``; None is ``FISTA(max_iter=1000, restart=True)``.
@@ -51,7 +53,7 @@ class VariationalModel:
     latent: Latent
     n_components: int
     n_features: int
-    kl_weights: dict[str, float]
+    kl_weights: Mapping[str, Weight]
     solver: Any = None
 
     @property
@@ -70,6 +72,14 @@ class VariationalModel:
     def decode(self, codes: Tensor) -> Tensor:
         """Return reconstructions of codes with any leading axes."""
         return self.decoder(codes.flatten(0, -2)).unflatten(0, codes.shape[:-1])
+
+    def pooled(self, codes: Tensor) -> Tensor:
+        """Return codes with any leading axes as rows of one matrix."""
+        return codes.flatten(0, -2)
+
+    def draw_noise(self, posterior: Any, n_draws: int, generator: Any) -> Noise:
+        """Return the noise of `n_draws` draws per row, parts of shape (J, n, l)."""
+        return self.latent.draw_noise(posterior, n_draws, generator)
 
     def encode(self, X: Tensor, algorithm: str, *, n_draws: int = 1, noise_seed: int = 0) -> Codes:
         """Return codes of the rows; deterministic, and row by row.
@@ -114,7 +124,7 @@ class VariationalModel:
     def _solve(self, X: Tensor, start: Tensor) -> SolverResult:
         """Return the most probable codes under a Laplace prior of the prior's mean absolute value."""
         self.check_algorithm("solver")
-        penalty = L1(self.kl_weights["kl"] / self.latent.l1_scale, positive=False)  # type: ignore[operator]
+        penalty = L1(float(self.kl_weights["kl"]) / self.latent.l1_scale, positive=False)  # type: ignore[operator]
         problem = self.decoder.coding_problem(X, penalty)  # type: ignore[operator]
         solver = FISTA(max_iter=1000, restart=True) if self.solver is None else self.solver
         return solver.solve(problem, start)
@@ -170,7 +180,7 @@ class VariationalModel:
         return noise, self.latent.codes(posterior, noise, Anneal())
 
     def _log_likelihood(self, X: Tensor, codes: Tensor) -> Tensor:
-        n_features, weight = X.shape[-1], self.kl_weights["kl"]
+        n_features, weight = X.shape[-1], float(self.kl_weights["kl"])
         if weight == 0:
             raise ValueError(
                 "A bound needs kl_weight > 0: it is half the variance of the likelihood per feature. Fit with a "
@@ -186,10 +196,33 @@ class VariationalModel:
             loss = self.decode(codes).sub_(X).square_().mean(-1)
             if self.latent.kl_depends_on_draw:
                 for name, value in self.latent.kl(posterior, codes).items():
-                    loss.add_(value.sum(-1), alpha=self.kl_weights[name])
-        best, rows = loss.argmin(0), torch.arange(len(X), device=X.device)
-        return tuple(part[best, rows] for part in noise)
+                    loss = add_weighted(loss, per_row(self.kl_weights[name]), value.sum(-1))
+        best = loss.argmin(0)
+        rows = torch.arange(best.numel(), device=X.device)
+        return tuple(part.flatten(1, -2)[best.flatten(), rows].view(part.shape[1:]) for part in noise)
 
     def evaluating(self):
         """Put all parts into evaluation mode inside the block."""
         return evaluating(*self.modules().values())
+
+
+class VariationalModelsTogether(VariationalModel):
+    """Several variational models as one, for training.
+
+    Rows are (m, n, d), codes (m, n, l); those of several draws are (J, m, n, l).
+    """
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return reconstructions, with the axes of the codes."""
+        if codes.dim() == 3:
+            return self.decoder(codes)
+        return self.decoder(self.pooled(codes)).unflatten(1, (len(codes), -1)).transpose(0, 1)
+
+    def pooled(self, codes: Tensor) -> Tensor:
+        """Return the codes of all draws as rows of one matrix for each model."""
+        return codes if codes.dim() == 3 else codes.transpose(0, 1).flatten(1, 2)
+
+    def draw_noise(self, posterior: Any, n_draws: int, generator: Any) -> Noise:
+        """Return noise that every model draws from its own of the generators, parts of shape (J, m, n, l)."""
+        drawn = [self.latent.draw_noise(posterior.member(index), n_draws, own) for index, own in enumerate(generator)]
+        return tuple(torch.stack(parts, dim=1) for parts in zip(*drawn, strict=True))

@@ -12,8 +12,8 @@ For "max" the draws are compared without a graph, and only the chosen one is mad
 same, at the cost of one draw.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import torch
@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from skvardict._utils.random import generator_for, make_generator
 from skvardict.energies import reconstruction
-from skvardict.functional import pooled_r2, schatten_bound
-from skvardict.models import VariationalModel
+from skvardict.functional import Weight, is_on, per_batch, per_row, pooled_r2, schatten_bound, stack_weights
+from skvardict.models import VariationalModel, VariationalModelsTogether
 from skvardict.models.latents import Anneal, Noise
 from skvardict.networks import LinearDecoder, constrain_atoms_
 from skvardict.objectives.groups import decoder_group, encoder_group
@@ -42,7 +42,7 @@ class _ScaledGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_output: Tensor):
-        return grad_output * ctx.saved_tensors[0], None
+        return grad_output * ctx.saved_tensors[0][..., None, None], None
 
 
 @dataclass
@@ -67,8 +67,8 @@ class VariationalObjective:
     model: VariationalModel
     n_draws: int
     draw_reduction: str
-    atom_norm: float | None
-    dictionary_learning_rate: float | None = None
+    atom_norm: Weight | None
+    dictionary_learning_rate: Weight | None = None
     noise_warmup: Callable[[Position], float] | None = None
     temperature: Callable[[Position], float] | None = None
     anneal: Anneal = field(default_factory=Anneal)
@@ -98,13 +98,12 @@ class VariationalObjective:
     def step(self, X: Tensor, generator: torch.Generator) -> Step:
         """Return the losses of a batch, ready for one backward pass, and sums for the history."""
         posterior = self.model.posterior(X)
-        generator = generator_for(X.device, generator)
-        noise = self._chosen_noise(X, posterior, generator, self.anneal)
+        noise = self._chosen_noise(X, posterior, self._generator_of_step(X, generator), self.anneal)
         codes = self.model.latent.codes(posterior, noise, self.anneal)
         error = reconstruction(X, self._decode_in_training(codes))
         error, terms = self._reduce_draws(error, self.model.latent.kl(posterior, codes))
-        losses = {"reconstruction": error.mean()}
-        losses |= {name: self.model.kl_weights[name] * value.mean() for name, value in terms.items()}
+        losses = {"reconstruction": error.mean(-1)}
+        losses |= {name: per_batch(self.model.kl_weights[name]) * value.mean(-1) for name, value in terms.items()}
         return Step(losses, self._sums(codes.detach(), error, terms))
 
     @torch.no_grad()
@@ -112,26 +111,26 @@ class VariationalObjective:
         """Return sums over a validation batch, with all warm-ups at their end and the same noise every time."""
         with self.model.evaluating():
             posterior = self.model.posterior(X)
-            generator = make_generator(_EVALUATION_SEED, X.device)
-            noise = self._chosen_noise(X, posterior, generator, Anneal())
+            noise = self._chosen_noise(X, posterior, self._generator_of_evaluation(X), Anneal())
             codes = self.model.latent.codes(posterior, noise, Anneal())
             divergences = self.model.latent.kl(posterior, codes)
             error, terms = self._reduce_draws(reconstruction(X, self.model.decode(codes)), divergences)
             mean_error = reconstruction(X, self.model.decode(self.model.latent.summary(posterior)["code_mean"]))
-            kl = divergences["kl"].flatten(0, -2)
+            kl = self.model.pooled(divergences["kl"])
         return {
             **self._sums(codes, error, terms),
-            "mean_reconstruction": mean_error.sum(),
-            "square_sum": X.square().sum(0),
-            "row_sum": X.sum(0),
-            "kl_by_component": kl.mean(0) * len(X),
+            "mean_reconstruction": mean_error.sum(-1),
+            "square_sum": X.square().sum(-2),
+            "row_sum": X.sum(-2),
+            "kl_by_component": kl.mean(-2) * X.shape[-2],
         }
 
     def summarize(self, sums: Sums, *, validation: bool) -> dict[str, float]:
         """Return the history entries of an epoch, per row, in the units of the package."""
         n_rows = float(sums["n_rows"])
         means = {name: float(sums[name]) / n_rows for name in ("reconstruction", *self.model.kl_weights)}
-        energy = means["reconstruction"] + sum(weight * means[name] for name, weight in self.model.kl_weights.items())
+        weights = {name: float(weight) for name, weight in self.model.kl_weights.items()}
+        energy = means["reconstruction"] + sum(weight * means[name] for name, weight in weights.items())
         n_active = sums["n_active"]
         sparsity = 1 - float(n_active.sum()) / (float(sums["n_codes"]) * len(n_active))
         if not validation:
@@ -141,8 +140,8 @@ class VariationalObjective:
                 "draw_l1": float(sums["draw_l1"]) / float(sums["n_codes"]),
                 "sparsity": sparsity,
                 # Draws of small noise hardly pass a threshold: in the warm-up that is no trouble.
-                "n_dead": int((n_active == 0).sum()) if self.anneal.noise == 1 else 0,
-                "noise_warmup": self.anneal.noise,
+                "n_dead": int((n_active == 0).sum()) if self.anneal.is_over else 0,
+                "noise_warmup": float(self.anneal.noise),
             }
         mean_error = float(sums["mean_reconstruction"])
         return {
@@ -154,10 +153,41 @@ class VariationalObjective:
             "validation_n_collapsed": int((sums["kl_by_component"] / n_rows <= _COLLAPSED_KL).sum()),
         }
 
-    def _chosen_noise(self, X: Tensor, posterior: Any, generator: torch.Generator, anneal: Anneal) -> Noise:
+    def together(
+        self,
+        members: Sequence["VariationalObjective"],
+        modules: Mapping[str, nn.Module],
+        state: Mapping[str, Tensor],
+    ) -> "VariationalObjective":
+        """Return the objective of several models as one; `modules` hold their parameters along a first axis."""
+        like = next(modules["decoder"].parameters())
+        own = {field.name: getattr(self.model, field.name) for field in fields(VariationalModel)}
+        own |= modules
+        own["kl_weights"] = {
+            name: stack_weights([member.model.kl_weights[name] for member in members], like)
+            for name in self.model.kl_weights
+        }
+        stacked = {
+            name: None if getattr(self, name) is None else stack_weights([getattr(m, name) for m in members], like)
+            for name in ("atom_norm", "dictionary_learning_rate")
+        }
+        values = {field.name: getattr(self, field.name) for field in fields(VariationalObjective)} | stacked
+        return _ObjectivesTogether(**values | {"model": VariationalModelsTogether(**own)}, members=members)
+
+    def _generator_of_step(self, X: Tensor, generator: Any) -> Any:
+        return generator_for(X.device, generator)
+
+    def _generator_of_evaluation(self, X: Tensor) -> Any:
+        return make_generator(_EVALUATION_SEED, X.device)
+
+    @property
+    def _keeps_one_draw(self) -> bool:
+        return self.n_draws == 1 or self.draw_reduction == "max"
+
+    def _chosen_noise(self, X: Tensor, posterior: Any, generator: Any, anneal: Anneal) -> Noise:
         """Return noise of one draw per row, (n, l), or of all where they are averaged, (J, n, l)."""
         with torch.no_grad():
-            noise = self.model.latent.draw_noise(posterior, self.n_draws, generator)
+            noise = self.model.draw_noise(posterior, self.n_draws, generator)
             if self.n_draws == 1:
                 return tuple(part[0] for part in noise)
             return self.model.select(X, posterior, noise, anneal) if self.draw_reduction == "max" else noise
@@ -165,39 +195,63 @@ class VariationalObjective:
     def _reduce_draws(self, error: Tensor, divergences: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return error and divergences per row, (n,), from those of all draws, (J, n) and (J, n, l), or of one."""
         terms = {name: value.sum(-1) for name, value in divergences.items()}
-        if error.dim() == 1:
+        if self._keeps_one_draw:
             return error, terms
         weights = self._draw_weights(error, terms)
-        terms = {name: (weights * value).sum(0) if value.dim() == 2 else value for name, value in terms.items()}
+        terms = {
+            name: (weights * value).sum(0) if value.dim() == error.dim() else value for name, value in terms.items()
+        }
         return (weights * error).sum(0), terms
 
     def _draw_weights(self, error: Tensor, terms: dict[str, Tensor]) -> Tensor:
         """Return the weights of the draws, shape (J, n) and constant; equal for the mean."""
         if self.draw_reduction == "mean":
             return torch.full_like(error, 1 / len(error)).detach()
-        loss = error.detach() + sum(self.model.kl_weights[name] * value.detach() for name, value in terms.items())
-        if self.model.kl_weights["kl"] == 0:  # the limit
-            return nn.functional.one_hot(loss.argmin(0), len(loss)).T.to(loss.dtype)
-        return torch.softmax(-loss / self.model.kl_weights["kl"], 0)
+        kl_weights = {name: per_row(weight) for name, weight in self.model.kl_weights.items()}
+        loss = error.detach() + sum(kl_weights[name] * value.detach() for name, value in terms.items())
+        if not is_on(kl_weights["kl"]):  # the limit
+            return nn.functional.one_hot(loss.argmin(0), len(loss)).movedim(-1, 0).to(loss.dtype)
+        return torch.softmax(-loss / kl_weights["kl"], 0)
 
     def _decode_in_training(self, codes: Tensor) -> Tensor:
         if self.dictionary_learning_rate is None or not isinstance(self.model.decoder, LinearDecoder):
             return self.model.decode(codes)
-        flat = codes.detach().flatten(0, -2)
-        gram = flat @ flat.mT if flat.shape[0] < flat.shape[1] else flat.mT @ flat
-        curvature = schatten_bound(gram) * (self.dictionary_learning_rate / len(flat))
+        flat = self.model.pooled(codes.detach())
+        gram = flat @ flat.mT if flat.shape[-2] < flat.shape[-1] else flat.mT @ flat
+        curvature = schatten_bound(gram) * (per_batch(self.dictionary_learning_rate) / flat.shape[-2])
         factor = 1 / curvature.clamp_min(1)
         atoms = _ScaledGradient.apply(self.model.decoder.components, factor)
         return torch.func.functional_call(self.model.decoder, {"components": atoms}, (codes,))
 
     @torch.no_grad()
     def _sums(self, codes: Tensor, error: Tensor, terms: dict[str, Tensor]) -> Sums:
-        flat = codes.flatten(0, -2)
+        flat = self.model.pooled(codes)
         return {
-            "n_rows": error.new_tensor(len(error)),
-            "n_codes": error.new_tensor(len(flat)),
-            "reconstruction": error.detach().sum(),
-            **{name: value.detach().sum() for name, value in terms.items()},
-            "draw_l1": flat.abs().sum(),
-            "n_active": torch.count_nonzero(flat, dim=0),
+            "n_rows": error.new_tensor(error.shape[-1]),
+            "n_codes": error.new_tensor(flat.shape[-2]),
+            "reconstruction": error.detach().sum(-1),
+            **{name: value.detach().sum(-1) for name, value in terms.items()},
+            "draw_l1": flat.abs().sum((-2, -1)),
+            "n_active": torch.count_nonzero(flat, dim=-2),
         }
+
+
+@dataclass
+class _ObjectivesTogether(VariationalObjective):
+    """Objectives that differ in their weights, computed as one; every one of them is at a position of its own."""
+
+    members: Sequence[VariationalObjective] = ()
+
+    def advance_to(self, position: Any) -> None:
+        """Set the warm-ups at the positions of the members."""
+        for member, at in zip(self.members, position, strict=True):
+            member.advance_to(at)
+        like = next(self.model.decoder.parameters())
+        anneals = [member.anneal for member in self.members]
+        self.anneal = Anneal(*(stack_weights(values, like) for values in zip(*anneals, strict=True)))
+
+    def _generator_of_step(self, X: Tensor, generator: Any) -> Any:
+        return [generator_for(X.device, own) for own in generator]
+
+    def _generator_of_evaluation(self, X: Tensor) -> Any:
+        return [make_generator(_EVALUATION_SEED, X.device) for _ in self.members]

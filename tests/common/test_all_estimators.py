@@ -67,7 +67,10 @@ VARIANTS = {
     "VSC, Gamma threshold, best draw": _small(
         ThresholdedVSC, base="gaussian", threshold_prior="gamma", n_draws=3, transform_algorithm="max_elbo", **ENCODER
     ),
-    "VSC, averaged, MLP": _small(ThresholdedVSC, n_draws=3, draw_reduction="iwae", **ENCODER, **NONLINEAR),
+    # scikit-learn's checks have data of standard deviation 100, on which the default rate is at the edge of divergence.
+    "VSC, averaged, MLP": _small(
+        ThresholdedVSC, n_draws=3, draw_reduction="iwae", optimizer=SGD(1e-3), **ENCODER, **NONLINEAR
+    ),
     "spike and slab": _small(SpikeAndSlabVSC, n_draws=3, **ENCODER),
 }
 
@@ -243,6 +246,9 @@ def test_one_row_is_refused_with_a_reason(make):
 def test_non_finite_numbers_are_refused(make, fitted, X, bad):
     spoilt = X.copy()
     spoilt[3, 2] = bad
+    if np.isnan(bad) and make().__sklearn_tags__().input_tags.allow_nan:
+        assert np.isfinite(make().fit(spoilt).transform(spoilt)).all()  # a missing entry
+        return
     with pytest.raises(ValueError, match=r"NaN|inf"):
         make().fit(spoilt)
     with pytest.raises(ValueError, match=r"NaN|inf"):

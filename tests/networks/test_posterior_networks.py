@@ -70,7 +70,8 @@ def test_a_lent_generator_leaves_other_devices_alone(monkeypatch):
         raise AssertionError("the generators of all devices were seeded, or a stack was rendered for it")
 
     for module in (torch.cuda, torch.xpu, torch.mtia, torch.mps):
-        monkeypatch.setattr(module, "manual_seed" if module is torch.mps else "manual_seed_all", fail)
+        name = "manual_seed" if module is torch.mps else "manual_seed_all"
+        monkeypatch.setattr(module, name, fail, raising=False)  # older releases seed fewer devices
     monkeypatch.setattr("traceback.format_stack", fail)
     before = torch.get_rng_state()
     weights = [encoder("mlp", (1, 12, 8)) for _ in range(2)]

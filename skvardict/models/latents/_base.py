@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from skvardict.distributions import kl_divergence
+from skvardict.functional import Weight
 
 LARGEST_LOG_SCALE = 15.0  # so that nothing overflows
 
@@ -23,14 +24,19 @@ class Anneal(NamedTuple):
 
     Attributes
     ----------
-    noise : float
+    noise : float, or Tensor of shape (..., 1, 1)
         Factor omega of the drawn noise; 1 after the warm-up.
-    temperature : float
+    temperature : float, or Tensor of shape (..., 1, 1)
         Of the binary concrete gate.
     """
 
-    noise: float = 1.0
-    temperature: float = 0.5
+    noise: Weight = 1.0
+    temperature: Weight = 0.5
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the noise is whole."""
+        return not isinstance(self.noise, Tensor) and self.noise == 1
 
 
 class Latent(ABC):

@@ -41,7 +41,7 @@ class DenseLatent(Latent):
 
     def codes(self, posterior: LocationScale, noise: Noise, anneal: Anneal) -> Tensor:
         """Return ``mean + scale * noise``."""
-        return posterior.sample(noise[0] if anneal.noise == 1 else noise[0] * anneal.noise)
+        return posterior.sample(noise[0] if anneal.is_over else noise[0] * anneal.noise)
 
     def summary(self, posterior: Gaussian) -> dict[str, Tensor]:
         """Return "mean", "scale" and "code_mean" (the same as "mean")."""

@@ -43,9 +43,9 @@ class SpikeAndSlabLatent(Latent):
     def codes(self, posterior: SpikeAndSlab, noise: Noise, anneal: Anneal) -> Tensor:
         """Return ``gate * slab``; in the warm-up the slab is ``omega mean + (omega scale + sqrt(1 - omega)) noise``."""
         slab, omega = posterior.slab, anneal.noise
-        if omega != 1:
+        if not anneal.is_over:
             slab = Gaussian(omega * slab.loc, omega * slab.scale + (1 - omega) ** 0.5)
-        return posterior.gate(noise[1], anneal.temperature) * slab.sample(noise[0])
+        return posterior.gate(noise[1], float(anneal.temperature)) * slab.sample(noise[0])
 
     def summary(self, posterior: SpikeAndSlab) -> dict[str, Tensor]:
         """Return "mean", "scale" of the slab, "activation_probability" and "code_mean"."""

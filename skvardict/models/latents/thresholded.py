@@ -66,7 +66,7 @@ class ThresholdedLatent(Latent):
         """Return ``T(mean + omega scale noise)``."""
         base, threshold = posterior.base, posterior.threshold
         deviation = base.scale * noise[0]
-        if anneal.noise != 1:
+        if not anneal.is_over:
             deviation = deviation * anneal.noise
         if isinstance(threshold, Gamma):
             threshold = threshold.sample(noise[1])

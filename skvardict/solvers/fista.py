@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from skvardict._sklearn import COUNT, NON_NEGATIVE, POSITIVE, StrOptions
+from skvardict._utils.parameters import check_settings
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers._rows import Iterate, StepRule, follow_rows
 from skvardict.solvers.protocol import CodingProblem
@@ -112,7 +113,7 @@ class FISTA(BaseEstimator):
         ValueError
             If a setting is invalid, or the problem has no duality gap and ``criterion="gap"``.
         """
-        self._validate_params()
+        check_settings(self)
         whole = problem = problem.start_at(start)
         problem, rule = choose_step(problem, start, self.step_size, use_metric=self._use_metric)
         at = Iterate(start, start, self._first_t(rule, start))

@@ -95,7 +95,7 @@ class LISTAEncoder(nn.Module):
         """
         size = before.square().sum(1).clamp_min(torch.finfo(before.dtype).tiny)
         share = (self.input.mT * before).sum(1) / size
-        self.input.add_(((after - before) * share[:, None]).mT)
+        self.input.addcmul_((after - before).mT, share)
 
     def _shrink(self, codes: Tensor) -> Tensor:
         if self.raw_threshold is None:

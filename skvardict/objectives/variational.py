@@ -21,14 +21,12 @@ from torch import Tensor, nn
 
 from skvardict._utils.random import generator_for, make_generator
 from skvardict.energies import reconstruction
-from skvardict.functional import pooled_r2, schatten_bound
+from skvardict.functional import count_active, pooled_r2, schatten_bound
 from skvardict.models import VariationalModel
 from skvardict.models.latents import Anneal, Noise
 from skvardict.networks import LinearDecoder, normalize_atoms_
 from skvardict.objectives.groups import decoder_group, encoder_group
-from skvardict.training.protocol import ParameterGroup, Position, Step
-
-Sums = dict[str, Tensor]
+from skvardict.training.protocol import ParameterGroup, Position, Step, Sums
 
 _EVALUATION_SEED = 0  # validation sees the same noise every epoch, or epochs could not be compared
 _COLLAPSED_KL = 1e-2  # nats, per component and row, on average
@@ -190,10 +188,10 @@ class VariationalObjective:
     def _sums(self, codes: Tensor, error: Tensor, terms: dict[str, Tensor]) -> Sums:
         flat = codes.flatten(0, -2)
         return {
-            "n_rows": error.new_tensor(len(error)),
-            "n_codes": error.new_tensor(len(flat)),
+            "n_rows": len(error),
+            "n_codes": len(flat),
             "reconstruction": error.detach().sum(),
             **{name: value.detach().sum() for name, value in terms.items()},
             "draw_l1": flat.abs().sum(),
-            "n_active": torch.count_nonzero(flat, dim=0),
+            "n_active": count_active(flat),
         }

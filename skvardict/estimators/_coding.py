@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from copy import deepcopy
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         -------
         codes : ndarray or Tensor of shape (n_samples, n_components)
         """
-        return self._encode(self._rows(X), out).codes
+        return self._encode(self._rows(X), out)[0]
 
     def encode(self, X: ArrayLike) -> Encoding:
         """Return codes together with the solver's iterations and convergence per row.
@@ -84,7 +84,12 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         -------
         Encoding
         """
-        return self._encode(self._rows(X))
+        rows = self._rows(X)
+        codes, n_iter, converged = self._encode(rows)
+        if n_iter is None:
+            n_iter, converged = rows.new_rows(dtype=torch.int64), rows.new_rows(dtype=torch.bool)
+            n_iter[:], converged[:] = 0, True
+        return Encoding(codes, n_iter, converged)
 
     @overload
     def inverse_transform(self, codes: Tensor) -> Tensor: ...
@@ -123,7 +128,7 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         -------
         X_reconstructed : ndarray or Tensor of shape (n_samples, n_features)
         """
-        return self.inverse_transform(self._encode(self._rows(X)).codes)
+        return self.inverse_transform(self._encode(self._rows(X))[0])
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Return R^2 of the reconstruction of `y` from the codes of `X`; 1 is perfect.
@@ -145,7 +150,7 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             target = Rows.check_columns(self, y, "y")
             if len(target) != len(rows):
                 raise ValueError(f"y has {len(target)} rows, but X has {len(rows)}. Pass one target per row.")
-        return float(r2(target.X, self.inverse_transform(self._encode(rows).codes)))
+        return float(r2(target.X, self.inverse_transform(self._encode(rows)[0])))
 
     @property
     def components_(self) -> np.ndarray:
@@ -182,34 +187,47 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def _rows(self, X) -> Rows:
         """Return the rows of `X`, checked against those of the fit."""
-        check_is_fitted(self)
+        if not self.__sklearn_is_fitted__():
+            check_is_fitted(self)
         return Rows.check(self, X, reset=False)
 
     def _model(self, device: torch.device, dtype: torch.dtype | None = None):
         """Return the model with the fitted parameters; in their own dtype by default."""
         return fitted_model(self, device, dtype)
 
-    def _encode(self, rows: Rows, out=None) -> Encoding:
-        """Return the codes of `rows`, written into `out` if it is given; warn where the solver did not converge."""
+    def _encode(self, rows: Rows, out=None) -> tuple[Any, Any, Any]:
+        """Return codes of `rows`, in `out` if it is given, iterations and convergence (None: no solver ran).
+
+        Warn where the solver did not converge.
+        """
         model = self._model(rows.device, rows.dtype)
-        codes = rows.new_rows(self._n_features_out) if out is None else rows.check_out(out, self._n_features_out)
-        n_iter, converged = rows.new_rows(dtype=torch.int64), rows.new_rows(dtype=torch.bool)
-        n_iter[:], converged[:] = 0, True
-        pages = MappedPages(codes)
-        for where, result in rows.in_chunks(lambda block: self._encode_block(model, block)):
-            part, part_n_iter, part_converged = result
-            codes[where] = rows.give_back(part)
-            pages.count(part.nbytes)
-            if part_n_iter is not None and part_converged is not None:
-                n_iter[where], converged[where] = rows.give_back(part_n_iter), rows.give_back(part_converged)
-        n_unconverged = int((~converged).sum())
+        if out is None and rows.are_few:
+            with torch.no_grad():
+                parts = self._encode_block(model, rows.read())
+            codes, n_iter, converged = (None if part is None else rows.own(part) for part in parts)
+        else:
+            codes, n_iter, converged = self._encode_in_chunks(model, rows, out)
+        n_unconverged = 0 if converged is None else int((~converged).sum())
         if n_unconverged:
             warn(
-                f"{type(self).__name__}: the solver did not converge on {n_unconverged} of {len(codes)} rows. "
+                f"{type(self).__name__}: the solver did not converge on {n_unconverged} of {len(rows)} rows. "
                 "Raise max_iter or tol of solver=.",
                 ConvergenceWarning,
             )
-        return Encoding(codes, n_iter, converged)
+        return codes, n_iter, converged
+
+    def _encode_in_chunks(self, model, rows: Rows, out) -> tuple[Any, Any, Any]:
+        codes = rows.new_rows(self._n_features_out) if out is None else rows.check_out(out, self._n_features_out)
+        n_iter = converged = None
+        pages = MappedPages(codes)
+        for where, (part, part_n_iter, part_converged) in rows.in_chunks(lambda X: self._encode_block(model, X)):
+            codes[where] = rows.give_back(part)
+            pages.count(part.nbytes)
+            if part_n_iter is not None and part_converged is not None:
+                if n_iter is None or converged is None:
+                    n_iter, converged = rows.new_rows(dtype=torch.int64), rows.new_rows(dtype=torch.bool)
+                n_iter[where], converged[where] = rows.give_back(part_n_iter), rows.give_back(part_converged)
+        return codes, n_iter, converged
 
     def _decode(self, codes: Rows):
         decoder = self._model(codes.device, codes.dtype).decoder

@@ -133,7 +133,7 @@ class Part(BaseEstimator):
 
     def check(self) -> None:
         """Raise a ValueError that names the setting that is out of range."""
-        self._validate_params()
+        check_settings(self)
 
 
 def check_settings(estimator: BaseEstimator) -> None:
@@ -148,7 +148,8 @@ def check_settings(estimator: BaseEstimator) -> None:
     except TypeError:
         estimator._validate_params()
     else:
-        _check_once(type(estimator), tuple(settings), *settings.values())
+        kind: Any = type(estimator)
+        _check_once(kind, tuple(settings), *settings.values())
 
 
 @lru_cache(maxsize=64, typed=True)

@@ -1,5 +1,7 @@
 """What estimators say about a fit: trouble and what helps, scale, collapse, divergence, progress."""
 
+from collections.abc import Iterable
+
 from sklearn.exceptions import ConvergenceWarning
 
 from skvardict._utils.messages import say, warn
@@ -19,11 +21,14 @@ _IN_PROGRESS_LINE = ("epoch", "energy", "validation_energy", "validation_r2", "s
 
 
 class Watch:
-    """Says, once per kind, what is wrong with a run of `estimator`; what earlier runs ended with is not repeated."""
+    """Says, once per kind, what is wrong with a run of `estimator`; what earlier runs ended with is not repeated.
 
-    def __init__(self, estimator, history: History):
+    Nor are the kinds in `said`.
+    """
+
+    def __init__(self, estimator, history: History, said: Iterable[str] = ()):
         self.estimator = estimator
-        self.said = {finding.kind for finding in find_trouble(history, estimator._n_features_out)}
+        self.said = {finding.kind for finding in find_trouble(history, estimator._n_features_out)} | set(said)
 
     def after_epoch(self, session: TrainingSession) -> None:
         """Warn of what has lasted, and print the epoch if the estimator is verbose."""
@@ -46,7 +51,8 @@ class Watch:
                 f"max_iter (now {estimator.max_iter!r}), or the learning rate of optimizer=.",
                 ConvergenceWarning,
             )
-        if estimator.n_dead_ == estimator._n_features_out:
+        if estimator.n_dead_ == estimator._n_features_out and "collapsed" not in self.said:
+            self.said.add("collapsed")
             warn(
                 f"{_name(estimator)}: all {estimator.n_dead_} components of the code were zero during the last epoch: "
                 f"the model has collapsed. Lower {estimator._SPARSITY_PARAMETER} or standardise X."

@@ -76,7 +76,11 @@ def run_training(
         # Of a generator of its own: with an integer as random_state, a continued fit holds out the same rows again.
         rows, validation = rows.split(estimator._n_held_out(len(rows)), make_generator(seed))
     session = open_session(estimator, rows, plan, continued=continued, seed=seed)
-    _run(estimator, session, plan, rows, validation, y, saved)
+    # A call of partial_fit is one of many on a stream, which says what is wrong once.
+    is_one_of_many = continued and plan.schedule_epochs is not None
+    watch = Watch(estimator, session.history, getattr(estimator, "_said", ()) if is_one_of_many else ())
+    _run(estimator, session, plan, rows, validation, y, saved, watch)
+    estimator._said = sorted(watch.said)
 
 
 def _open_checkpoint(estimator, rows, validation, seed: int, path, every, *, continued: bool) -> Checkpoint | None:
@@ -113,9 +117,8 @@ def open_session(estimator, rows: Rows | Stream, plan: TrainingPlan, *, continue
     return session
 
 
-def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validation, y, saved) -> None:
+def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validation, y, saved, watch: Watch) -> None:
     after_epoch, after_fit = epoch_hooks(estimator, rows.X, y, plan.max_epochs)
-    watch = Watch(estimator, session.history)
 
     def on_epoch(session: TrainingSession) -> bool:
         watch.after_epoch(session)

@@ -395,7 +395,8 @@ class GradientSteps:
 
     def descend(self, losses: Iterable[Tensor]) -> None:
         """Make one step down the gradient of the sum of `losses`, of one number or one per stacked model each."""
-        torch.autograd.backward([loss.sum() if loss.dim() else loss for loss in losses])
+        # A part may have nothing to learn.
+        torch.autograd.backward([loss.sum() if loss.dim() else loss for loss in losses if loss.requires_grad])
         for parameters, norm in self._bounded:
             _bound_gradients_(parameters, norm)
         self.move()

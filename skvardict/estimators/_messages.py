@@ -1,6 +1,6 @@
 """What estimators say about a fit: trouble and what helps, scale, collapse, divergence, progress."""
 
-from collections.abc import Iterable
+from weakref import WeakKeyDictionary
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -19,16 +19,21 @@ _ADVICE = {
 _LASTING_EPOCHS = 5  # what was wrong for so long is said during training, what is wrong at the end then
 _IN_PROGRESS_LINE = ("epoch", "energy", "validation_energy", "validation_r2", "sparsity", "n_dead", "seconds")
 
+# Kinds of trouble by estimator: outside the instance, of which they are no state.
+_said: WeakKeyDictionary = WeakKeyDictionary()
+
 
 class Watch:
     """Says, once per kind, what is wrong with a run of `estimator`; what earlier runs ended with is not repeated.
 
-    Nor are the kinds in `said`.
+    Where the run `goes_on` with earlier ones, nor is what was said in them.
     """
 
-    def __init__(self, estimator, history: History, said: Iterable[str] = ()):
+    def __init__(self, estimator, history: History, *, goes_on: bool = False):
         self.estimator = estimator
-        self.said = {finding.kind for finding in find_trouble(history, estimator._n_features_out)} | set(said)
+        self.said = {finding.kind for finding in find_trouble(history, estimator._n_features_out)}
+        self.said |= _said.get(estimator, set()) if goes_on else set()
+        _said[estimator] = self.said
 
     def after_epoch(self, session: TrainingSession) -> None:
         """Warn of what has lasted, and print the epoch if the estimator is verbose."""

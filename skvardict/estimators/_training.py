@@ -77,10 +77,8 @@ def run_training(
         rows, validation = rows.split(estimator._n_held_out(len(rows)), make_generator(seed))
     session = open_session(estimator, rows, plan, continued=continued, seed=seed)
     # A call of partial_fit is one of many on a stream, which says what is wrong once.
-    is_one_of_many = continued and plan.schedule_epochs is not None
-    watch = Watch(estimator, session.history, getattr(estimator, "_said", ()) if is_one_of_many else ())
+    watch = Watch(estimator, session.history, goes_on=continued and plan.schedule_epochs is not None)
     _run(estimator, session, plan, rows, validation, y, saved, watch)
-    estimator._said = sorted(watch.said)
 
 
 def _open_checkpoint(estimator, rows, validation, seed: int, path, every, *, continued: bool) -> Checkpoint | None:

@@ -47,7 +47,7 @@ from skvardict.rows.maps import MappedPages
 from skvardict.storage.code import all_names, code_content, global_names, is_installed, package_version
 
 # Parameters that change what is said or where and how fast it is computed, not what is computed.
-WITHOUT_EFFECT = frozenset({"verbose", "device", "n_jobs", "_said"})
+WITHOUT_EFFECT = frozenset({"verbose", "device", "n_jobs"})
 
 _BLOCK_ENTRIES = 2**21  # 8 MB of float32
 _LONGEST_TEXT = 80

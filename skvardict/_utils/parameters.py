@@ -9,6 +9,7 @@ gives there, and one that declares it as a ``ClassVar`` leaves it out of its con
 import dataclasses
 import inspect
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from numbers import Integral
 from textwrap import fill
 from typing import Any, ClassVar, TypeVar, dataclass_transform
@@ -132,7 +133,30 @@ class Part(BaseEstimator):
 
     def check(self) -> None:
         """Raise a ValueError that names the setting that is out of range."""
-        self._validate_params()
+        check_settings(self)
+
+
+def check_settings(estimator: BaseEstimator) -> None:
+    """Raise a ValueError that names the setting of `estimator` that is out of range.
+
+    For what is called once for every batch: equal settings are looked at once, since reading the signature of a
+    constructor costs more than a small batch does.
+    """
+    settings = vars(estimator)
+    try:
+        hash(tuple(settings.values()))
+    except TypeError:
+        estimator._validate_params()
+    else:
+        kind: Any = type(estimator)
+        _check_once(kind, tuple(settings), *settings.values())
+
+
+@lru_cache(maxsize=64, typed=True)
+def _check_once(kind: Any, names: tuple[str, ...], *values: Any) -> None:
+    estimator = kind.__new__(kind)
+    vars(estimator).update(zip(names, values, strict=True))
+    estimator._validate_params()
 
 
 def check_part(value: Any) -> None:

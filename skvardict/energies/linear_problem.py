@@ -53,8 +53,6 @@ class LinearProblem(EnergyProblem):
 
     Attributes
     ----------
-    hessian : Tensor of shape (..., l, l)
-        H, of reconstruction and coupling.
     linear : Tensor of shape (..., n, l)
         B, of all rows, also those that have left.
     """
@@ -72,15 +70,24 @@ class LinearProblem(EnergyProblem):
         super().__init__(X, penalty, coupling, hinge)
         per_feature = 2 / components.shape[-1]
         self.components = components
-        self.reconstruction_hessian = gram(components) * per_feature
-        self.linear = X @ (components.mT * per_feature)
-        self.hessian = self.reconstruction_hessian
-        if self.coupling is not None:
-            weight = self.coupling.curvature
-            self.hessian = self.hessian + diagonal_like(self.hessian, weight)
-            self.linear = add_weighted(self.linear, weight, self.coupling.prediction)
+        self.reconstruction_hessian = gram(components).mul_(per_feature)
+        weight = 0.0 if self.coupling is None else self.coupling.curvature
+        if self.coupling is not None and not isinstance(weight, Tensor):
+            prediction = self.coupling.prediction
+            self.linear = affine(prediction, X, components.mT, offset_weight=weight, weight=per_feature)
+        else:
+            self.linear = (X @ components.mT).mul_(per_feature)
+            if self.coupling is not None:
+                self.linear = add_weighted(self.linear, weight, self.coupling.prediction)
         self._rows: Tensor | None = None  # indices into X of the rows that are left; None is all
         self._matrices: _StepMatrices | None = None
+
+    @cached_property
+    def hessian(self) -> Tensor:
+        """H, of reconstruction and coupling, shape (..., l, l)."""
+        if self.coupling is None:
+            return self.reconstruction_hessian
+        return self.reconstruction_hessian + diagonal_like(self.reconstruction_hessian, self.coupling.curvature)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return ``codes @ components``."""
@@ -97,9 +104,9 @@ class LinearProblem(EnergyProblem):
     def with_step(self, step: float | Tensor) -> Self:
         """Return the problem with the matrices of one step size."""
         stepping = super().with_step(step)
-        matrix = diagonal_like(self.hessian, 1.0) - step * self.hessian
-        diagonal = matrix.diagonal(dim1=-2, dim2=-1).unsqueeze(-2)
-        offset = (self._left(self.linear) - self.slope) * step
+        matrix = self.hessian * -step
+        diagonal = matrix.diagonal(dim1=-2, dim2=-1).unsqueeze(-2).add_(1)
+        offset = (self._left(self.linear) - self.slope).mul_(step)
         hinge = None if self._running is None else self._running.constants_times(step, offset)
         stepping._matrices = _StepMatrices(matrix, offset, diagonal, diagonal.clone(), hinge)
         return stepping
@@ -113,7 +120,7 @@ class LinearProblem(EnergyProblem):
             return self.prox_of_rest_(affine(offset, point, matrix), self._step)
         pull, mean = self._running.pull(point, hinge)
         torch.add(own_diagonal, pull, out=diagonal)  # in place: a copy of M would cost as much as the hinge
-        return self.prox_of_rest_(affine(offset, point, matrix).sub_(pull * mean), self._step)
+        return self.prox_of_rest_(affine(offset, point, matrix).addcmul_(pull, mean, value=-1), self._step)
 
     def keep_rows(self, keep: Tensor, ended_codes: Tensor) -> Self:
         """Return the problem of the rows `keep`, sharing the matrices; X and B are taken apart when asked for."""

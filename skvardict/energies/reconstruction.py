@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from skvardict.functional import affine, inner_product
+
 
 def reconstruction(X: Tensor, X_reconstructed: Tensor) -> Tensor:
     """Return ``1/d |x - D(z)|^2`` per row: the mean over features, without 1/2."""
@@ -42,12 +44,14 @@ class _LinearReconstruction(torch.autograd.Function):
     @staticmethod
     def forward(ctx, components: Tensor, codes: Tensor, X: Tensor) -> Tensor:
         n_values = X.shape[-2] * X.shape[-1]
+        scale = 2 / n_values
         # Z^T Z is l x l: cheaper than reconstructing n x d and coming back.
         cross = codes.mT @ X
-        image = (codes.mT @ codes) @ components
-        ctx.save_for_backward((image - cross).mul_(2 / n_values))
-        quadratic = ((image - 2 * cross) * components).sum((-2, -1))
-        return ((X.square().sum((-2, -1)) + quadratic) / n_values).clamp_min(0)
+        gradient = affine(cross, codes.mT @ codes, components, offset_weight=-scale, weight=scale)
+        ctx.save_for_backward(gradient)
+        # The expanded square is |X|^2 - Z^T X W + (Z^T Z W - Z^T X) W.
+        constant = inner_product(X, X) - inner_product(cross, components)
+        return (constant / n_values + inner_product(gradient, components) / 2).clamp_min(0)
 
     @staticmethod
     def backward(ctx, grad_output: Tensor):

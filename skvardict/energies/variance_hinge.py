@@ -13,6 +13,7 @@ from skvardict.functional import (
     hinge_of_std,
     hinge_pull,
     mean_and_std,
+    merged_moments,
     per_batch,
     std_of,
 )
@@ -57,10 +58,7 @@ class VarianceHinge:
 
     def start_at(self, codes: Tensor) -> "RunningHinge":
         """Return the hinge of a batch whose codes move away from `codes`."""
-        n_rows = codes.shape[-2]
-        return RunningHinge(
-            self, n_rows, codes.mean(-2, keepdim=True), hinge_constants(n_rows, self.std_threshold, self.beta, codes)
-        )
+        return RunningHinge(self, codes.shape[-2], codes.mean(-2, keepdim=True))
 
 
 @dataclass(frozen=True)
@@ -76,17 +74,17 @@ class RunningHinge:
         Of the whole batch.
     origin : Tensor of shape (..., 1, l)
         Point from which moments are measured.
-    constants : HingeConstants
-        Of the pull with the weight `beta`.
     ended : Moments or None
         Of the rows that have left.
+    ones : Tensor of shape (1, n_left) or None
+        One for each of the others, where some have left.
     """
 
     hinge: VarianceHinge
     n_rows: int
     origin: Tensor
-    constants: HingeConstants
     ended: Moments | None = None
+    ones: Tensor | None = None
 
     def value(self, point: Tensor) -> Tensor:
         """Return the term of the batch, shape (...)."""
@@ -94,7 +92,7 @@ class RunningHinge:
 
     def gradient(self, point: Tensor) -> Tensor:
         """Return the gradient with respect to the rows that are left."""
-        pull, mean = hinge_pull(self.moments(point), self.origin, self.constants)
+        pull, mean = self.pull(point, self.constants_times(1.0, point))
         return -pull * (point - mean)
 
     def pull(self, point: Tensor, constants: HingeConstants) -> tuple[Tensor, Tensor]:
@@ -107,10 +105,12 @@ class RunningHinge:
 
     def moments(self, point: Tensor) -> Moments:
         """Return the moments of the whole batch."""
-        moments = batch_moments(point, self.origin)
-        return moments if self.ended is None else moments.merge(self.ended)
+        if self.ended is None or self.ones is None:
+            return batch_moments(point, self.origin)
+        return merged_moments(point, self.origin, self.ended, self.ones)
 
     def leave(self, ended_codes: Tensor) -> "RunningHinge":
         """Return the hinge after rows have left with the codes `ended_codes`."""
         left = batch_moments(ended_codes, self.origin)
-        return replace(self, ended=left if self.ended is None else left.merge(self.ended))
+        ended = left if self.ended is None else left.merge(self.ended)
+        return replace(self, ended=ended, ones=ended_codes.new_ones(1, self.n_rows - ended.n_rows))

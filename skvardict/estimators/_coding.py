@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from copy import deepcopy
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -80,7 +80,7 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             Twice as many columns with ``split_sign=True``: positive parts, then negative parts. With
             ``sparse_output=True``, a scipy matrix in CSR format.
         """
-        return self._encode(self._rows(X), out, split_sign=self.split_sign, sparse_output=self.sparse_output).codes
+        return self._encode(self._rows(X), out, split_sign=self.split_sign, sparse_output=self.sparse_output)[0]
 
     def encode(self, X: ArrayLike) -> Encoding:
         """Return codes together with the solver's iterations and convergence per row.
@@ -94,7 +94,12 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Encoding
             Its codes are those of :meth:`transform`.
         """
-        return self._encode(self._rows(X), split_sign=self.split_sign, sparse_output=self.sparse_output)
+        rows = self._rows(X)
+        codes, n_iter, converged = self._encode(rows, split_sign=self.split_sign, sparse_output=self.sparse_output)
+        if n_iter is None:
+            n_iter, converged = rows.new_rows(dtype=torch.int64), rows.new_rows(dtype=torch.bool)
+            n_iter[:], converged[:] = 0, True
+        return Encoding(codes, n_iter, converged)
 
     @overload
     def inverse_transform(self, codes: Tensor) -> Tensor: ...
@@ -167,7 +172,7 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         (100,)
         """
         rows = self._rows(X)
-        codes = torch.as_tensor(self._encode(rows).codes)
+        codes = torch.as_tensor(self._encode(rows)[0])
         decoder = self._model(rows.device, rows.dtype).decoder
         errors, measure = rows.new_rows(), observed_reconstruction if self._allows_missing else reconstruction
         with torch.no_grad():
@@ -232,38 +237,53 @@ class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def _rows(self, X) -> Rows:
         """Return the rows of `X`, checked against those of the fit."""
-        check_is_fitted(self)
+        if not self.__sklearn_is_fitted__():
+            check_is_fitted(self)
         return Rows.check(self, X, reset=False)
 
     def _model(self, device: torch.device, dtype: torch.dtype | None = None):
         """Return the model with the fitted parameters; in their own dtype by default."""
         return fitted_model(self, device, dtype)
 
-    def _encode(self, rows: Rows, out=None, *, split_sign: bool = False, sparse_output: bool = False) -> Encoding:
-        """Return the codes of `rows`, written into `out` if it is given; warn where the solver did not converge."""
+    def _encode(
+        self, rows: Rows, out=None, *, split_sign: bool = False, sparse_output: bool = False
+    ) -> tuple[Any, Any, Any]:
+        """Return codes of `rows`, in `out` if it is given, iterations and convergence (None: no solver ran).
+
+        Warn where the solver did not converge.
+        """
         model = self._model(rows.device, rows.dtype)
-        gathered = RowCodes(rows, self.n_components, split_sign=split_sign, sparse_output=sparse_output, out=out)
-        n_iter, converged = rows.new_rows(dtype=torch.int64), rows.new_rows(dtype=torch.bool)
-        n_iter[:], converged[:] = 0, True
-        for where, result in rows.in_chunks(lambda block: self._encode_block(model, block)):
-            part, part_n_iter, part_converged = result
-            gathered.put(where, part)
-            if part_n_iter is not None and part_converged is not None:
-                n_iter[where], converged[where] = rows.give_back(part_n_iter), rows.give_back(part_converged)
-        n_unconverged = int((~converged).sum())
+        if rows.are_few and out is None and not split_sign and not sparse_output:
+            with torch.no_grad():
+                parts = self._encode_block(model, rows.read())
+            codes, n_iter, converged = (None if part is None else rows.own(part) for part in parts)
+        else:
+            gathered = RowCodes(rows, self.n_components, split_sign=split_sign, sparse_output=sparse_output, out=out)
+            codes, n_iter, converged = self._encode_in_chunks(model, rows, gathered)
+        n_unconverged = 0 if converged is None else int((~converged).sum())
         if n_unconverged:
             warn(
                 f"{type(self).__name__}: the solver did not converge on {n_unconverged} of {len(rows)} rows. "
                 "Raise max_iter or tol of solver=.",
                 ConvergenceWarning,
             )
-        return Encoding(gathered.result(), n_iter, converged)
+        return codes, n_iter, converged
+
+    def _encode_in_chunks(self, model, rows: Rows, gathered: RowCodes) -> tuple[Any, Any, Any]:
+        n_iter = converged = None
+        for where, (part, part_n_iter, part_converged) in rows.in_chunks(lambda X: self._encode_block(model, X)):
+            gathered.put(where, part)
+            if part_n_iter is not None and part_converged is not None:
+                if n_iter is None or converged is None:
+                    n_iter, converged = rows.new_rows(dtype=torch.int64), rows.new_rows(dtype=torch.bool)
+                n_iter[where], converged[where] = rows.give_back(part_n_iter), rows.give_back(part_converged)
+        return gathered.result(), n_iter, converged
 
     def _r2(self, target: Rows, reconstruction: Array) -> float:
         return float(r2(target.X, reconstruction))
 
     def _reconstruct(self, rows: Rows):
-        return self._decode(Rows(self._encode(rows).codes, device=self.device))
+        return self._decode(Rows(self._encode(rows)[0], device=self.device))
 
     def _decode(self, codes: Rows, *, split_sign: bool = False):
         decoder = self._model(codes.device, codes.dtype).decoder

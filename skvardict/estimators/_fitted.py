@@ -1,7 +1,8 @@
 """The fitted model as modules: rebuilt from the arrays in `params_` where it is asked for, and kept at hand."""
 
 from collections.abc import Mapping
-from typing import Any
+from operator import is_
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -15,16 +16,32 @@ from skvardict._utils.random import make_generator
 _at_hand: WeakKeyDictionary = WeakKeyDictionary()
 
 
+class _Built(NamedTuple):
+    """A model, the device and dtype it was built for, and what the estimator held: its public values, and how many."""
+
+    model: Any
+    key: tuple[torch.device, torch.dtype | None]
+    public: dict[str, Any]
+    n_attributes: int
+
+    def is_of(self, state: dict[str, Any]) -> bool:
+        """Return whether an estimator still holds the same objects."""
+        same = all(map(is_, self.public.values(), map(state.get, self.public)))
+        return same and len(state) == self.n_attributes
+
+
 def fitted_model(estimator, device: torch.device, dtype: torch.dtype | None = None):
     """Return the model with the fitted parameters; in their own dtype by default."""
-    check_is_fitted(estimator)
+    state = vars(estimator)
+    if "params_" not in state:
+        check_is_fitted(estimator)
     cached, key = _at_hand.get(estimator), (device, dtype)
     # Parameters may have been set since, e.g. those of the solver: what is rebuilt must not depend on the cache.
-    public = {name: value for name, value in vars(estimator).items() if not name.startswith("_")}
-    if cached is None or cached[1] != key or not _has_same_values(cached[0], public):
-        cached = (public, key, _rebuild(estimator, device, dtype))
+    if cached is None or cached.key != key or not cached.is_of(state):
+        public = {name: value for name, value in state.items() if not name.startswith("_")}
+        cached = _Built(_rebuild(estimator, device, dtype), key, public, len(state))
         _at_hand[estimator] = cached
-    return cached[2]
+    return cached.model
 
 
 def fitted_components(estimator) -> np.ndarray:
@@ -94,7 +111,3 @@ def _check_shapes(estimator, part: str, module: torch.nn.Module, state: dict[str
             f"{type(estimator).__name__}: {part}.{name} was fitted with shape {fitted.get(name)}, but parameters set "
             f"since then describe {built.get(name)}. Set them back, or fit anew."
         )
-
-
-def _has_same_values(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    return first.keys() == second.keys() and all(value is second[name] for name, value in first.items())

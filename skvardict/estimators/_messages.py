@@ -1,6 +1,7 @@
 """What estimators say about a fit: trouble and what helps, scale, collapse, divergence, progress."""
 
 from time import perf_counter
+from weakref import WeakKeyDictionary
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -54,13 +55,22 @@ class ProgressTable:
         return [self.name, "  ".join(titles), "  ".join(cells)]
 
 
-class Watch:
-    """Says, once per kind, what is wrong with a run of `estimator`; what earlier runs ended with is not repeated."""
+# Kinds of trouble by estimator: outside the instance, of which they are no state.
+_said: WeakKeyDictionary = WeakKeyDictionary()
 
-    def __init__(self, estimator, history: History, n_epochs: int):
+
+class Watch:
+    """Says, once per kind, what is wrong with a run of `estimator`; what earlier runs ended with is not repeated.
+
+    Where the run `goes_on` with earlier ones, nor is what was said in them.
+    """
+
+    def __init__(self, estimator, history: History, n_epochs: int, *, goes_on: bool = False):
         self.estimator = estimator
         self.table = ProgressTable(_name(estimator), n_epochs, len(history.get("epoch", [])))
         self.said = {finding.kind for finding in find_trouble(history, estimator.n_components)}
+        self.said |= _said.get(estimator, set()) if goes_on else set()
+        _said[estimator] = self.said
 
     def after_epoch(self, session: TrainingSession) -> None:
         """Warn of what has lasted, and print the epoch if the estimator is verbose."""
@@ -84,7 +94,8 @@ class Watch:
                 f"max_iter (now {estimator.max_iter!r}), or the learning rate of optimizer=.",
                 ConvergenceWarning,
             )
-        if estimator.n_dead_ == estimator.n_components:
+        if estimator.n_dead_ == estimator.n_components and "collapsed" not in self.said:
+            self.said.add("collapsed")
             warn(
                 f"{_name(estimator)}: all {estimator.n_dead_} components of the code were zero during the last epoch: "
                 f"the model has collapsed. Lower {estimator._SPARSITY_PARAMETER} or standardise X."

@@ -87,7 +87,10 @@ def run_training(
         # Of a generator of its own: with an integer as random_state, a continued fit holds out the same rows again.
         rows, validation = rows.split(estimator._n_held_out(len(rows)), make_generator(seed))
     session = open_session(estimator, rows, plan, continued=continued, seed=seed)
-    _run(estimator, session, plan, rows, validation, seen, saved)
+    # A call of partial_fit is one of many on a stream, which says what is wrong once.
+    goes_on = continued and plan.schedule_epochs is not None
+    watch = Watch(estimator, session.history, plan.max_epochs, goes_on=goes_on)
+    _run(estimator, session, plan, rows, validation, seen, saved, watch)
 
 
 def _open_checkpoint(
@@ -128,13 +131,12 @@ def open_session(estimator, rows: Rows | Stream, plan: TrainingPlan, *, continue
     return session
 
 
-def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validation, seen, saved) -> None:
+def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validation, seen, saved, watch: Watch) -> None:
     X, y = seen
     resumed_epoch = 0 if saved is None else saved.resumed_epoch
     after_epoch, after_fit = epoch_hooks(
         estimator, X, y, plan.max_epochs, lambda: _attributes(estimator, session, resumed_epoch)
     )
-    watch = Watch(estimator, session.history, plan.max_epochs)
 
     def on_epoch(session: TrainingSession) -> bool:
         watch.after_epoch(session)

@@ -173,7 +173,7 @@ class _DictionaryCoder(BaseCoder):
             The hinge belongs to batches of `fit` and is not part of it.
         """
         rows = self._rows(X)
-        codes = torch.as_tensor(self._encode(rows).codes)
+        codes = torch.as_tensor(self._encode(rows)[0])
         model = self._model(codes.device, codes.dtype)
         sums = dict.fromkeys(("reconstruction", model.penalty.name, "coupling"), 0.0)
         with torch.no_grad():

@@ -133,7 +133,7 @@ class LISTAEncoder(nn.Module):
         """
         size = before.square().sum(-1, keepdim=True).clamp_min(torch.finfo(before.dtype).tiny)
         share = (self.input.mT * before).sum(-1, keepdim=True) / size
-        self.input.add_(((after - before) * share).mT)
+        self.input.addcmul_((after - before).mT, share.mT)
 
     @torch.no_grad()
     def restart_(self, components: Tensor, atoms: Tensor, others: Tensor) -> None:

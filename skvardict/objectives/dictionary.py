@@ -17,16 +17,14 @@ from torch import Tensor, nn
 
 from skvardict._utils.modules import evaluating
 from skvardict.energies import Penalty, VarianceHinge, mean_squared_error
-from skvardict.functional import Weight, mean_and_std, pooled_r2, quadratic_error, stack_weights
+from skvardict.functional import Weight, count_active, mean_and_std, pooled_r2, quadratic_error, stack_weights
 from skvardict.models import DictionaryModel
 from skvardict.networks import constrain_atoms_, reconstruction_loss
 from skvardict.objectives.groups import decoder_group, encoder_group
 from skvardict.objectives.learning import Annealing, Replacement
 from skvardict.solvers import SolverResult
 from skvardict.training import TargetSparsity
-from skvardict.training.protocol import ParameterGroup, Position, Statistics, Step
-
-Sums = dict[str, Tensor]
+from skvardict.training.protocol import ParameterGroup, Position, Statistics, Step, Sums
 
 
 @dataclass
@@ -162,8 +160,8 @@ class DictionaryObjective:
             codes = self.model.infer(X).codes if self.model.encoder is None else self.model.encoder(X)
             error = self.model.reconstruction(X, codes)
         return {
-            "n_rows": X.new_tensor(X.shape[-2]),
-            "n_batches": X.new_ones(()),
+            "n_rows": X.shape[-2],
+            "n_batches": 1,
             "hinge": self.model.hinge.measure(codes),
             "reconstruction": error.sum(-1),
             "log10_error": error.log10().sum(-1),
@@ -209,23 +207,24 @@ class DictionaryObjective:
 
     @torch.no_grad()
     def _sums(self, result: SolverResult, losses: dict[str, Tensor], prediction: Tensor | None) -> Sums:
-        codes = result.codes
+        codes, penalty = result.codes, self.model.penalty
         n_rows = codes.shape[-2]
         _, std = mean_and_std(codes)
+        l1 = codes.abs().sum((-2, -1))
         return {
-            "n_rows": codes.new_tensor(n_rows),
-            "n_batches": codes.new_ones(()),
+            "n_rows": n_rows,
+            "n_batches": 1,
             "reconstruction": losses["decoder"].detach() * n_rows,
-            "coupling": losses["encoder"].detach() * n_rows if "encoder" in losses else codes.new_zeros(()),
-            "l1": codes.abs().sum((-2, -1)),
-            "penalty": self.model.penalty.total(codes),
+            "coupling": losses["encoder"].detach() * n_rows if "encoder" in losses else 0.0,
+            "l1": l1,
+            "penalty": l1 if penalty.name == "l1" else penalty.total(codes),
             "hinge": self.model.hinge.measure_of_std(std),
             "std": std.mean((-2, -1)),
-            "n_active": torch.count_nonzero(codes, dim=-2),
-            **({} if prediction is None else {"n_predicted": torch.count_nonzero(prediction, dim=-2)}),
+            "n_active": count_active(codes),
+            **({} if prediction is None else {"n_predicted": count_active(prediction)}),
             "n_iter": result.n_iter.sum(-1),
             # A solver of few iterations is not meant to converge.
-            "n_unconverged": torch.count_nonzero(~result.converged, dim=-1) * (self.solver is None),
+            "n_unconverged": torch.count_nonzero(~result.converged, dim=-1) if self.solver is None else 0,
         }
 
     def together(

@@ -21,14 +21,21 @@ from torch import Tensor, nn
 
 from skvardict._utils.random import generator_for, make_generator
 from skvardict.energies import reconstruction
-from skvardict.functional import Weight, is_on, per_batch, per_row, pooled_r2, schatten_bound, stack_weights
+from skvardict.functional import (
+    Weight,
+    count_active,
+    is_on,
+    per_batch,
+    per_row,
+    pooled_r2,
+    schatten_bound,
+    stack_weights,
+)
 from skvardict.models import VariationalModel, VariationalModelsTogether
 from skvardict.models.latents import Anneal, Noise
 from skvardict.networks import LinearDecoder, constrain_atoms_
 from skvardict.objectives.groups import decoder_group, encoder_group
-from skvardict.training.protocol import ParameterGroup, Position, Step
-
-Sums = dict[str, Tensor]
+from skvardict.training.protocol import ParameterGroup, Position, Step, Sums
 
 _EVALUATION_SEED = 0  # validation sees the same noise every epoch, or epochs could not be compared
 _COLLAPSED_KL = 1e-2  # nats, per component and row, on average
@@ -227,12 +234,12 @@ class VariationalObjective:
     def _sums(self, codes: Tensor, error: Tensor, terms: dict[str, Tensor]) -> Sums:
         flat = self.model.pooled(codes)
         return {
-            "n_rows": error.new_tensor(error.shape[-1]),
-            "n_codes": error.new_tensor(flat.shape[-2]),
+            "n_rows": error.shape[-1],
+            "n_codes": flat.shape[-2],
             "reconstruction": error.detach().sum(-1),
             **{name: value.detach().sum(-1) for name, value in terms.items()},
             "draw_l1": flat.abs().sum((-2, -1)),
-            "n_active": torch.count_nonzero(flat, dim=-2),
+            "n_active": count_active(flat),
         }
 
 

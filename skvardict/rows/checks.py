@@ -1,11 +1,14 @@
 """What may be rows: 2-D arrays and dense tensors of finite real numbers, and frames that become such arrays."""
 
+from math import isfinite
+
 import numpy as np
 import torch
 from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
 BLOCK_ENTRIES = 2**21  # 8 MB of float32
+_FEW_ENTRIES = 2**14  # whose sum costs less than making a tensor of them
 
 
 def validate_rows(estimator, X, *, reset: bool):
@@ -16,6 +19,8 @@ def validate_rows(estimator, X, *, reset: bool):
     if isinstance(X, Tensor):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return _check_tensor(estimator, X)
+    if not reset and _is_plain(estimator, X):
+        return X
     return validate_data(estimator, X, reset=reset, dtype=_dtype_to_check(X), ensure_all_finite=False)
 
 
@@ -55,6 +60,14 @@ def require_finite(name: str, block: Tensor, rows: Tensor | int, *, allow_nan: b
     )
 
 
+def has_finite_sum(X: np.ndarray) -> bool:
+    """Return whether a small array has a finite sum, and so finite entries; false decides nothing."""
+    if X.size > _FEW_ENTRIES:
+        return False
+    with np.errstate(all="ignore"):
+        return isfinite(X.sum())
+
+
 def float_dtype(X):
     """Return the dtype of results: float64 of any byte order stays float64, everything else becomes float32."""
     if isinstance(X, Tensor):
@@ -65,6 +78,18 @@ def float_dtype(X):
 def to_array(values) -> np.ndarray:
     """Return array-likes and tensors, wherever they are, as an array."""
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _is_plain(estimator, X) -> bool:
+    """Return whether `X` is an array that scikit-learn gives back as it is, after checks as costly as a code."""
+    return (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and X.dtype.kind in "biuf"
+        and len(X) > 0
+        and X.shape[1] == getattr(estimator, "n_features_in_", 0) > 0
+        and not hasattr(estimator, "feature_names_in_")
+    )
 
 
 def _dtype_to_check(X):

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from copy import copy
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,11 +12,20 @@ from torch import Tensor
 
 from skvardict._utils.messages import warn
 from skvardict.rows.batches import batch_slices, mean_batch_size
-from skvardict.rows.checks import BLOCK_ENTRIES, float_dtype, require_finite, validate_columns, validate_rows
+from skvardict.rows.checks import (
+    BLOCK_ENTRIES,
+    float_dtype,
+    has_finite_sum,
+    require_finite,
+    validate_columns,
+    validate_rows,
+)
 from skvardict.rows.device import resolve_device
 from skvardict.rows.maps import BYTES_PER_FAULT, MappedPages
 
 ROWS_PER_CHUNK = 4096  # rows computed with at a time: bounds memory, whatever the number of rows
+
+_FEW_ROWS = 16
 
 Result = TypeVar("Result")
 
@@ -208,6 +218,19 @@ class Rows:
         new = torch.empty(shape, dtype=dtype or self.dtype, device=self.X.device if self.is_tensor else None)
         return new if self.is_tensor else new.numpy()
 
+    @property
+    def are_few(self) -> bool:
+        """Whether these are so few rows on the CPU that containers for chunks would cost as much as the results."""
+        return len(self) <= _FEW_ROWS and self.device.type == "cpu"
+
+    def own(self, result: Tensor):
+        """Return `result` in the caller's kind of container, in memory of its own."""
+        if result.is_floating_point():
+            result = result.to(self.dtype)
+        if self.is_tensor:
+            return result.clone(memory_format=torch.contiguous_format)
+        return np.array(result.numpy(), order="C")
+
     def give_back(self, result: Tensor):
         """Return `result` as the caller's kind of container."""
         return result if self.is_tensor else result.cpu().numpy()
@@ -250,8 +273,7 @@ class Rows:
         return self._place(self._check(block, rows))
 
     def _allocate(self, n_rows: int) -> Tensor:
-        dtype = self.X.dtype if self.X.dtype.isnative and self.X.dtype.itemsize <= 8 else np.dtype(np.float64)
-        return torch.empty((n_rows, *self.X.shape[1:]), dtype=torch.from_numpy(np.empty(0, dtype)).dtype)
+        return torch.empty((n_rows, *self.X.shape[1:]), dtype=_torch_dtype(self.X.dtype))
 
     def _gather(self, rows: np.ndarray, block: np.ndarray) -> None:
         if self.X.flags.c_contiguous and block.dtype == self.X.dtype:
@@ -272,10 +294,17 @@ class Rows:
         """Raise a ValueError where there is NaN or infinity; a memory map is checked as its rows are read."""
         if self.is_tensor:
             require_finite(self._label, self.X.detach(), 0, allow_nan=self.allow_nan)
-        elif self.X.dtype.kind == "f" and not self._pages.are_mapped:
+        elif self.X.dtype.kind == "f" and not self._pages.are_mapped and not has_finite_sum(self.X):
             for where, block in self.to(torch.device("cpu")).blocks():
                 require_finite(self._label, block, where.start, allow_nan=self.allow_nan)
 
     @property
     def _label(self) -> str:
         return f"{self.owner}: {self.name}" if self.owner else self.name
+
+
+@lru_cache
+def _torch_dtype(dtype: np.dtype) -> torch.dtype:
+    """Return the dtype of rows read from an array: torch's of the same kind, float64 where it has none."""
+    has_one = dtype.isnative and dtype.itemsize <= 8
+    return torch.from_numpy(np.empty(0, dtype if has_one else np.float64)).dtype

@@ -52,7 +52,7 @@ class LeavingRows:
     ended = None
 
     def __init__(self, start: Tensor, max_iter: int):
-        self.codes = start.clone()
+        self.codes = torch.empty_like(start)
         self.n_iter = torch.full(start.shape[:1], max_iter)
         self.converged = torch.zeros(start.shape[:1], dtype=torch.bool)
         self.left = torch.arange(start.shape[0])
@@ -66,8 +66,8 @@ class LeavingRows:
         ended, keep = met.nonzero().squeeze(1), (~met).nonzero().squeeze(1)
         ended_codes, ended_rows = at.z.index_select(0, ended), self.left.index_select(0, ended)
         self.codes.index_copy_(0, ended_rows, ended_codes)
-        self.n_iter[ended_rows] = iteration
-        self.converged[ended_rows] = True
+        self.n_iter.index_fill_(0, ended_rows, iteration)
+        self.converged.index_fill_(0, ended_rows, True)
         self.left = self.left.index_select(0, keep)
         if self.all_ended():
             return problem, at
@@ -80,6 +80,8 @@ class LeavingRows:
 
     def result(self, problem: CodingProblem, codes: Tensor) -> SolverResult:
         """Return the result for the whole `problem`, from the last `codes` of the rows that are left."""
+        if len(self.left) == len(self.codes):
+            return SolverResult(codes, self.n_iter, self.converged, problem)
         if len(self.left):
             self.codes.index_copy_(0, self.left, codes)
         return SolverResult(self.codes, self.n_iter, self.converged, problem)

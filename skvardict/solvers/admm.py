@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from skvardict._sklearn import BaseEstimator, Interval
+from skvardict._utils.parameters import check_settings
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers._scaled_lasso import ScaledLasso
 from skvardict.solvers.protocol import CodingProblem
@@ -64,7 +65,7 @@ class ADMM(BaseEstimator):
         ValueError
             If the setting is invalid, or the problem another one.
         """
-        self._validate_params()
+        check_settings(self)
         lasso = problem.start_at(start).lasso()
         if lasso is None:
             raise ValueError(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from skvardict._sklearn import COUNT, NON_NEGATIVE, POSITIVE, BaseEstimator, StrOptions
+from skvardict._utils.parameters import check_settings
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers._rows import Iterate, StepRule, follow_rows
 from skvardict.solvers.protocol import CodingProblem
@@ -111,7 +112,7 @@ class FISTA(BaseEstimator):
         ValueError
             If a setting is invalid, or the problem has no duality gap and ``criterion="gap"``.
         """
-        self._validate_params()
+        check_settings(self)
         whole = problem = problem.start_at(start)
         problem, rule = choose_step(problem, start, self.step_size, use_metric=self._use_metric)
         at = Iterate(start, start, self._first_t(rule, start))
@@ -119,30 +120,25 @@ class FISTA(BaseEstimator):
         check_every = self.check_every or problem.check_every
         for iteration in range(1, self.max_iter + 1):
             z, accepted = rule.advance(problem, at.x, rows.ended)
-            change = z - at.z
-            x, t = (z, at.t) if rule.has_momentum else self._extrapolate(problem, at, z, change)
+            x, t = (z, at.t) if rule.has_momentum else self._extrapolate(problem, at, z)
             before, at = at, Iterate(z, x, t)
             if accepted is not None:
                 at = at.where(accepted, before)
             if iteration % check_every == 0 or iteration == self.max_iter:
-                met = self._meets_criterion(problem, at.z, before.z, change)
+                met = self._meets_criterion(problem, at.z, before.z)
                 met = met if accepted is None else met & accepted.squeeze(-1)
                 problem, at = rows.end(met, iteration, problem, rule, at)
                 if rows.all_ended():
                     break
         return rows.result(whole, at.z)
 
-    def _extrapolate(
-        self, problem: CodingProblem, at: Iterate, z: Tensor, change: Tensor
-    ) -> tuple[Tensor, float | Tensor]:
-        """Return the next momentum point and parameter after the step from `at` to `z`, which is `change`."""
+    def _extrapolate(self, problem: CodingProblem, at: Iterate, z: Tensor) -> tuple[Tensor, float | Tensor]:
+        """Return the next momentum point and parameter after the step from `at` to `z`."""
         t = at.t
         if self.restart:
-            t = torch.where(_points_uphill(problem, at.x, z, change), 1.0, t)
+            t = torch.where(_points_uphill(problem, at.x, z, z - at.z), 1.0, t)
         momentum, t = next_momentum(t)
-        if isinstance(momentum, float):
-            return torch.add(z, change, alpha=momentum), t
-        return torch.addcmul(z, momentum, change), t
+        return torch.lerp(at.z, z, 1 + momentum), t
 
     def _first_t(self, rule: StepRule, start: Tensor) -> float | Tensor:
         """Return 1: one for each row where rows restart, or their steps are accepted, on their own."""
@@ -150,13 +146,13 @@ class FISTA(BaseEstimator):
             return 1.0
         return torch.ones_like(start[..., :1])
 
-    def _meets_criterion(self, problem: CodingProblem, z: Tensor, before: Tensor, change: Tensor) -> Tensor:
-        """Return which rows have converged, shape (..., n), by the `change` from `before` to `z`."""
+    def _meets_criterion(self, problem: CodingProblem, z: Tensor, before: Tensor) -> Tensor:
+        """Return which rows have converged, shape (..., n), by the change from `before` to `z`."""
         if self.criterion == "gap":
             gap, objective = problem.relative_gap(z)
             return gap <= self.tol * objective
         # Without a division, two zero codes count as converged, and a code that has just left zero does not.
-        return change.square().sum(-1) <= self.tol**2 * before.square().sum(-1)
+        return (z - before).square_().sum(-1) <= self.tol**2 * before.square().sum(-1)
 
 
 def _points_uphill(problem: CodingProblem, point: Tensor, z: Tensor, change: Tensor) -> Tensor:

@@ -51,7 +51,5 @@ class ISTA(FISTA):
     ):
         super().__init__(max_iter, tol, step_size, criterion=criterion, check_every=check_every)
 
-    def _extrapolate(
-        self, problem: CodingProblem, at: Iterate, z: Tensor, change: Tensor
-    ) -> tuple[Tensor, float | Tensor]:
+    def _extrapolate(self, problem: CodingProblem, at: Iterate, z: Tensor) -> tuple[Tensor, float | Tensor]:
         return z, at.t

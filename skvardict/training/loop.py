@@ -18,6 +18,7 @@ from skvardict.rows import Rows, Stream
 from skvardict.training.checkpoint import Checkpoint
 from skvardict.training.early_stopping import EarlyStopping
 from skvardict.training.history import Patience, append_epoch
+from skvardict.training.protocol import Sums
 from skvardict.training.session import TrainingPlan, TrainingSession
 
 _EXPLOSION = 100  # times the best energy of the run, and the energy of a reconstruction that is zero
@@ -178,7 +179,7 @@ def _run_epoch(
 ) -> str | None:
     """Train one epoch and record it; return what became non-finite or exploded, or None."""
     begin = perf_counter()
-    sums: dict[str, Tensor] = {}
+    sums: Sums = {}
     n_rows, n_expected = 0, _rows_per_epoch(session, rows)
     for index, batch in enumerate(rows.shuffled(plan.batch_size, session.generator)):
         session.advance(min(n_rows / n_expected, 1.0) if n_expected else 0.5, plan.n_scheduled)
@@ -232,7 +233,7 @@ def _rows_per_epoch(session: TrainingSession, rows: Rows | Stream) -> float:
     return len(rows) or session.history.get("n_rows", [0])[-1]
 
 
-def _step(session: TrainingSession, batch: Tensor, sums: dict[str, Tensor]) -> dict[str, Tensor]:
+def _step(session: TrainingSession, batch: Tensor, sums: Sums) -> dict[str, Tensor]:
     with private_global_generator(session.generator) if session.draws_globally else nullcontext():
         made = session.objective.step(batch, session.generator)
         session.steps.step(made, batch, session.generator)
@@ -243,13 +244,13 @@ def _step(session: TrainingSession, batch: Tensor, sums: dict[str, Tensor]) -> d
 
 
 def _evaluate(session: TrainingSession, validation: Rows, batch_size: int) -> dict[str, float]:
-    sums: dict[str, Tensor] = {}
+    sums: Sums = {}
     for _, batch in validation.slices(batch_size):
         _add(sums, session.objective.evaluate(batch))
     return session.objective.summarize(sums, validation=True)
 
 
-def _add(sums: dict[str, Tensor], terms: dict[str, Tensor]) -> None:
+def _add(sums: Sums, terms: Sums) -> None:
     for name, term in terms.items():
         sums[name] = sums[name] + term if name in sums else term
 

@@ -383,7 +383,7 @@ class GradientSteps:
 
     def descend(self, losses: Iterable[Tensor]) -> None:
         """Make one step down the gradient of the sum of `losses`, of one number or one per stacked model each."""
-        # Older releases of torch refuse a loss that nothing learns from.
+        # A part may have nothing to learn; older releases of torch refuse such a loss.
         torch.autograd.backward([loss.sum() if loss.dim() else loss for loss in losses if loss.requires_grad])
         for parameters, norm in self._bounded:
             _bound_gradients_(parameters, norm)

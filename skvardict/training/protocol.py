@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+Sums = dict[str, Any]  # by name: tensors on the device, or numbers that are known without it
+
 
 class Position(NamedTuple):
     """How far training has come.
@@ -50,14 +52,14 @@ class Step(NamedTuple):
     ----------
     losses : dict of Tensor
         Their sum is what gradient optimisers go down.
-    sums : dict of Tensor
+    sums : dict of Tensor and float
         What the loop sums over the epoch.
     statistics : Statistics or None
         For optimisers that work from them.
     """
 
     losses: dict[str, Tensor]
-    sums: dict[str, Tensor]
+    sums: Sums
     statistics: Statistics | None = None
 
 
@@ -119,10 +121,10 @@ class Objective(Protocol):
     def step(self, X: Tensor, generator: torch.Generator) -> Step:
         """Return losses, monitored sums and codes of a training batch."""
 
-    def evaluate(self, X: Tensor) -> dict[str, Tensor]:
+    def evaluate(self, X: Tensor) -> Sums:
         """Return tensors that the loop sums over the validation batches."""
 
-    def summarize(self, sums: dict[str, Tensor], *, validation: bool) -> dict[str, float]:
+    def summarize(self, sums: Sums, *, validation: bool) -> dict[str, float]:
         """Return history entries from the sums of an epoch; "energy" is one, or "validation_energy"."""
 
     def together(self, members: Sequence[Any], modules: Mapping[str, nn.Module], state: Mapping[str, Tensor]) -> Any:

@@ -25,11 +25,9 @@ from skvardict.training.loop import (
     _find_divergence,
     _record,
 )
-from skvardict.training.protocol import Position
+from skvardict.training.protocol import Position, Sums
 from skvardict.training.session import TrainingPlan, TrainingSession
 from skvardict.training.stack import Stack
-
-Sums = dict[str, Tensor]
 
 
 @dataclass
@@ -269,7 +267,8 @@ class _Training:
     def _add(self, where: slice, terms: Sums) -> None:
         for name, term in terms.items():
             if name not in self.sums:
-                self.sums[name] = term.new_zeros(len(self.runs), *term.shape[1:])
+                like = term if isinstance(term, Tensor) else torch.zeros((), dtype=torch.float64)
+                self.sums[name] = like.new_zeros(len(self.runs), *like.shape[1:])
             self.sums[name][where] += term
 
     def _sums_of_members(self) -> list[Sums]:

@@ -4,8 +4,11 @@ import pytest
 import torch
 
 from skvardict.functional import (
+    affine,
     batch_moments,
+    count_active,
     mean_and_std,
+    merged_moments,
     power_iteration,
     schatten_bound,
     soft_threshold,
@@ -84,3 +87,37 @@ def test_soft_threshold_minimises_its_objective(positive):
     for step in (1e-4, -1e-4):
         moved = (z + step).clamp_min(0) if positive else z + step
         assert (objective(z) <= objective(moved) + 1e-12).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_schatten_bound_is_the_norm_of_its_definition_at_every_size_and_scale(dtype):
+    """Also where the spectrum is flat, whose 32nd powers single precision cannot hold."""
+    for size, scale in ((3, 1e-12), (40, 1.0), (1500, 1e10)):
+        rows = torch.randn(size, 2 * size, generator=torch.Generator().manual_seed(size), dtype=torch.float64)
+        matrix = scale * (rows @ rows.mT / size + torch.eye(size))
+        expected = torch.linalg.eigvalsh(matrix).log().mul(32).logsumexp(0).div(32).exp()
+        rtol = 1e-5 if dtype == torch.float32 else 1e-12  # sums of 1,500 products
+        torch.testing.assert_close(schatten_bound(matrix.to(dtype)).double(), expected, rtol=rtol, atol=0)
+
+
+def test_moments_of_the_rows_that_are_left_add_to_those_that_have_ended():
+    codes = torch.randn(2, 30, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    origin = codes.mean(-2, keepdim=True)
+    ended, ones = batch_moments(codes[:, :11], origin), torch.ones(1, 19, dtype=torch.float64)
+    for one, other in zip(merged_moments(codes[:, 11:], origin, ended, ones), batch_moments(codes, origin)):
+        torch.testing.assert_close(one, other, rtol=1e-13, atol=1e-13)
+
+
+def test_active_rows_are_counted_per_component():
+    codes = torch.tensor([[0.0, -2.0, 1e-30], [0.0, 0.0, 3.0], [-0.0, 5.0, 1.0]])
+    assert count_active(codes).tolist() == [0, 2, 3]
+    assert not count_active(codes).is_floating_point()
+
+
+@pytest.mark.parametrize("leading", [(), (3,)])
+def test_affine_weighs_offset_and_product(leading):
+    generator = torch.Generator().manual_seed(0)
+    shapes = (4, 6), (4, 5), (5, 6)
+    offset, points, matrix = (torch.rand(*leading, *shape, generator=generator) for shape in shapes)
+    made = affine(offset, points, matrix, offset_weight=0.3, weight=-2.0)
+    torch.testing.assert_close(made, 0.3 * offset - 2 * (points @ matrix))

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.decomposition import PCA
+from sklearn.utils.validation import validate_data
 
 from skvardict._utils.random import make_generator
-from skvardict.rows import Rows
+from skvardict.rows import Rows, checks
 
 CPU = torch.device("cpu")
 
@@ -184,3 +186,25 @@ def test_results_are_of_the_callers_kind(X, tmp_path, kind):
     assert rows.check_out(new, 3) is new
     with pytest.raises(ValueError, match=r"of shape \(500, 4\)"):
         rows.check_out(new, 4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int16, np.bool_])
+def test_arrays_that_skip_the_checks_of_scikit_learn_would_come_back_from_them(dtype):
+    model = PCA(2).fit(np.random.default_rng(0).random((9, 4)))
+    X = np.ones((3, 4), dtype)
+    assert checks._is_plain(model, X)
+    assert checks.validate_rows(model, X, reset=False) is X
+    assert validate_data(model, X, reset=False, dtype=None, ensure_all_finite=False) is X
+
+
+@pytest.mark.parametrize(
+    "X", [np.ones((3, 5)), np.ones((0, 4)), np.ones(4), np.ones((3, 4), complex), np.ones((3, 4), object), [[1.0] * 4]]
+)
+def test_all_others_meet_the_checks_of_scikit_learn(X):
+    assert not checks._is_plain(PCA(2).fit(np.random.default_rng(0).random((9, 4))), X)
+
+
+def test_a_model_fitted_on_a_frame_still_asks_for_names():
+    frame = pd.DataFrame(np.random.default_rng(0).random((9, 4)), columns=list("abcd"))
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        checks.validate_rows(PCA(2).fit(frame), frame.to_numpy(), reset=False)

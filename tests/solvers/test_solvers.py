@@ -185,3 +185,21 @@ def test_settings_are_checked_by_name(solver, setting):
     problem = LinearProblem(torch.ones(2, 3), torch.eye(3), L1(0.1))
     with pytest.raises(ValueError, match=f"The '{name}' parameter of {solver.__name__} must be"):
         solver(**setting).solve(problem, torch.zeros(2, 3))
+
+
+def test_settings_set_between_two_batches_are_checked(monkeypatch):
+    """Once for equal settings, whatever solver holds them; equal numbers of other types are other settings."""
+    seen = []
+    check = FISTA._validate_params
+    monkeypatch.setattr(FISTA, "_validate_params", lambda solver: (seen.append(solver.max_iter), check(solver)))
+    problem, start = LinearProblem(torch.ones(2, 3), torch.eye(3), L1(0.1)), torch.zeros(2, 3)
+    solver = FISTA(max_iter=1237)
+    for _ in range(3):
+        solver.solve(problem, start)
+        FISTA(max_iter=1237).solve(problem, start)
+    assert seen == [1237]
+    for invalid in (1237.0, [1237], np.array([3])):
+        with pytest.raises(ValueError, match="The 'max_iter' parameter of FISTA must be"):
+            solver.set_params(max_iter=invalid).solve(problem, start)
+    solver.set_params(max_iter=1237).solve(problem, start)
+    assert len(seen) == 4

@@ -262,3 +262,14 @@ def test_an_under_trained_end_is_said_with_the_number_and_a_settled_one_is_not()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         VarianceDictionaryLearning(6, random_state=0).fit(X)
+
+
+def test_a_stream_of_single_rows_says_what_is_wrong_once(digits):
+    """Trouble comes and goes from row to row."""
+    model = VarianceDictionaryLearning(32, random_state=0)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for row in digits[:40]:
+            model.partial_fit(row[None])
+    kinds = [re.sub(r"[0-9]+", "", str(warning.message)) for warning in said]
+    assert len(kinds) == len(set(kinds)) > 0

@@ -9,9 +9,9 @@ out where it is not installed.
 
 Rows are MNIST test images (784 features), or their middles averaged to 8 x 8 pixels (64). Atoms are other rows, centred
 ("coherent"), or normal numbers ("random"), of norm 1. The weight is 0.3 ("strong") or 0.03 ("weak") times the median
-over rows of the weight at which the code is zero. A method that would take longer than half a second for the rows of a cell,
-judged by the cell before, is timed on fewer rows (`*_rows`, at least three) and its seconds are scaled up; calls are
-repeated while they fit into it. The whole run takes five to ten minutes.
+over rows of the weight at which the code is zero. A method that would take longer than half a second for the rows of a
+cell, judged by the cell before, is timed on fewer rows (`*_rows`, at least three) and its seconds are scaled up; calls
+are repeated while they fit into it. The whole run takes five to ten minutes.
 """
 
 import argparse

@@ -149,7 +149,7 @@ class FixedDictionary:
         weight, atoms = self._alpha * X.shape[1] / 2, self.components.numpy()
         gram = self._gram.numpy() if len(X) >= n_atoms * _ROWS_PER_GRAM else None
         few = len(X) <= _FEW_ROWS
-        limits = {
+        limits: dict[str, Any] = {
             "most_atoms": n_atoms if few else _MOST_ATOMS,
             "most_nonzeros": n_atoms if few else _MOST_OF_FEATURES * X.shape[1],
         }

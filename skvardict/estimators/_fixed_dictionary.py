@@ -1,6 +1,6 @@
 """Codes for a fixed dictionary, row by row: what `sparse_encode` and `SparseCoder` share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from math import inf
@@ -268,8 +268,7 @@ def encode_rows(
     gathered = RowCodes(rows, len(dictionary.components), split_sign=split_sign, sparse_output=sparse_output)
     n_iter, converged = rows.new_rows(dtype=torch.int64), rows.new_rows(dtype=torch.bool)
     n_iter[:], converged[:] = 0, True
-    shared = Rows(share(rows.X), device=rows.device, name=rows.name, owner=rows.owner)
-    for where, block in shared.to(dtype=torch.float64).slices(dictionary.rows_per_chunk):
+    for where, block in read_shared(rows, dictionary):
         part = dictionary.encode(block)
         gathered.put(where, part.codes)
         if part.n_iter is not None and part.converged is not None:
@@ -283,6 +282,12 @@ def encode_rows(
             ConvergenceWarning,
         )
     return gathered.result(), n_iter, converged
+
+
+def read_shared(rows: Rows, dictionary: FixedDictionary) -> Iterator[tuple[slice, Tensor]]:
+    """Yield positions and values of `rows` in float64, in chunks, without a copy where that is possible."""
+    shared = Rows(share(rows.X), name=rows.name, owner=rows.owner).to(rows.device, torch.float64)
+    return shared.slices(dictionary.rows_per_chunk)
 
 
 def share(X):

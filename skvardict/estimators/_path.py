@@ -12,7 +12,14 @@ from skvardict._utils.messages import warn
 from skvardict._utils.parameters import check_count
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.estimators._encode import alpha_max, check_pair
-from skvardict.estimators._fixed_dictionary import Coding, FixedDictionary, check_number, names_hints, share
+from skvardict.estimators._fixed_dictionary import (
+    Coding,
+    FixedDictionary,
+    check_number,
+    names_hints,
+    read_shared,
+    share,
+)
 from skvardict.rows import Rows
 
 _MOST_ROWS = 1000  # on which a number of non-zeros is looked for
@@ -94,7 +101,7 @@ def sparse_encode_path(
     gaps = [rows.new_rows(dtype=torch.float64) for _ in weights]
     n_nonzero, n_unconverged = np.zeros(len(weights)), 0
     dictionaries = [first, *map(first.with_alpha, weights[1:])]
-    for where, block in _read(rows, first):
+    for where, block in read_shared(rows, first):
         start: Tensor | None = None
         for i, dictionary in enumerate(dictionaries):
             part = dictionary.encode(block, start if start is not None and bool(start.any()) else None)
@@ -163,7 +170,7 @@ def alpha_for_nonzeros(
 
     def count(alpha: float) -> float:
         dictionary = first.with_alpha(alpha)
-        counts = [(dictionary.encode(block).codes != 0).sum() for _, block in _read(rows, first)]
+        counts = [(dictionary.encode(block).codes != 0).sum() for _, block in read_shared(rows, first)]
         return float(sum(counts)) / len(rows)
 
     low, most = high, 0.0
@@ -202,7 +209,3 @@ def _dictionary(
     coding.check(owner)
     rows = Rows(X)
     return rows, FixedDictionary(Rows(share(components)).to(rows.device, torch.float64).read(), coding)
-
-
-def _read(rows: Rows, dictionary: FixedDictionary):
-    return Rows(share(rows.X), device=rows.device).to(dtype=torch.float64).slices(dictionary.rows_per_chunk)

@@ -236,3 +236,19 @@ def test_sparse_codes_equal_dense_ones(problem):
     assert isinstance(codes, csr_matrix)
     assert codes.has_canonical_format
     np.testing.assert_array_equal(codes.toarray(), sparse_encode(X, atoms, alpha=0.05))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("algorithm", ["lasso", "omp", "threshold"])
+@pytest.mark.parametrize("n_components", [24, 300])
+def test_codes_on_a_gpu_equal_those_on_the_cpu(algorithm, n_components):
+    rng = np.random.default_rng(0)
+    X, atoms = rng.standard_normal((50, 16)), rng.standard_normal((n_components, 16))
+    settings = {"transform_algorithm": algorithm, "alpha": 0.05, "n_nonzero_coefs": 4, "positive_code": False}
+    expected = SparseCoder(atoms, **settings, tol=1e-10, device="cpu").transform(X)
+    np.testing.assert_allclose(
+        SparseCoder(atoms, **settings, tol=1e-10, device="cuda").transform(X), expected, atol=1e-6
+    )
+    codes = SparseCoder(torch.from_numpy(atoms).cuda(), **settings, tol=1e-10).transform(torch.from_numpy(X).cuda())
+    assert codes.is_cuda
+    np.testing.assert_allclose(codes.cpu().numpy(), expected, atol=1e-6)

@@ -28,13 +28,13 @@ from skvardict.images import denoise_image, inpaint_image
 from skvardict.preprocessing import OverlappingPatches
 
 
-def photographs():
-    """Return grey and colour crops with values from 0 to 255, by name."""
+def photographs(colour):
+    """Return grey crops, and one in colour if asked for, with values from 0 to 255, by name."""
     flower = load_sample_image("flower.jpg")[100:356, 200:456].astype(np.float32)
     return {
         "camera": data.camera()[100:356, 100:356].astype(np.float32),
         "flower grey": (flower @ np.array([0.299, 0.587, 0.114], np.float32)),
-        "astronaut colour": data.astronaut()[:256, 100:356].astype(np.float32),
+        **({"astronaut colour": data.astronaut()[:256, 100:356].astype(np.float32)} if colour else {}),
     }
 
 
@@ -106,11 +106,12 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--sigmas", type=float, nargs="*", default=[15, 25, 50])
     parser.add_argument("--missing", type=float, nargs="*", default=[0.5, 0.8])
+    parser.add_argument("--colour", action="store_true", help="a colour photograph, too: some minutes more")
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
     arguments, rest = parser.parse_args(), sys.argv[1:]
     torch.set_num_threads(arguments.threads)  # noqa: TID251  a benchmark pins its threads
     output, rows, filled = Output(arguments.results, "denoise_image", "benchmarks.denoise_image", rest), [], []
-    for name, image in photographs().items():
+    for name, image in photographs(arguments.colour).items():
         rng = np.random.default_rng(0)
         for sigma in arguments.sigmas:
             noisy = (image + sigma * rng.standard_normal(image.shape)).astype(np.float32)

@@ -61,7 +61,7 @@ def best_of(settings, X, missing, rng):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--missing", type=float, nargs="*", default=[0.2, 0.5])
+    parser.add_argument("--missing", type=float, nargs="*", default=[0.2])
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # noqa: TID251  a benchmark pins its threads

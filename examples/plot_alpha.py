@@ -77,5 +77,5 @@ folder.cleanup()
 # 2 dB at 89 %. It is also ahead of PCA with as many numbers a digit: with three atoms a digit, 92 % zeros, at about
 # 16 dB, where three directions reach 13.8. At equal ``alpha`` nothing can be said, since it means different things to
 # the two: codes of VDL keep a standard deviation, those of SDL need not. The price of zeros says where to stop: up to
-# ``alpha`` of 0.02 a percent costs VDL about a tenth of a decibel, after that twice as much. Next: codes where labels
-# are few.
+# ``alpha`` of 0.02 a percent costs VDL about a tenth of a decibel, after that twice as much. Next: a grid of such
+# models at once.

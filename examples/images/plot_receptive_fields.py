@@ -100,4 +100,4 @@ for ax, image, title in ((before, picture, "whitened"), (after, rebuilt, f"from 
 # It is more than a picture. On a photograph that took no part in learning, the learnt atoms reach an objective of 0.32,
 # where principal directions reach 0.45, patches as they are 0.52, and noise 0.84: fewer numbers, and a smaller error.
 # Half of the atoms have an orientation index above 0.79; of the patches that they come from, and of principal
-# directions, half are below 0.42. Next: the same kind of dictionary against noise in a photograph.
+# directions, half are below 0.42. Next: dictionaries against noise.

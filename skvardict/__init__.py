@@ -9,10 +9,12 @@ from skvardict.estimators import (
     ThresholdedVSC,
     VarianceDictionaryLearning,
     WeightDecayDictionaryLearning,
+    alpha_for_nonzeros,
     alpha_max,
     load,
     save,
     sparse_encode,
+    sparse_encode_path,
 )
 
 __all__ = [
@@ -24,8 +26,10 @@ __all__ = [
     "VarianceDictionaryLearning",
     "WeightDecayDictionaryLearning",
     "__version__",
+    "alpha_for_nonzeros",
     "alpha_max",
     "load",
     "save",
     "sparse_encode",
+    "sparse_encode_path",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
+from sklearn.linear_model._cd_fast import enet_coordinate_descent_gram as coordinate_descent
 from sklearn.utils import _safe_indexing as take_rows
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import _safe_split as split_rows
@@ -70,6 +71,7 @@ __all__ = [
     "StrOptions",
     "TransformerMixin",
     "checks_parameters",
+    "coordinate_descent",
     "epoch_hooks",
     "keep_feature_names",
     "public_name",

@@ -109,7 +109,6 @@ for name, key in best.items():
     print(f"{name:12s} best at alpha {key[1]:.2f}: {scores[key]:.2f} dB")
 gain = scores[best["weighted L1"]] - scores[best["L1"]]
 print(f"gain {gain:.2f} dB")
-assert gain > 0.5
 
 # %%
 # A price list is what the prior scales of a Bayesian model are. To add a penalty to the package, put the class into a

@@ -98,7 +98,7 @@ image = spectra.imshow(
     origin="lower",
     aspect="auto",
     cmap="magma",
-    vmin=0,
+    vmin=np.median(atoms),
     vmax=atoms.max() / 2,
     extent=(48, 84, 0, rate / 2),
 )

@@ -39,7 +39,7 @@ def load_images(folder: str | os.PathLike) -> tuple[list[NDArray[np.float32]], l
     ValueError
         If a file cannot be read as an image.
     ImportError
-        If Pillow is missing.
+        If Pillow is missing (``pip install "skvardict[images]"``).
 
     Examples
     --------
@@ -123,7 +123,9 @@ def _read_grey(path: Path) -> NDArray[np.float32]:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError("Reading images needs Pillow, which is not installed: pip install pillow") from error
+        raise ImportError(
+            'Reading images needs Pillow: pip install pillow, or pip install "skvardict[images]".'
+        ) from error
     try:
         with Image.open(path) as image:
             if image.mode.startswith("I;16"):

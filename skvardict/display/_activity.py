@@ -13,6 +13,7 @@ from skvardict.display._sheet import (
     as_pictures,
     as_rows,
     check_counts,
+    codes_of,
     limits_about_zero,
     limits_of,
     resolve_picture_shape,
@@ -20,7 +21,6 @@ from skvardict.display._sheet import (
     tile,
 )
 from skvardict.metrics import estimated_dictionary
-from skvardict.rows import to_array
 
 
 class ReceptiveFieldDisplay(SignedSheet):
@@ -76,7 +76,7 @@ class ReceptiveFieldDisplay(SignedSheet):
         check_counts(cls.__name__, n_fields=n_fields)
         rows = as_rows(cls.__name__, X)
         image_shape = resolve_picture_shape(cls.__name__, rows.shape[1], image_shape)
-        fields = estimated_dictionary(estimator.transform(X), rows).T
+        fields = estimated_dictionary(codes_of(estimator, X), rows).T
         pictures = scaled_about_zero(as_pictures(fields[:n_fields], image_shape))
         return cls(tile(pictures), image_shape=image_shape, fields=fields, limits=limits_about_zero(pictures))
 
@@ -133,7 +133,7 @@ class ActivityDisplay:
         check_is_fitted(estimator)
         rows = as_rows(cls.__name__, X)
         image_shape = resolve_picture_shape(cls.__name__, rows.shape[1], image_shape)
-        return cls(to_array(estimator.transform(X)), rows=rows, image_shape=image_shape)
+        return cls(codes_of(estimator, X), rows=rows, image_shape=image_shape)
 
     def plot(self, *, cmap: str = "gray", color: str = COLORS[0]) -> "ActivityDisplay":
         """Draw a panel per row: the input, and its code as a line per component that is not zero.

@@ -11,6 +11,7 @@ from skvardict.display._sheet import (
     SignedSheet,
     as_pictures,
     check_counts,
+    codes_of,
     limits_about_zero,
     resolve_picture_shape,
     scaled_about_zero,
@@ -225,7 +226,10 @@ def _most_used(name: str, estimator: Any, model: Any, X: ArrayLike | None) -> ND
         raise ValueError(f"{name} counts codes for order='use', but got no rows. Pass X=.")
     steps = [part for _, part in getattr(estimator, "steps", [])]
     transformer = estimator[: steps.index(model) + 1] if model in steps else estimator
-    return np.argsort(-np.count_nonzero(to_array(transformer.transform(X)), axis=0), kind="stable")
+    codes = codes_of(transformer, X)
+    # With split_sign=True an atom has two columns: positive parts come first, and one of the two is zero.
+    use = np.count_nonzero(codes.reshape(len(codes), -1, len(model.components_)), axis=(0, 1))
+    return np.argsort(-use, kind="stable")
 
 
 def _ordered(name: str, atoms: NDArray, order: str | ArrayLike | None) -> NDArray[np.intp]:

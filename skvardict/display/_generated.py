@@ -13,11 +13,11 @@ from skvardict.display._sheet import (
     as_pictures,
     as_rows,
     check_counts,
+    codes_of,
     limits_of,
     resolve_picture_shape,
     tile,
 )
-from skvardict.rows import to_array
 
 
 class SamplesDisplay(SheetDisplay):
@@ -208,7 +208,7 @@ def _code_of(estimator, X) -> NDArray:
         raise ValueError(
             f"LatentSweepDisplay sweeps the code of one row, but X has {len(X)}. Pass X[:1], or one display per row."
         )
-    return to_array(estimator.transform(X))[0]
+    return codes_of(estimator, X)[0]
 
 
 def _all_within(indices: NDArray, n: int) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skvardict.display._figure import new_axes
+from skvardict.evaluation._codes import as_plain
 from skvardict.preprocessing._shapes import resolve_image_shape
 from skvardict.rows import to_array
 
@@ -125,6 +126,11 @@ def as_rows(display: str, rows: ArrayLike) -> NDArray:
             "Pass X[:1] for a single row."
         )
     return values
+
+
+def codes_of(estimator: Any, X: ArrayLike) -> NDArray:
+    """Return the codes of rows as an array, of whatever kind `transform` makes them."""
+    return to_array(as_plain(estimator.transform(X)))
 
 
 def resolve_picture_shape(name: str, n_features: int, image_shape: ImageShape | None) -> ImageShape:

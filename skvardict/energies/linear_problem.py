@@ -19,6 +19,7 @@ from skvardict.functional import (
     per_row,
     schatten_bound,
 )
+from skvardict.functional.duality import gap_along_residual
 from skvardict.solvers.protocol import Gap, Lasso
 
 
@@ -133,7 +134,8 @@ class LinearProblem(EnergyProblem):
         is_full = self.coupling is not None or is_on(curvature)
         rank = hessian.shape[-1] if is_full else min(self.components.shape[-2:])
         factor = None if is_full else self.components * (2 / self.components.shape[-1]) ** 0.5
-        return Lasso(hessian, self._left(self.linear), penalty.alpha, penalty.positive, rank, factor)
+        norm_sq = 2 * self._left(self.constant)
+        return Lasso(hessian, self._left(self.linear), penalty.alpha, penalty.positive, rank, factor, norm_sq)
 
     def relative_gap(self, codes: Tensor, gradient: Tensor | None = None) -> Gap:
         """Return the duality gap of every row against its best dual point along the residual.
@@ -161,11 +163,7 @@ class LinearProblem(EnergyProblem):
         gauge = self.penalty.value(codes)
         if is_on(curvature):
             gauge = gauge - per_row(curvature) / 2 * codes.square().sum(-1)
-        scale = along / residual_sq.clamp_min(torch.finfo(codes.dtype).tiny)
-        scale = torch.minimum(scale, self.penalty.dual_limit(gradient)).clamp_min(0)
-        primal = residual_sq / 2 + gauge
-        dual = scale * along - scale.square() * residual_sq / 2
-        return Gap(primal - dual, primal)
+        return Gap(*gap_along_residual(residual_sq, along, gauge, self.penalty.dual_limit(gradient)))
 
     @cached_property
     def constant(self) -> Tensor:

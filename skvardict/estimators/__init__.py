@@ -2,6 +2,7 @@
 
 from skvardict.estimators._encode import alpha_max, sparse_encode
 from skvardict.estimators._files import load, save
+from skvardict.estimators._path import SparsePath, alpha_for_nonzeros, sparse_encode_path
 from skvardict.estimators.dictionary import (
     StandardDictionaryLearning,
     VarianceDictionaryLearning,
@@ -12,14 +13,17 @@ from skvardict.estimators.variational import SparseVAE, SpikeAndSlabVSC, Thresho
 
 __all__ = [
     "SparseCoder",
+    "SparsePath",
     "SparseVAE",
     "SpikeAndSlabVSC",
     "StandardDictionaryLearning",
     "ThresholdedVSC",
     "VarianceDictionaryLearning",
     "WeightDecayDictionaryLearning",
+    "alpha_for_nonzeros",
     "alpha_max",
     "load",
     "save",
     "sparse_encode",
+    "sparse_encode_path",
 ]

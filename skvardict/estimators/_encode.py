@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from skvardict._utils.types import Array, ArrayLike
-from skvardict.estimators._fixed_dictionary import Coding, FixedDictionary, encode_rows, names_hints
+from skvardict.estimators._fixed_dictionary import Coding, FixedDictionary, encode_rows, names_hints, share
 from skvardict.rows import Rows
 
 _ROWS_PER_CHUNK = 2500
@@ -30,8 +30,9 @@ def sparse_encode(
     """Return the sparse codes of the rows of `X` in a fixed dictionary.
 
     "lasso" minimises ``1/d |x - z W|^2 + alpha |z|_1`` per row, over ``z >= 0`` if `positive`, until the duality gap of
-    the row is at most ``tol`` times its objective. ADMM finds the support of each row, normal equations the code on
-    it, FISTA with adaptive restart what resists (:class:`skvardict.solvers.ActiveSetADMM`). "omp" is orthogonal
+    the row is at most ``tol`` times its objective. A few rows, and rows of a thousand atoms or more, are coded one by
+    one, by coordinate descent on working sets of atoms; for others ADMM finds the supports, normal equations the codes
+    on them, and exchanges of atoms what resists (:class:`skvardict.solvers.ActiveSetADMM`). "omp" is orthogonal
     matching pursuit, "threshold" the lasso's solution for orthonormal atoms, taken for any:
     ``sign(c) max(|c| - alpha d / 2, 0)`` with ``c = x W^T``.
 
@@ -70,8 +71,8 @@ def sparse_encode(
 
     References
     ----------
-    Boyd et al. (2011), section 6.4 (ADMM); Hintermueller, Ito & Kunisch (2002) (primal-dual active set);
-    O'Donoghue & Candes (2015), section 3.2 (gradient restart); Pati, Rezaiifar & Krishnaprasad (1993) (matching
+    Boyd et al. (2011), section 6.4 (ADMM); Hintermueller, Ito & Kunisch (2002) (primal-dual active set); Lee, Battle,
+    Raina & Ng (2006) (exchanges); Pati, Rezaiifar & Krishnaprasad (1993) (matching
     pursuit).
 
     Examples
@@ -84,11 +85,11 @@ def sparse_encode(
     >>> sparse_encode(X, np.eye(3), algorithm="omp", n_nonzero_coefs=2, positive=False).round(4)
     array([[ 3.,  0., -1.]])
     """
-    X, components = _check_pair(X, components)
+    X, components = check_pair(X, components)
     coding = Coding(algorithm, alpha, positive, n_nonzero_coefs, tol, max_iter)
     coding.check("sparse_encode")
     rows = Rows(X)
-    dictionary = FixedDictionary(Rows(components).to(rows.device, torch.float64).read(), coding)
+    dictionary = FixedDictionary(Rows(share(components)).to(rows.device, torch.float64).read(), coding)
     return encode_rows(rows, dictionary, "sparse_encode", sparse_output=sparse_output)[0]
 
 
@@ -117,7 +118,7 @@ def alpha_max(X: ArrayLike, components: ArrayLike, *, positive: bool = True) -> 
     >>> alpha_max(np.array([[3.0, 0.0]]), np.eye(2))
     3.0
     """
-    X, components = _check_pair(X, components)
+    X, components = check_pair(X, components)
     rows, largest = Rows(X), 0.0
     atoms = Rows(components).to(rows.device, torch.float64).read()
     for _, block in rows.to(dtype=torch.float64).slices(_ROWS_PER_CHUNK):
@@ -126,7 +127,8 @@ def alpha_max(X: ArrayLike, components: ArrayLike, *, positive: bool = True) -> 
     return largest * 2 / X.shape[1]
 
 
-def _check_pair(X: ArrayLike, components: ArrayLike) -> tuple[Array, Array]:
+def check_pair(X: ArrayLike, components: ArrayLike) -> tuple[Array, Array]:
+    """Return rows and atoms as matrices of finite numbers with one number of features."""
     X, components = _check_matrix("X", X), _check_matrix("components", components)
     if X.shape[1] != components.shape[1]:
         raise ValueError(
@@ -142,4 +144,6 @@ def _check_matrix(name: str, value: ArrayLike) -> Array:
             raise ValueError(f"{name} must be a finite 2-D tensor, but has shape {tuple(value.shape)} or NaN.")
         return value
     keep = isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
+    if type(value) is np.ndarray and keep and value.ndim == 2 and value.size and np.isfinite(value.sum()):
+        return value  # after one pass: scikit-learn's checks cost more than the codes of a row
     return check_array(value, dtype=None if keep else [np.float32, np.float64], input_name=name)

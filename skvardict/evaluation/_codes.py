@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from torch import Tensor
 
 from skvardict._utils.types import Array, ArrayLike
@@ -83,8 +84,10 @@ def encode_and_decode(estimator: Any, X: ArrayLike) -> tuple[Any, Any]:
     return codes, as_plain(estimator.inverse_transform(codes))
 
 
-def as_plain(values: ArrayLike) -> Array:
-    """Return tensors as they are, everything else as an array."""
+def as_plain(values: Any) -> Array:
+    """Return tensors as they are, everything else as an array; sparse matrices become dense."""
+    if issparse(values):
+        return values.toarray()
     return values if isinstance(values, Tensor) else np.asarray(values)
 
 

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from skvardict._utils.messages import say
 from skvardict._utils.types import FilePath
-from skvardict.evaluation._codes import as_named, check_not_empty, seed_names
+from skvardict.evaluation._codes import as_named, as_plain, check_not_empty, seed_names
 from skvardict.evaluation._store import fit_or_load, fit_together_or_load
 from skvardict.model_selection._fits import can_be_fitted_together
 from skvardict.rows import to_array
@@ -253,7 +253,7 @@ def _features(transformer, X) -> NDArray:
                 f"low_label_curve expects a transformer, a classifier or 'passthrough', not {transformer!r}."
             )
         return X
-    return to_array(transformer.transform(X))
+    return to_array(as_plain(transformer.transform(X)))
 
 
 def _logistic(Cs, features, rows, draw) -> dict[str, Any]:

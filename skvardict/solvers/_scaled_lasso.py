@@ -15,35 +15,37 @@ _ROWS_IN_CACHE = 256
 class ScaledLasso:
     """Matrices of a lasso with atoms scaled to a Hessian of unit diagonal; codes go in and out unscaled.
 
-    The matrix ``M = r P - r/2 I`` with ``P = (H + I)^-1`` has l x l entries. Where ``H = U U^T`` has less than half
-    that rank, ``P = I - U (U^T U + I)^-1 U^T`` gives the same product by two thin ones.
+    With penalty ``p`` of ADMM, the matrix ``M = r p P - r/2 I`` with ``P = (H + p I)^-1`` has l x l entries. Where
+    ``H = U U^T`` has less than half that rank, ``p P = I - U (U^T U + p I)^-1 U^T`` gives the same product by two thin
+    ones.
 
     Parameters
     ----------
     lasso : Lasso
+    penalty : float
     """
 
-    def __init__(self, lasso: Lasso):
-        diagonal = lasso.hessian.diagonal(dim1=-2, dim2=-1).unsqueeze(-2)
-        self.scale = torch.where(diagonal > 0, diagonal, 1).rsqrt()  # (..., 1, l), as tau is
-        self.positive = lasso.positive
-        self.tau = (lasso.alpha * self.scale).float()
+    def __init__(self, lasso: Lasso, penalty: float = 1.0):
         factor = lasso.factor
-        self.is_thin = factor is not None and 2 * factor.shape[-1] <= factor.shape[-2]
+        self.is_thin = factor is not None and (lasso.hessian is None or 2 * factor.shape[-1] <= factor.shape[-2])
+        self.scale = unit_scale(lasso)
+        self.positive, self.penalty = lasso.positive, penalty
+        self.tau = (lasso.alpha / penalty * self.scale).float()
         if factor is not None and self.is_thin:
             factor = self.scale.mT * factor
             inner = factor.mT @ factor
-            self.left = (factor @ torch.linalg.inv(inner + _eye_like(inner)) * -RELAXATION).float()
+            self.left = (factor @ torch.linalg.inv(inner + _penalty_like(inner, penalty)) * -RELAXATION).float()
             self.right = factor.mT.float()
         else:
+            assert lasso.hessian is not None
             hessian = self.scale.mT * lasso.hessian * self.scale
-            inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian + _eye_like(hessian)))
+            inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian + _penalty_like(hessian, penalty)))
             self.offset_matrix = (self.scale.mT * inverse * RELAXATION).float()
-            self.matrix = (RELAXATION * inverse - RELAXATION / 2 * _eye_like(hessian)).float()
+            self.matrix = (RELAXATION * penalty * inverse - _penalty_like(hessian, RELAXATION / 2)).float()
 
     def dual_sum(self, codes: Tensor, gradient: Tensor) -> Tensor:
         """Return the vector ``w`` that stands for `codes` and the dual variables ``b - z H``."""
-        return (codes / self.scale - gradient * self.scale).float()
+        return (codes / self.scale - gradient * (self.scale / self.penalty)).float()
 
     def admm(self, w: Tensor, linear: Tensor, n_iter: int) -> Tensor:
         """Return ``w`` after `n_iter` iterations.
@@ -89,7 +91,7 @@ class ScaledLasso:
         """Return ``r b P``."""
         if not self.is_thin:
             return linear.float() @ self.offset_matrix
-        scaled = (linear * self.scale).float()
+        scaled = (linear * (self.scale / self.penalty)).float()
         return _add_product_(scaled * RELAXATION, scaled @ self.left, self.right)
 
     def _times_matrix(self, rows: Tensor) -> Tensor:
@@ -115,5 +117,15 @@ def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return (total.addmm_ if total.dim() == 2 else total.baddbmm_)(left, right)
 
 
-def _eye_like(matrix: Tensor) -> Tensor:
-    return torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+def unit_scale(lasso: Lasso) -> Tensor:
+    """Return the factors that give atoms a curvature of one, (..., 1, l); 1 for atoms of zeros."""
+    if lasso.factor is not None:
+        diagonal = lasso.factor.square().sum(-1)
+    else:
+        assert lasso.hessian is not None
+        diagonal = lasso.hessian.diagonal(dim1=-2, dim2=-1)
+    return torch.where(diagonal > 0, diagonal, 1).rsqrt().unsqueeze(-2)
+
+
+def _penalty_like(matrix: Tensor, penalty: float) -> Tensor:
+    return torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device) * penalty

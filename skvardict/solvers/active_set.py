@@ -1,21 +1,20 @@
 """Lasso codes of many rows in one dictionary: ADMM finds the supports, normal equations finish the codes."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from skvardict._sklearn import COUNT, NON_NEGATIVE, BaseEstimator
 from skvardict.solvers._result import SolverResult
-from skvardict.solvers._scaled_lasso import ScaledLasso
-from skvardict.solvers.fista import FISTA
+from skvardict.solvers._supports import Exchanges, LassoMatrices, WorkingSets
 from skvardict.solvers.protocol import CodingProblem, Lasso
 
-_FIRST_ITERATIONS = 18  # of ADMM before the first look at the supports
-_ITERATIONS = 5  # between two looks after that; few, since they start near the solution
-_MOST_ITERATIONS = 375  # after which first-order iterations take what is left
-_JITTER = 64  # in units of the rounding error; keeps the normal equations of repeated atoms solvable
-_ENTRIES = 2**18  # of the normal matrices built at a time: 2 MB in double precision
+_ROUNDS = 16, 12, 16, 24, 32, 48  # iterations of ADMM, each before a look at the supports
+
+_MANY_ATOMS = 256  # from here on rows begin with a working set of their own,
+_SET_SIZE = 24  # of so many atoms, after which
+_NEAR = 0.1  # is the relative gap that a few exchanges close
 
 
 class ActiveSetADMM(BaseEstimator):
@@ -23,28 +22,30 @@ class ActiveSetADMM(BaseEstimator):
 
     With ``H`` and ``b`` the Hessian and linear term of a :class:`~skvardict.energies.LinearProblem`, atoms scaled to
     ``H_jj = 1`` and ``tau`` the L1 weights in that scale, a row minimises ``1/2 z H z - b z + sum_j tau_j |z_j|``.
-    ADMM with penalty 1, over-relaxed by ``r = 1.9`` and written for the one vector ``w`` (relaxed point plus dual
-    variable), is one product per iteration with a matrix that all rows share:
+    ADMM with penalty ``p``, over-relaxed by ``r = 1.9`` and written for the one vector ``w`` (relaxed point plus dual
+    variable over ``p``), is one product per iteration with a matrix that all rows share:
 
-        q = clip(w, -tau, tau),  w <- r b P + (w - 2 q)(r P - r/2 I) + (1 - r/2) w,  P = (H + I)^-1,  z = w - q
+        q = clip(w, -tau/p, tau/p),  w <- r b P + (w - 2 q)(r p P - r/2 I) + (1 - r/2) w,  P = (H + p I)^-1,  z = w - q
 
-    with ``q = min(w, tau)`` for non-negative codes. It runs in single precision; all that its result is used for is
-    the support ``S`` and the signs of ``z``. In double precision, ``H_SS z_S = b_S - tau_S sign(z_S)`` then gives the
-    code, exact where the support is, and its duality gap tells: a row within ``tol`` times its objective ends. The
-    others go on, from ``w = z + b - z H`` at the solved code where its relative gap is less than half of the row's
-    best so far (a step of the primal-dual active set method), from their own ``w`` where not. Rows that are left
-    after 375 iterations go to FISTA with adaptive restart.
+    with ``q = min(w, tau/p)`` for non-negative codes. The penalty is the mean of ``tau`` over the mean non-zero code of
+    a few rows after some iterations. ADMM runs in single precision; all that its result is used for is the support
+    ``S`` and the signs of ``z``. In double precision, ``H_SS z_S = b_S - tau_S sign(z_S)`` then gives the code, exact
+    where the support is, and its duality gap tells: a row within ``tol`` times its objective ends. The others go on,
+    from ``w = z + (b - z H)/p`` at the solved code where its relative gap is less than half of the row's best so far
+    (a step of the primal-dual active set method), from their own ``w`` where not. Rows that are left after 148
+    iterations exchange atoms of their supports until they are exact, with an objective that falls at every exchange.
 
     Parameters
     ----------
     max_iter : int
-        Iterations per row, of either kind.
+        Iterations of ADMM and exchanges per row, together.
     tol : float
         Duality gap, relative to the objective, at which a row has converged.
 
     References
     ----------
-    Boyd et al. (2011), sections 3.4.3 and 6.4; Hintermueller, Ito & Kunisch (2002) for the active set step.
+    Boyd et al. (2011), sections 3.4.3 and 6.4; Hintermueller, Ito & Kunisch (2002) for the active set step; Lee,
+    Battle, Raina & Ng (2006), feature-sign search, for the exchanges.
 
     Examples
     --------
@@ -89,105 +90,112 @@ class ActiveSetADMM(BaseEstimator):
         self._validate_params()
         problem = problem.start_at(start)
         lasso = _lasso(problem)
-        scaled = _SupportSolver(lasso)
-        codes, whole = start.clone(), problem
-        n_iter = torch.full(start.shape[:1], self.max_iter, device=start.device)
-        converged = torch.zeros(start.shape[:1], dtype=torch.bool, device=start.device)
-        rows = torch.arange(start.shape[0], device=start.device)
-        w, best = (start / scaled.scale).float(), torch.ones_like(start[:, 0])
-        linear = lasso.linear
-        iteration = 0
-        while len(rows) and iteration < min(self.max_iter, _MOST_ITERATIONS):
-            block = min(_ITERATIONS if iteration else _FIRST_ITERATIONS, self.max_iter - iteration)
-            w = scaled.admm(w, linear, block)
-            iteration += block
-            solved = scaled.solve_on_support(w, linear)
-            gradient = torch.addmm(linear, solved, lasso.hessian, beta=-1)
-            gap, objective = problem.relative_gap(solved, gradient)
-            met = gap <= self.tol * objective
-            ended, keep = met.nonzero().squeeze(1), (~met).nonzero().squeeze(1)
-            ended_rows = rows.index_select(0, ended)
-            codes.index_copy_(0, ended_rows, solved.index_select(0, ended))
-            n_iter[ended_rows], converged[ended_rows] = iteration, True
-            if len(keep) == 0:
-                return SolverResult(codes, n_iter, converged, whole)
-            gap = gap / objective
-            restart = (gap < best / 2)[keep, None]
-            best = torch.fmin(best, gap)[keep]
-            w = torch.where(restart, scaled.dual_sum(solved[keep], gradient[keep]), w[keep])
-            rows, linear = rows.index_select(0, keep), linear.index_select(0, keep)
-            problem = problem.keep_rows(keep, codes[:0])
-        if len(rows):
-            codes.index_copy_(0, rows, scaled.shrink(w).to(codes.dtype))
-            if iteration < self.max_iter:
-                fista = FISTA(self.max_iter - iteration, self.tol, restart=True, criterion="gap", check_every=10)
-                rest = fista.solve(problem, codes.index_select(0, rows))
-                codes.index_copy_(0, rows, rest.codes)
-                n_iter[rows], converged[rows] = iteration + rest.n_iter, rest.converged
-        return SolverResult(codes, n_iter, converged, whole)
+        assert lasso.norm_sq is not None
+        return SolverResult(*self.solve_rows(LassoMatrices(lasso), lasso.linear, lasso.norm_sq, start)[:3], problem)
+
+    def solve_rows(
+        self, matrices: LassoMatrices, linear: Tensor, norm_sq: Tensor, start: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return codes, iterations, convergence and relative gaps of rows of a dictionary whose matrices are built."""
+        results = _Results(start, norm_sq, self.max_iter, self.tol)
+        left = _Block(torch.arange(len(start), device=start.device), linear, norm_sq, start)
+        far = left
+        is_warm = bool(start.any())
+        if is_warm or matrices.n_atoms >= _MANY_ATOMS:
+            point = matrices.point(start, linear) if is_warm else WorkingSets(matrices).solve(linear, _SET_SIZE)
+            gap = matrices.gap(point, norm_sq)
+            results.take(left.rows, point.codes, gap, 1)
+            left = left.replace(codes=point.codes)
+            far, left = left.keep(gap > _NEAR), left.keep((gap <= _NEAR) & ~results.converged)
+        else:
+            left = left.keep(torch.zeros_like(results.converged))
+        if len(far.rows):
+            left = left.join(self._find_supports(matrices, far, results))
+        if len(left.rows):
+            self._exchange(matrices, left, results)
+        return results.codes, results.n_iter, results.converged, results.gap
+
+    def _find_supports(self, matrices: LassoMatrices, left: "_Block", results: "_Results") -> "_Block":
+        """Return the rows that are left after ADMM on all atoms."""
+        scaled = matrices.scaled(left.linear)
+        w, best = (left.codes / scaled.scale).float(), torch.ones_like(left.norm_sq)
+        for n_iter in _ROUNDS:
+            n_iter = min(n_iter, results.n_left)
+            if n_iter == 0 or len(left.rows) == 0:
+                break
+            w = scaled.admm(w, left.linear, n_iter)
+            codes = scaled.shrink(w)
+            support = codes != 0
+            too_many = support.sum(1) > matrices.rank  # no unique solution, and nothing gained by one
+            signs = codes.sign().to(left.linear.dtype)
+            solved = matrices.solve(support & ~too_many[:, None], signs, left.linear)
+            point = matrices.point(torch.where(solved * signs > 0, solved, 0.0), left.linear)
+            gap = matrices.gap(point, left.norm_sq)
+            is_left = ~results.take(left.rows, point.codes, gap, n_iter)
+            restart = (gap < best / 2)[is_left, None]
+            best = torch.fmin(best, gap)[is_left]
+            left = left.replace(codes=point.codes).keep(is_left)
+            w = torch.where(restart, scaled.dual_sum(left.codes, point.gradient[is_left]), w[is_left])
+        of_admm = matrices.point(scaled.shrink(w).to(left.linear.dtype), left.linear)
+        of_equations = matrices.point(left.codes, left.linear)
+        is_lower = of_equations.value(matrices.alpha) < of_admm.value(matrices.alpha)
+        return left.replace(codes=of_admm.where(is_lower, of_equations).codes)
+
+    def _exchange(self, matrices: LassoMatrices, left: "_Block", results: "_Results") -> None:
+        exchanges = Exchanges(matrices, left.linear, left.norm_sq, left.codes)
+        while len(left.rows) and results.n_left > 0:
+            gap, cannot_go_on = exchanges.step()
+            is_left = ~results.take(left.rows, exchanges.at.codes, gap, 1) & ~cannot_go_on
+            exchanges.keep(is_left.nonzero().squeeze(1))
+            left = left.keep(is_left)
+
+
+class _Block(NamedTuple):
+    """Some of the rows: their numbers, what their problems are, and codes to go on from."""
+
+    rows: Tensor
+    linear: Tensor
+    norm_sq: Tensor
+    codes: Tensor
+
+    def keep(self, where: Tensor) -> "_Block":
+        """Return the rows of a mask."""
+        return _Block(*(a[where] for a in self))
+
+    def join(self, other: "_Block") -> "_Block":
+        """Return these rows and those."""
+        return _Block(*(torch.cat(pair) for pair in zip(self, other, strict=True))) if len(self.rows) else other
+
+    def replace(self, codes: Tensor) -> "_Block":
+        """Return the same rows with other codes."""
+        return self._replace(codes=codes)
+
+
+class _Results:
+    """Codes of all rows as they are best known, and what they took."""
+
+    def __init__(self, start: Tensor, norm_sq: Tensor, max_iter: int, tol: float):
+        self.codes, self.tol, self.n_left = start.clone(), tol, max_iter
+        self.max_iter = max_iter
+        self.n_iter = torch.full_like(norm_sq, max_iter, dtype=torch.int64)
+        self.gap = torch.full_like(norm_sq, torch.inf)
+        self.converged = torch.zeros_like(norm_sq, dtype=torch.bool)
+
+    def take(self, rows: Tensor, codes: Tensor, gap: Tensor, n_iter: int) -> Tensor:
+        """Take codes after `n_iter` more iterations where they are better; return which rows have converged."""
+        self.n_left -= n_iter
+        better = gap < self.gap[rows]
+        self.codes[rows[better]], self.gap[rows[better]] = codes[better], gap[better]
+        met = gap <= self.tol
+        self.n_iter[rows[met]], self.converged[rows[met]] = self.max_iter - self.n_left, True
+        return met
 
 
 def _lasso(problem: CodingProblem) -> Lasso:
     lasso = problem.lasso()
-    if lasso is None or not lasso.alpha > 0:
+    if lasso is None or lasso.linear.dim() != 2 or not lasso.alpha > 0:
         raise ValueError(
-            f"ActiveSetADMM solves problems of a linear dictionary with an L1 term, alpha > 0 and beta = 0, but got a "
-            f"{problem!r}. Use FISTA()."
+            f"ActiveSetADMM solves problems of one linear dictionary with an L1 term, alpha > 0 and beta = 0, but got "
+            f"a {problem!r}. Use FISTA()."
         )
     return lasso
-
-
-class _SupportSolver(ScaledLasso):
-    """Adds the normal equations of given supports."""
-
-    def __init__(self, lasso: Lasso):
-        super().__init__(lasso)
-        self.alpha = lasso.alpha
-        # A row and a column of zeros at the end: where rows of unequal support point to in a common block.
-        self.padded_hessian = torch.nn.functional.pad(lasso.hessian, (0, 1, 0, 1)).flatten()
-        # More atoms than this on a support: no unique solution, and nothing gained by one.
-        self.rank = lasso.rank
-        self.jitter = _JITTER * torch.finfo(lasso.hessian.dtype).eps * lasso.hessian.diagonal().max()
-
-    def solve_on_support(self, w: Tensor, linear: Tensor) -> Tensor:
-        """Return the stationary codes with the support and signs of ``w``; entries that change sign become zero.
-
-        The rows are taken in the order of the sizes of their supports, in blocks with one size of matrix each.
-        """
-        support = w > self.tau if self.positive else w.abs() > self.tau
-        sizes, order = support.sum(1).sort()
-        codes, begin, zero = torch.zeros_like(linear), 0, support.shape[1]
-        host_sizes = sizes.tolist()
-        while begin < len(order):
-            end = _block_end(host_sizes, begin)
-            rows, size = order[begin:end], host_sizes[end - 1]
-            begin = end
-            if size == 0:
-                continue
-            if size > self.rank:
-                break
-            index = torch.full((len(rows), size), zero, dtype=torch.int32, device=w.device)
-            row, column = support[rows].nonzero(as_tuple=True)
-            counts = sizes[end - len(rows) : end]
-            place = torch.arange(len(row), device=w.device) - (counts.cumsum(0) - counts)[row]
-            index[row, place] = column.int()
-            flat_index = (index * (zero + 1))[:, :, None] + index[:, None, :]
-            matrices = self.padded_hessian.index_select(0, flat_index.flatten()).view(len(rows), size, size)
-            matrices.diagonal(dim1=1, dim2=2).add_(torch.where(index == zero, 1.0, self.jitter))
-            row_of_all = rows[row]
-            sign = 1.0 if self.positive else w[row_of_all, column].sign().to(linear.dtype)
-            right = linear.new_zeros(len(rows), size, 1)
-            right[row, place, 0] = linear[row_of_all, column] - self.alpha * sign
-            factor, _ = torch.linalg.cholesky_ex(matrices)
-            half = torch.linalg.solve_triangular(factor, right, upper=False)
-            values = torch.linalg.solve_triangular(factor.mT, half, upper=True)[row, place, 0]
-            codes[row_of_all, column] = torch.where(values * sign > 0, values, 0.0)
-        return codes
-
-
-def _block_end(sizes: list[int], begin: int) -> int:
-    """Return the end of the longest block from `begin` whose matrices have at most ``_ENTRIES`` entries."""
-    end = begin + 1
-    while end < len(sizes) and (end + 1 - begin) * sizes[end] ** 2 <= _ENTRIES:
-        end += 1
-    return end

@@ -24,7 +24,8 @@ class Lasso(NamedTuple):
 
     Attributes
     ----------
-    hessian : Tensor of shape (..., l, l)
+    hessian : Tensor of shape (..., l, l) or None
+        None: that of `factor`, built where it is needed.
     linear : Tensor of shape (..., n, l)
     alpha : float, or Tensor of shape (..., 1, 1)
     positive : bool
@@ -32,14 +33,17 @@ class Lasso(NamedTuple):
         The rank of `hessian` is at most this.
     factor : Tensor of shape (..., l, rank) or None
         ``hessian = factor @ factor^T``, where it is known.
+    norm_sq : Tensor of shape (n,) or None
+        Twice the constant, ``|x|^2`` in the scale of the factor: for the duality gap.
     """
 
-    hessian: Tensor
+    hessian: Tensor | None
     linear: Tensor
     alpha: Weight
     positive: bool
     rank: int
     factor: Tensor | None = None
+    norm_sq: Tensor | None = None
 
 
 class CodingProblem(Protocol):

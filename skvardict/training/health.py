@@ -70,7 +70,7 @@ def _find_in(history: History, n_components: int, epoch: int) -> list[Finding]:
         if _DEAD_SHARE * n_components < n_dead < n_components:
             findings.append(Finding("dead", f"{n_dead:.0f} of {n_components} components were never active"))
         unpredicted = history.get("n_dead_encoder", history["n_dead"])[epoch] - n_dead
-        if unpredicted > _DEAD_SHARE * n_components:
+        if epoch + 1 >= _FEWEST_EPOCHS and unpredicted > _DEAD_SHARE * n_components:
             numbers = f"the encoder leaves {unpredicted:.0f} of {n_components} components unused that it should use"
             findings.append(Finding("unpredicted", numbers))
     if "l1" in history and "decoder_norm" in history:

@@ -104,7 +104,7 @@ def test_a_missing_pillow_is_reported(folder, monkeypatch):
         return original(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without_pillow)
-    with pytest.raises(ImportError, match="pip install pillow"):
+    with pytest.raises(ImportError, match=r"pip install pillow, or .*skvardict\[images\]"):
         load_images(folder)
 
 

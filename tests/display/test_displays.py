@@ -14,10 +14,12 @@ from torch import nn
 
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.display import (
+    ActivityDisplay,
     DenoisingDisplay,
     DictionaryDisplay,
     EncoderDisplay,
     HistoryDisplay,
+    LatentSweepDisplay,
     LowLabelDisplay,
     RegretCurveDisplay,
 )
@@ -102,6 +104,23 @@ def test_encoder_filters_are_the_columns_of_u(linear):
         filters = linear.params_["encoder.input"].T[[3, 1, 0, 2]]
         np.testing.assert_allclose(shown_atoms(display, 4), scaled(filters), rtol=1e-5)
     assert display.plot().ax_ is not None
+
+
+@pytest.mark.parametrize("settings", [{"split_sign": True}, {"sparse_output": True}])
+def test_codes_of_any_kind_are_shown(settings):
+    model = StandardDictionaryLearning(6, encoder=None, positive_code=False, max_iter=2, random_state=0).fit(X[:300])
+    expected = {
+        "use": DictionaryDisplay.from_estimator(model, X=X[:50], order="use").atom_indices,
+        "denoised": DenoisingDisplay.from_estimator(model, X[:4]).images,
+        "on": np.count_nonzero(ActivityDisplay.from_estimator(model, X[:4]).codes, axis=1),
+    }
+    model.set_params(**settings)
+    shown = DictionaryDisplay.from_estimator(model, X=X[:50], order="use")
+    np.testing.assert_array_equal(shown.atom_indices, expected["use"])
+    np.testing.assert_allclose(DenoisingDisplay.from_estimator(model, X[:4]).images, expected["denoised"], rtol=1e-5)
+    activity = ActivityDisplay.from_estimator(model, X[:4])
+    np.testing.assert_array_equal(np.count_nonzero(activity.codes, axis=1), expected["on"])
+    assert LatentSweepDisplay.from_estimator(model, X[:1]).plot().tiles.ndim == 2
 
 
 def test_a_model_without_lista_has_no_filters(linear):

@@ -30,6 +30,9 @@ from skvardict.preprocessing import GlobalStandardizer
 from skvardict.solvers import FISTA
 from skvardict.training import SGD, Adam, CheckpointMismatchError
 
+# Three epochs are few on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:.*the encoder leaves .* components unused")
+
 DIGITS, LABELS = load_digits(return_X_y=True)
 DIGITS, LABELS = DIGITS[:300], LABELS[:300]
 SCALED = GlobalStandardizer().fit_transform(DIGITS)

@@ -92,12 +92,12 @@ class ScaledLasso:
         if not self.is_thin:
             return linear.float() @ self.offset_matrix
         scaled = (linear * (self.scale / self.penalty)).float()
-        return torch.addmm(scaled, scaled @ self.left, self.right, beta=RELAXATION)
+        return _add_product_(scaled * RELAXATION, scaled @ self.left, self.right)
 
     def _times_matrix(self, rows: Tensor) -> Tensor:
         if not self.is_thin:
             return rows @ self.matrix
-        return torch.addmm(rows, rows @ self.left, self.right, beta=RELAXATION / 2)
+        return _add_product_(rows * (RELAXATION / 2), rows @ self.left, self.right)
 
     def _clip(self, w: Tensor, out: Tensor | None = None) -> Tensor:
         if self.positive:
@@ -113,8 +113,8 @@ def _models_at_once(state: Tensor, n_rows: int) -> list[Any]:
     return [slice(start, start + n_models) for start in range(0, len(state), n_models)]
 
 
-def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
-    (total.addmm_ if total.dim() == 2 else total.baddbmm_)(left, right)
+def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    return (total.addmm_ if total.dim() == 2 else total.baddbmm_)(left, right)
 
 
 def unit_scale(lasso: Lasso) -> Tensor:

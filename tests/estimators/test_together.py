@@ -119,7 +119,7 @@ def mixed(estimator, **changes):
         model = small(estimator, random_state=number, **changes)
         if "alpha" in model.get_params() and not isinstance(model.alpha, TargetSparsity):
             model.set_params(alpha=alpha)
-        for name, values in {"beta": [10.0, 3.0, 0.5, 30.0], "atom_norm": [1.0, 0.5, 2.0, 1.0]}.items():
+        for name, values in WEIGHTS.items():
             if model.get_params().get(name) is not None:
                 model.set_params(**{name: values[number]})
         if "std_threshold" in model.get_params():
@@ -133,6 +133,7 @@ def alone(members, X):
     return [clone(member.estimator).fit(X[member.rows]) for member in members]
 
 
+WEIGHTS = {"beta": [10.0, 3.0, 0.5, 30.0], "gamma": [5.0, 1.0, 20.0, 2.0], "atom_norm": [1.0, 0.5, 2.0, 1.0]}
 VARIATIONAL = {
     "SVAE": SparseVAE(encoder=MLP((10,))),
     "SVAE, draws": SparseVAE(encoder=MLP((10,)), n_draws=3, draw_reduction="max"),

@@ -24,7 +24,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skvardict.model_selection._blocks as blocks_module
 import skvardict.model_selection._training as training_module
-from skvardict import SparseVAE, StandardDictionaryLearning, VarianceDictionaryLearning
+from skvardict import SpikeAndSlabVSC, StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.model_selection import BatchedGridSearchCV, BatchedRandomizedSearchCV
 from skvardict.preprocessing import GlobalStandardizer
 from skvardict.solvers import FISTA
@@ -281,11 +281,11 @@ def test_draws_of_parameters_are_those_of_scikit_learn():
         (make_pipeline(PCA(4), LogisticRegression(max_iter=2000)), {"pca__n_components": [2, 4]}, "has 0 steps"),
         (PCA(4), {"n_components": [2, 4]}, "PCA is neither an estimator of skvardict nor a Pipeline"),
         (make_pipeline(small_coder(), small_coder()), {"memory": [None]}, "has 2 steps"),
-        (SparseVAE(4, max_iter=1, random_state=0), {"learning_rate": [1e-3]}, "SparseVAE"),
+        (SpikeAndSlabVSC(4, max_iter=1, random_state=0), {"learning_rate": [1e-3]}, "SpikeAndSlabVSC"),
     ],
 )
 def test_what_cannot_be_trained_together_is_left_to_scikit_learn(estimator, grid, reason, trained):
-    if isinstance(estimator, SparseVAE):
+    if isinstance(estimator, SpikeAndSlabVSC):
         grid = {"max_iter": [1, 2]}
     search = BatchedGridSearchCV(estimator, grid, cv=2)
     with pytest.warns(UserWarning, match=rf"^BatchedGridSearchCV fits .* candidates one by one.*{reason}"):

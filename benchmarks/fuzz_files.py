@@ -244,12 +244,13 @@ class CheckpointReader:
         saved = unpack(content["state"], arrays)
         self.identity = saved["identity"]
         model = skvardict.VarianceDictionaryLearning(24, max_iter=2, random_state=0)
+        model.n_features_in_ = 40
         rows = Rows(np.zeros((120, 40), np.float32))
         self.session = open_session(model, rows, model._plan(120), continued=False, seed=0)
 
     def __call__(self, path: Path) -> None:
         """Read and restore, or raise."""
-        checkpoint = Checkpoint(path, 1, self.identity, 0)
+        checkpoint = Checkpoint(path, 1, self.identity, 0, max_epochs=12)
         checkpoint.restore(self.session, Patience(10, 1e-4), Outcome(self.session.snapshot(), 0))
 
 

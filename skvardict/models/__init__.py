@@ -3,7 +3,7 @@
 from skvardict.models.dictionary import DictionaryModel, TunedWeight
 from skvardict.models.latents import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent
 from skvardict.models.masked import MaskedDictionaryModel
-from skvardict.models.variational import VariationalModel, VariationalModelsTogether
+from skvardict.models.variational import VariationalModel
 
 __all__ = [
     "DenseLatent",
@@ -13,5 +13,4 @@ __all__ = [
     "ThresholdedLatent",
     "TunedWeight",
     "VariationalModel",
-    "VariationalModelsTogether",
 ]

@@ -31,8 +31,9 @@ from skvardict.functional import (
     schatten_bound,
     stack_weights,
 )
-from skvardict.models import VariationalModel, VariationalModelsTogether
+from skvardict.models import VariationalModel
 from skvardict.models.latents import Anneal, Noise
+from skvardict.models.variational import VariationalModelsTogether
 from skvardict.networks import LinearDecoder, constrain_atoms_
 from skvardict.objectives.groups import decoder_group, encoder_group
 from skvardict.training.protocol import ParameterGroup, Position, Step, Sums

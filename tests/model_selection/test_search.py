@@ -293,7 +293,8 @@ def test_what_cannot_be_trained_together_is_left_to_scikit_learn(estimator, grid
 
 
 def test_candidates_of_other_kinds_are_fitted_beside_those_that_share(trained):
-    steps = [small_coder(), StandardDictionaryLearning(8, max_iter=3, random_state=0), PCA(8), NMF(8, max_iter=500)]
+    other = StandardDictionaryLearning(8, max_iter=3, random_state=0)
+    steps = [small_coder(), other, PCA(8), NMF(8, max_iter=500, random_state=0)]
     pipeline = small_pipeline(scale=StandardScaler(with_mean=False), coder=PCA(3))
     with pytest.warns(UserWarning, match="fits 2 of 4 candidates one by one: the Pipeline has 0 steps"):
         search = BatchedGridSearchCV(pipeline, {"coder": steps}, cv=2).fit(DIGITS, LABELS)

@@ -280,8 +280,9 @@ class _ObjectivesTogether(DictionaryObjective):
         self._remember_atoms()
 
     def _replace(self, position: Any, X: Tensor, codes: Tensor, generator: Any) -> None:
-        for member, *own in zip(self.members, position, X, codes, generator, strict=True):
-            member._replace(*own)
+        if self.replacement is not None:
+            for index in self.replacement.have_dead().flatten().nonzero().flatten().tolist():
+                self.members[index]._replace(position[index], X[index], codes[index], generator[index])
 
     def _like(self) -> Tensor:
         return next(self.model.decoder.parameters())

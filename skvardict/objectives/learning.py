@@ -73,6 +73,10 @@ class Replacement:
         is_unused = torch.count_nonzero(codes, dim=-2) == 0
         self.idle.add_(codes.shape[-2]).mul_(is_unused.reshape(self.idle.shape))
 
+    def have_dead(self) -> Tensor:
+        """Return whether a model has atoms that no code has used for long, shape (...)."""
+        return (self.idle >= _IDLE * self.idle.shape[-1]).any(-1)
+
     def together(self, model: DictionaryModel, idle: Tensor) -> "Replacement":
         """Return what counts for several models, whose counts are `idle` and lie along a first axis."""
         several = copy(self)

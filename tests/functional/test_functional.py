@@ -7,6 +7,8 @@ from skvardict.functional import (
     affine,
     batch_moments,
     count_active,
+    hinge_constants,
+    hinge_pull,
     mean_and_std,
     merged_moments,
     power_iteration,
@@ -121,3 +123,13 @@ def test_affine_weighs_offset_and_product(leading):
     offset, points, matrix = (torch.rand(*leading, *shape, generator=generator) for shape in shapes)
     made = affine(offset, points, matrix, offset_weight=0.3, weight=-2.0)
     torch.testing.assert_close(made, 0.3 * offset - 2 * (points @ matrix))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_hinge_does_not_pull_constant_components_wherever_moments_are_measured_from(dtype):
+    """Their scatter is rounding noise of either sign, which an inverse root would make into a large pull."""
+    codes = torch.linspace(0.01, 3.7, 500, dtype=dtype).expand(250, 500)
+    for origin in (0.0, 0.123, -5.0):
+        start = torch.full((1, 500), origin, dtype=dtype)
+        pull, _ = hinge_pull(batch_moments(codes, start), start, hinge_constants(250, 0.5, 10.0, codes))
+        assert not pull.any()

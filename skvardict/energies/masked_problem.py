@@ -11,6 +11,7 @@ from skvardict.energies.penalty import Penalty
 from skvardict.energies.reconstruction import observed_reconstruction
 from skvardict.energies.variance_hinge import VarianceHinge
 from skvardict.functional import gram, schatten_bound
+from skvardict.solvers.protocol import Gap
 
 
 class MaskedLinearProblem(EnergyProblem):
@@ -89,6 +90,13 @@ class MaskedLinearProblem(EnergyProblem):
         if isinstance(self._step, Tensor) and self._step.dim() > 1 and self._step.shape[-2] > 1:
             kept._step = self._step.index_select(-2, keep)
         return kept
+
+    def relative_gap(self, codes: Tensor, gradient: Tensor | None = None) -> Gap:
+        """Raise a ValueError: the duality gap is that of rows with all entries."""
+        raise ValueError(
+            "criterion='gap' needs rows without missing entries: masked rows have no duality gap here, but X has NaN. "
+            "Use criterion='change', or fill in what is missing."
+        )
 
     def _reconstruction(self, point: Tensor) -> Tensor:
         return observed_reconstruction(self.X, self.decode(point))

@@ -42,7 +42,6 @@ _MOST_ATOMS = 256  # suffice for a working set, and non-zeros are at most
 _MOST_OF_FEATURES = 0.75  # of the features; where the rows are more than
 _ROWS_PER_GRAM = 1 / 16  # of the atoms, the Gram matrix is worth its cost
 _ROWS_PER_CHUNK = 2500  # codes, momentum and gradients of a chunk stay in the processor's cache
-_BASIS_ENTRIES = 2**22  # of the orthonormal bases of a chunk of matching pursuit: 32 MB
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -125,7 +124,8 @@ class FixedDictionary:
         if coding.algorithm == "omp":
             by_error = coding.n_nonzero_coefs is None
             most = len(self.components) if coding.n_nonzero_coefs is None else coding.n_nonzero_coefs
-            return Codes(orthogonal_matching_pursuit(X, self.components, most, coding.tol if by_error else 0.0))
+            max_error = coding.tol * X.square().sum(1) if by_error else 0.0
+            return Codes(orthogonal_matching_pursuit(X, self.components, most, max_error))
         one_by_one = len(X) <= _FEW_ROWS or len(self.components) >= _MANY_ATOMS
         if self._alpha > 0 and one_by_one and start is None and X.device.type == "cpu":
             return self._encode_one_by_one(X)
@@ -174,15 +174,6 @@ class FixedDictionary:
         X = X * (2 / X.shape[1]) ** 0.5
         linear, norm_sq = X @ self._factor.mT, X.square().sum(1)
         return Codes(*self._solver.solve_rows(self._matrices, linear, norm_sq, start))
-
-    @property
-    def rows_per_chunk(self) -> int:
-        """Rows that are coded at a time."""
-        if self.coding.algorithm != "omp":
-            return _ROWS_PER_CHUNK
-        n_features, most = self.components.shape[1], min(self.components.shape)
-        depth = min(self.coding.n_nonzero_coefs or most, most)
-        return max(1, min(_ROWS_PER_CHUNK, _BASIS_ENTRIES // (depth * (n_features + depth))))
 
     @property
     def _alpha(self) -> float:
@@ -268,7 +259,7 @@ def encode_rows(
     gathered = RowCodes(rows, len(dictionary.components), split_sign=split_sign, sparse_output=sparse_output)
     n_iter, converged = rows.new_rows(dtype=torch.int64), rows.new_rows(dtype=torch.bool)
     n_iter[:], converged[:] = 0, True
-    for where, block in read_shared(rows, dictionary):
+    for where, block in read_shared(rows):
         part = dictionary.encode(block)
         gathered.put(where, part.codes)
         if part.n_iter is not None and part.converged is not None:
@@ -284,10 +275,10 @@ def encode_rows(
     return gathered.result(), n_iter, converged
 
 
-def read_shared(rows: Rows, dictionary: FixedDictionary) -> Iterator[tuple[slice, Tensor]]:
+def read_shared(rows: Rows) -> Iterator[tuple[slice, Tensor]]:
     """Yield positions and values of `rows` in float64, in chunks, without a copy where that is possible."""
     shared = Rows(share(rows.X), name=rows.name, owner=rows.owner).to(rows.device, torch.float64)
-    return shared.slices(dictionary.rows_per_chunk)
+    return shared.slices(_ROWS_PER_CHUNK)
 
 
 def share(X):

@@ -101,7 +101,7 @@ def sparse_encode_path(
     gaps = [rows.new_rows(dtype=torch.float64) for _ in weights]
     n_nonzero, n_unconverged = np.zeros(len(weights)), 0
     dictionaries = [first, *map(first.with_alpha, weights[1:])]
-    for where, block in read_shared(rows, first):
+    for where, block in read_shared(rows):
         start: Tensor | None = None
         for i, dictionary in enumerate(dictionaries):
             part = dictionary.encode(block, start if start is not None and bool(start.any()) else None)
@@ -170,7 +170,7 @@ def alpha_for_nonzeros(
 
     def count(alpha: float) -> float:
         dictionary = first.with_alpha(alpha)
-        counts = [(dictionary.encode(block).codes != 0).sum() for _, block in read_shared(rows, first)]
+        counts = [(dictionary.encode(block).codes != 0).sum() for _, block in read_shared(rows)]
         return float(sum(counts)) / len(rows)
 
     low, most = high, 0.0

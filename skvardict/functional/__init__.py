@@ -29,7 +29,6 @@ from skvardict.functional.moments import (
     std_of,
 )
 from skvardict.functional.prox import soft_threshold
-from skvardict.functional.pursuit import pursue
 from skvardict.functional.signs import join_signs, split_signs
 from skvardict.functional.weights import Weight, add_weighted, is_on, per_batch, per_row, stack_weights
 
@@ -56,7 +55,6 @@ __all__ = [
     "pooled_r2",
     "power_iteration",
     "project_atoms",
-    "pursue",
     "quadratic_error",
     "ridge_atoms",
     "ridge_system",

@@ -12,8 +12,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from skvardict.estimators import StandardDictionaryLearning
-from skvardict.functional import pursue
 from skvardict.networks import LinearDecoder
+from skvardict.solvers.matching_pursuit import orthogonal_matching_pursuit
 
 CODINGS = ("pursuit", "estimator")
 _ATOMS_PER_FEATURE, _MOST_ATOMS, _PATCHES_PER_ATOM = 4, 256, 16
@@ -64,8 +64,9 @@ class PatchCoder:
             scale = patches.dtype.type(self.scale)
             return np.asarray(self._codes_and_back(patches / scale)) * scale
         max_error = _error_of_noise(sigma, patches.shape[1] - n_means)
-        rows, atoms = _tensor(patches), _tensor(self.atoms(patches.dtype))
-        return pursue(rows, atoms, float(max_error), max_atoms=max(1, patches.shape[1] // 2))[0].numpy()
+        atoms, most = _tensor(self.atoms(patches.dtype)), max(1, patches.shape[1] // 2)
+        codes = orthogonal_matching_pursuit(_tensor(patches), atoms, most, float(max_error))
+        return (codes @ atoms).numpy()
 
     def fill(self, patches: NDArray, observed: NDArray, sigma: float, n_means: int) -> NDArray:
         """Return what codes make of all pixels of centred patches, of which only those `observed` count.
@@ -77,10 +78,9 @@ class PatchCoder:
         constants = np.tile(np.eye(n_means, dtype=patches.dtype), (1, n_features // n_means))
         atoms = _tensor(np.concatenate([self.atoms(patches.dtype), constants]))
         max_error = _error_of_noise(sigma, observed.sum(axis=1) - n_means).astype(patches.dtype)
-        most = max(1, n_features // 4)
-        return pursue(_tensor(patches), atoms, _tensor(max_error), max_atoms=most, observed=_tensor(observed))[
-            0
-        ].numpy()
+        rows, most = _tensor(patches), max(1, n_features // 4)
+        codes = orthogonal_matching_pursuit(rows, atoms, most, _tensor(max_error), observed=_tensor(observed))
+        return (codes @ atoms).numpy()
 
     def atoms(self, dtype: Any) -> NDArray:
         """Return the atoms as rows."""

@@ -43,8 +43,8 @@ class FISTA(BaseEstimator):
         Drop the momentum of a row when it points uphill (gradient scheme of O'Donoghue & Candes, 2015). Pays
         when `tol` is small.
     criterion : {"change", "gap"}, default="change"
-        "gap" needs a linear decoder and ``beta=0``; it bounds the distance to the optimum and cannot be fooled
-        by a small step.
+        "gap" needs a linear decoder, ``beta=0`` and rows without missing entries; it bounds the distance to the
+        optimum and cannot be fooled by a small step.
     check_every : int or None, default=None
         Iterations between two tests for convergence; None leaves the choice to the problem (4 for a linear
         dictionary, where a test costs a good part of an iteration, else 1).

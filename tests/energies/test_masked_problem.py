@@ -109,6 +109,12 @@ def test_a_row_without_entries_has_no_reconstruction_term(parts):
     assert (FISTA(max_iter=1000).solve(problem, codes[:2]).codes == 0).all()
 
 
+def test_the_gap_is_refused_for_masked_rows(parts):
+    _, atoms, codes, _, X = parts
+    with pytest.raises(ValueError, match=r"criterion='gap' needs rows without missing entries.*Use criterion='change'"):
+        FISTA(criterion="gap").solve(MaskedLinearProblem(X, atoms, L1(0.1)), codes)
+
+
 def test_ones_own_step_size_is_that_of_complete_rows(parts):
     X, atoms, *_ = parts
     X = X.clone()

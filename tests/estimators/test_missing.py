@@ -199,6 +199,9 @@ def test_what_has_no_masks_says_so(X_missing):
         MODELS["VDL"](missing="mask").fit(np.where(np.isnan(X_missing), np.inf, X_missing))
     with pytest.raises(ValueError, match="missing='mask' needs a linear decoder"):
         MODELS["VDL"](missing="mask", decoder=MLP((8,))).fit(X_missing)
+    by_gap = MODELS["DO"](missing="mask", solver=FISTA(criterion="gap"))
+    with pytest.raises(ValueError, match="criterion='gap' needs rows without missing entries"):
+        by_gap.fit(X_missing)
     assert "missing='mask'" in why_alone(MODELS["VDL"](missing="mask"))
     assert why_alone(MODELS["VDL"]()) is None
     assert MODELS["VDL"](missing="mask").__sklearn_tags__().input_tags.allow_nan

@@ -67,10 +67,8 @@ VARIANTS = {
     "VSC, Gamma threshold, best draw": _small(
         ThresholdedVSC, base="gaussian", threshold_prior="gamma", n_draws=3, transform_algorithm="max_elbo", **ENCODER
     ),
-    # scikit-learn's checks have data of standard deviation 100, on which the default rate is at the edge of divergence.
-    "VSC, averaged, MLP": _small(
-        ThresholdedVSC, n_draws=3, draw_reduction="iwae", optimizer=SGD(1e-3), **ENCODER, **NONLINEAR
-    ),
+    # One epoch: on the data of scikit-learn's checks, of standard deviation 100, a second one may count as explosion.
+    "VSC, averaged, MLP": _small(ThresholdedVSC, n_draws=3, draw_reduction="iwae", max_iter=1, **ENCODER, **NONLINEAR),
     "spike and slab": _small(SpikeAndSlabVSC, n_draws=3, **ENCODER),
 }
 

@@ -46,7 +46,7 @@ def test_a_memory_map_gives_the_model_of_the_array(X, tmp_path, how, parameters)
 
 
 def test_fit_and_transform_of_a_large_map_hold_a_small_part_of_it(tmp_path):
-    """160 MB in a file: the process may grow by 120 MB, of which 64 are pages that it lets go. (6 GB: benchmarks.)"""
+    """160 MB in a file: the process may grow by 140 MB, of which 64 are pages that it lets go. (6 GB: benchmarks.)"""
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("/proc/self/clear_refs, which resets the peak of memory, is not there: no Linux")
     code = """
@@ -79,7 +79,7 @@ def test_fit_and_transform_of_a_large_map_hold_a_small_part_of_it(tmp_path):
         cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert float(result.stdout) < 120
+    assert float(result.stdout) < 140
 
 
 # --------------------------------------------------------------------------------------------------- transform(out=)

@@ -24,20 +24,21 @@ STYLES = {
 def draw(results: pd.DataFrame) -> Figure:
     """Return a panel for each data set and sign of codes; values are relative to the best that any solver reached."""
     panels = list(results.groupby(["dataset_name", "objective_name"], sort=True))
-    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
-    for axes, ((data, objective), part) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
+    n_columns = min(2, len(panels))
+    figure = Figure(figsize=(4.5 * n_columns + 2.5, 3.2 * -(-len(panels) // n_columns)), layout="constrained")
+    shown = {}
+    for axes, ((data, objective), part) in zip(figure.subplots(-(-len(panels) // 2), n_columns).flat, panels):
         best = part["objective_value"].min()
         for solver, (label, colour, marker) in STYLES.items():
             curve = part[part["solver_name"] == solver].sort_values("stop_val").iloc[1:]  # the first also imports
             excess = 100 * (curve["objective_value"] / best - 1)
             if len(curve):
-                axes.plot(
-                    curve["time"], excess.clip(lower=0.01), color=colour, marker=marker, markersize=4, label=label
-                )
+                (shown[label],) = axes.plot(curve["time"], excess.clip(lower=0.01), color=colour, marker=marker, ms=4)
         signs = "non-negative" if "True" in objective else "of both signs"
-        axes.set(title=f"{data.split('[')[0]}, codes {signs}", xlabel="seconds", xscale="log", yscale="log")
-    axes.legend(fontsize="small")
-    figure.get_axes()[0].set_ylabel("held-out objective, % above the best")
+        axes.set(title=f"{data.split('[')[0]}, codes {signs}", xscale="log", yscale="log")
+    figure.supxlabel("seconds")
+    figure.supylabel("held-out objective, % above the best")
+    figure.legend(shown.values(), shown.keys(), loc="outside right upper")
     return figure
 
 

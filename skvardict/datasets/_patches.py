@@ -17,7 +17,7 @@ class DrawnPatches(NamedTuple):
 
     Parameters
     ----------
-    patches : ndarray of shape (n_patches, height * width)
+    patches : ndarray of shape (n_patches, height * width) or, in colour, (n_patches, height * width * channels)
     image_index : ndarray of shape (n_patches,)
         Position of the image in the list that was drawn from.
     corners : ndarray of shape (n_patches, 2)
@@ -35,12 +35,14 @@ def draw_patches(
     size: tuple[int, int],
     rng: np.random.RandomState,
     names: Sequence[str] | None = None,
+    *,
+    allow_colour: bool = False,
 ) -> DrawnPatches:
     """Cut `n_patches` patches: each from an image, then from a place, drawn uniformly.
 
     Parameters
     ----------
-    images : sequence of 2-D arrays
+    images : sequence of 2-D arrays, or with `allow_colour` of arrays (height, width, channels)
         Sizes may differ. float32 and float64 are kept, any other dtype becomes float32.
     n_patches : int
     size : (int, int)
@@ -58,7 +60,7 @@ def draw_patches(
         patch.
     """
     check_request(n_patches, size)
-    return cut_patches(check_images(images, size, names), n_patches, size, rng)
+    return cut_patches(check_images(images, size, names, allow_colour=allow_colour), n_patches, size, rng)
 
 
 def cut_patches(
@@ -66,13 +68,16 @@ def cut_patches(
 ) -> DrawnPatches:
     """Do what `draw_patches` does, with images that `check_images` returned."""
     image_index = rng.randint(len(arrays), size=n_patches)
-    room = np.array([np.subtract(image.shape, size) + 1 for image in arrays])[image_index]
+    room = np.array([np.subtract(image.shape[:2], size) + 1 for image in arrays])[image_index]
     corners = np.floor(rng.uniform(size=(n_patches, 2)) * room).astype(np.intp)
-    patches = np.empty((n_patches, *size), dtype=np.result_type(*{float_dtype(image) for image in arrays}))
+    dtype = np.result_type(*{float_dtype(image) for image in arrays})
+    patches = np.empty((n_patches, *arrays[0].shape[2:], *size), dtype=dtype)
     for number in np.unique(image_index):
         rows = np.flatnonzero(image_index == number)
-        windows = sliding_window_view(arrays[number], size)
+        windows = sliding_window_view(arrays[number], size, axis=(0, 1))
         patches[rows] = windows[corners[rows, 0], corners[rows, 1]]
+    if patches.ndim == 4:  # channels come last in a patch, as in an image
+        patches = np.moveaxis(patches, 1, -1)
     return DrawnPatches(patches.reshape(n_patches, -1), image_index, corners)
 
 
@@ -86,8 +91,12 @@ def check_request(n_patches: int, size: tuple[int, int]) -> None:
         )
 
 
-def check_images(images: Images, size: tuple[int, int] = (1, 1), names: Sequence[str] | None = None) -> list[NDArray]:
+def check_images(
+    images: Images, size: tuple[int, int] = (1, 1), names: Sequence[str] | None = None, *, allow_colour: bool = False
+) -> list[NDArray]:
     """Return `images` as 2-D arrays of finite numbers and at least the given size, or say which one is not.
+
+    With `allow_colour`, all of them may be arrays (height, width, channels) of as many channels.
 
     They keep their dtype: a stack of bytes would take four times the memory as floats.
     """
@@ -96,7 +105,13 @@ def check_images(images: Images, size: tuple[int, int] = (1, 1), names: Sequence
     arrays = [np.asarray(image) for image in images]
     for number, array in enumerate(arrays):
         name = f"Image {number}" if names is None else f"Image {names[number]}"
-        if array.ndim != 2:
+        if allow_colour and array.ndim == 3:
+            if array.shape[2:] != arrays[0].shape[2:]:
+                raise ValueError(
+                    f"{name} has shape {array.shape}, but the first image {arrays[0].shape}; expected as many channels "
+                    "in all. Convert them to one kind."
+                )
+        elif array.ndim != 2 or arrays[0].ndim != 2:
             raise ValueError(
                 f"{name} has shape {array.shape}; expected a 2-D array (height, width). "
                 "Convert it to grey first, and pass a list even for a single image."

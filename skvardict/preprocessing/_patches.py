@@ -22,7 +22,7 @@ class PatchSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     Parameters
     ----------
     patch_size : (int, int), default=(28, 28)
-        Height and width of a patch in pixels.
+        Height and width of a patch in pixels. Patches of images in colour have all channels.
     n_patches : int, default=1000
         Number of patches in all.
     random_state : int, RandomState or None, default=None
@@ -30,8 +30,8 @@ class PatchSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     Notes
     -----
-    There is nothing to fit. `transform` changes the number of rows, so this belongs before a pipeline, or in
-    front of one that has no labels. float32 and float64 are kept, any other dtype becomes float32.
+    There is nothing to fit but the number of channels. `transform` changes the number of rows, so this belongs before a
+    pipeline, or in front of one that has no labels. float32 and float64 are kept, any other dtype becomes float32.
 
     Examples
     --------
@@ -58,14 +58,15 @@ class PatchSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         Parameters
         ----------
-        images : list of 2-D arrays, or array of shape (n_images, height, width)
+        images : list of arrays of shape (height, width) or (height, width, channels), or an array of as many
         y : ignored
 
         Returns
         -------
         self : PatchSampler
         """
-        check_images(images, self._checked_size())
+        arrays = check_images(images, self._checked_size(), allow_colour=True)
+        self.n_channels_ = prod(arrays[0].shape[2:])
         return self
 
     def transform(self, images: Images) -> NDArray:
@@ -73,11 +74,11 @@ class PatchSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         Parameters
         ----------
-        images : list of 2-D arrays, or array of shape (n_images, height, width)
+        images : list of arrays of shape (height, width) or (height, width, channels), or an array of as many
 
         Returns
         -------
-        patches : ndarray of shape (n_patches, height * width)
+        patches : ndarray of shape (n_patches, height * width), times channels
         """
         return self.sample(images).patches
 
@@ -86,22 +87,23 @@ class PatchSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         Parameters
         ----------
-        images : list of 2-D arrays, or array of shape (n_images, height, width)
+        images : list of arrays of shape (height, width) or (height, width, channels), or an array of as many
 
         Returns
         -------
         drawn : DrawnPatches
-            `patches` of shape (n_patches, height * width), `image_index` of shape (n_patches,) (the groups of
-            a split by photograph), `corners` of shape (n_patches, 2), the upper left pixels.
+            `patches` of shape (n_patches, height * width * channels), `image_index` of shape (n_patches,) (the groups
+            of a split by photograph), `corners` of shape (n_patches, 2), the upper left pixels.
 
         Raises
         ------
         ValueError
-            If there are no images, one is not 2-D, not finite or smaller than a patch, or a parameter is out of
-            its range.
+            If there are no images, one is neither grey nor of as many channels as the first, not finite or smaller than
+            a patch, or a parameter is out of its range.
         """
         size = self._checked_size()
-        return draw_patches(images, self.n_patches, size, check_random_state(self.random_state))
+        rng = check_random_state(self.random_state)
+        return draw_patches(images, self.n_patches, size, rng, allow_colour=True)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -112,7 +114,7 @@ class PatchSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     @property
     def _n_features_out(self) -> int:
-        return prod(self.patch_size)
+        return prod(self.patch_size) * getattr(self, "n_channels_", 1)
 
     def _checked_size(self) -> tuple[int, int]:
         self._validate_params()

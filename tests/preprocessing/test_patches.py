@@ -57,6 +57,25 @@ def test_a_stack_of_bytes_is_not_converted_whole():
     assert peak < stack.nbytes / 2
 
 
+def test_patches_in_colour_hold_all_channels(images):
+    colour = [np.stack([image, image + 0.25, image + 0.5], axis=-1) for image in images]
+    grey, drawn = (PatchSampler((8, 6), n_patches=30, random_state=0).sample(some) for some in (images, colour))
+    np.testing.assert_array_equal(drawn.corners, grey.corners)
+    channels = drawn.patches.reshape(30, 8, 6, 3)
+    for channel, shift in enumerate((0, 0.25, 0.5)):
+        np.testing.assert_allclose(channels[..., channel].reshape(30, -1), grey.patches + shift)
+    sampler = PatchSampler((8, 6), n_patches=3, random_state=0).fit(colour)
+    assert len(sampler.get_feature_names_out()) == 8 * 6 * 3
+    assert sampler.set_output(transform="pandas").transform(colour).shape == (3, 144)
+
+
+def test_grey_and_colour_do_not_mix(images):
+    colour = np.zeros((20, 20, 3))
+    for some in ([colour, images[0]], [images[0], colour], [colour, np.zeros((20, 20, 4))]):
+        with pytest.raises(ValueError, match="Image 1 has shape"):
+            PatchSampler((4, 4)).fit(some)
+
+
 def test_scikit_learn_conventions_hold(images):
     sampler = clone(PatchSampler([8, 6], n_patches=3))
     assert sampler.fit(images) is sampler

@@ -83,6 +83,13 @@ def test_modules_are_copied_and_may_be_of_another_type(fitted):
     assert fitted.components_.dtype == np.float32
 
 
+def zeros(module):
+    """Return `module` with weights that are set: without, they are what the memory held."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
 def test_what_does_not_fit_is_refused_and_changes_nothing(fitted):
     before = {name: array.copy() for name, array in fitted.params_.items()}
     broken = fitted.decoder_
@@ -92,7 +99,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(fitted):
     with pytest.raises(ValueError, match=rf"{name}\.load_modules: decoder\..* NaN"):
         fitted.load_modules(decoder=broken)
     with pytest.raises(ValueError, match=rf"{name}\.load_modules: encoder\..* Pass a module like encoder_"):
-        fitted.load_modules(decoder=tuned(fitted.decoder_), encoder=skip_init(nn.Linear, 8, 5))
+        fitted.load_modules(decoder=tuned(fitted.decoder_), encoder=zeros(skip_init(nn.Linear, 8, 5)))
     wider = type(fitted)(**{**fitted.get_params(deep=False), "n_components": 6}).fit(X)
     with pytest.raises(ValueError, match=r"decoder\..* has shape \(6,.*\) .* but \(5,.*\) in the fitted"):
         fitted.load_modules(decoder=wider.decoder_)

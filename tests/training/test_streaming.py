@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from packaging.version import Version
 from torch.utils.data import DataLoader, TensorDataset
 
 from skvardict import VarianceDictionaryLearning
@@ -46,7 +47,7 @@ def test_a_memory_map_gives_the_model_of_the_array(X, tmp_path, how, parameters)
 
 
 def test_fit_and_transform_of_a_large_map_hold_a_small_part_of_it(tmp_path):
-    """160 MB in a file: the process may grow by 140 MB, of which 64 are pages that it lets go. (6 GB: benchmarks.)"""
+    """160 MB in a file: the process may grow by 120 MB, of which 64 are pages that it lets go. (6 GB: benchmarks.)"""
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("/proc/self/clear_refs, which resets the peak of memory, is not there: no Linux")
     code = """
@@ -79,7 +80,8 @@ def test_fit_and_transform_of_a_large_map_hold_a_small_part_of_it(tmp_path):
         cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert float(result.stdout) < 140
+    is_old = Version(torch.__version__) < Version("2.7")  # torch 2.6 held 128 MB
+    assert float(result.stdout) < (140 if is_old else 120)
 
 
 # --------------------------------------------------------------------------------------------------- transform(out=)

@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch, check_random_state
 
+from skvardict._utils.files import open_regular
 from skvardict.datasets._folders import VARIABLE, shared_folder
 from skvardict.datasets._patches import draw_patches
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
+_FORMATS = ("PNG", "JPEG")  # whatever the name says: of other formats Pillow may start programs (EPS: Ghostscript)
 
 
 def load_images(folder: str | os.PathLike) -> tuple[list[NDArray[np.float32]], list[str]]:
@@ -37,7 +39,7 @@ def load_images(folder: str | os.PathLike) -> tuple[list[NDArray[np.float32]], l
     FileNotFoundError
         If the folder does not exist or holds no such file.
     ValueError
-        If a file cannot be read as an image.
+        If a file is no PNG or JPEG image, whatever its name, is damaged, or has more pixels than Pillow accepts.
     ImportError
         If Pillow is missing (``pip install "skvardict[images]"``).
 
@@ -127,18 +129,22 @@ def _read_grey(path: Path) -> NDArray[np.float32]:
             'Reading images needs Pillow: pip install pillow, or pip install "skvardict[images]".'
         ) from error
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as file, Image.open(file, formats=_FORMATS) as image:
             if image.mode.startswith("I;16"):
                 return np.asarray(image, dtype=np.float32) / np.float32(65535)
-            if image.mode not in ("I", "F"):
-                return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
-            mode = image.mode
-    except (OSError, SyntaxError, ValueError) as error:
+            return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(
+            f"{path} is larger than images may be: {error} The limit is PIL.Image.MAX_IMAGE_PIXELS = "
+            f"{Image.MAX_IMAGE_PIXELS}. Take the file out of the folder, or raise the limit if you trust it."
+        ) from error
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # of damaged files Pillow raises whatever its decoders run into
         raise ValueError(
             f"{path} cannot be read as an image ({error}). Expected a complete {_readable()} file: "
             "replace it or take it out of the folder."
         ) from error
-    raise ValueError(f"{path} has 32-bit pixels (mode {mode!r}) of unknown range. Convert it to 8 or 16 bits.")
 
 
 def _readable() -> str:

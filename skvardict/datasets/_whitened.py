@@ -1,13 +1,15 @@
 """Patches of whitened photographs from one array file, split by photograph."""
 
+import math
 import os
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch, check_random_state
 
+from skvardict._utils.files import open_regular
 from skvardict.datasets._folders import VARIABLE, shared_folder
 from skvardict.datasets._patches import draw_patches
 
@@ -15,6 +17,7 @@ _FILE = "whitened_natural_images.npz"
 _N_TEST_IMAGES = 2
 # Whitening in the Fourier domain wraps round at the borders.
 _MARGIN = 8
+_MOST_COMPRESSION = 64  # of whitened images, which hardly compress, by the size of the file
 
 
 def load_whitened_patches(
@@ -85,20 +88,40 @@ def load_whitened_patches(
 
 def _read_images(path: Path) -> NDArray[np.float32]:
     """Return images as (n_images, height, width)."""
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"There is no file {path}. Pass the path of an .npz file with whitened images.")
     try:
-        with path.open("rb") as file, np.load(file) as archive:
-            images = archive["IMAGES"] if "IMAGES" in archive.files else None
-    except (OSError, EOFError, TypeError, ValueError, BadZipFile):  # TypeError: a single array, which is no archive
-        images = None
-    if images is None or images.ndim != 3 or images.shape[2] <= _N_TEST_IMAGES:
-        raise ValueError(
-            f"{path} holds no whitened images: expected an array IMAGES of shape (height, width, n_images) with more "
-            f"than {_N_TEST_IMAGES} images, but got {'no such array' if images is None else images.shape}. "
-            "Replace the file."
-        )
-    return np.moveaxis(images, 2, 0).astype(np.float32, copy=False)
+        images = _read_array(path, "IMAGES")
+    except MemoryError:
+        raise
+    except Exception as error:  # of damaged archives zipfile and numpy raise whatever they run into
+        problem = f"it cannot be read ({error})"
+    else:
+        if images.ndim == 3 and images.shape[2] > _N_TEST_IMAGES and images.dtype.kind in "fiu":
+            return np.moveaxis(images, 2, 0).astype(np.float32, copy=False)
+        problem = f"got {images.shape} of {images.dtype}"
+    raise ValueError(
+        f"{path} holds no whitened images: expected an array IMAGES of real numbers, of shape (height, width, "
+        f"n_images) with more than {_N_TEST_IMAGES} images, but {problem}. Replace the file."
+    )
+
+
+def _read_array(path: Path, name: str) -> NDArray:
+    """Return an array of an .npz file; its size is looked at first, since a small archive may be that of gigabytes."""
+    with open_regular(path) as file, ZipFile(file) as archive:
+        member = archive.getinfo(f"{name}.npy")
+        most = _MOST_COMPRESSION * path.stat().st_size
+        if member.file_size > most:
+            raise ValueError(f"{name} takes {member.file_size} bytes, more than {most} are not accepted")
+        with archive.open(member) as content:
+            version = np.lib.format.read_magic(content)
+            if version != (1, 0):
+                raise ValueError(f"version {version} of the .npy format is not that of an array of numbers")
+            shape, _, dtype = np.lib.format.read_array_header_1_0(content)
+            if dtype.itemsize * math.prod(shape) != member.file_size - content.tell():
+                raise ValueError(f"shape {shape} does not fit the {member.file_size} bytes of {name}")
+        with archive.open(member) as content:
+            return np.lib.format.read_array(content, allow_pickle=False)
 
 
 def _default_path() -> Path:

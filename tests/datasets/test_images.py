@@ -1,4 +1,5 @@
 import builtins
+import io
 import os
 
 import numpy as np
@@ -70,10 +71,55 @@ def test_an_unreadable_image_is_named(folder, keep):
         load_images(folder)
 
 
-def test_thirty_two_bit_images_are_refused(folder):
-    Image.fromarray(np.array([[0.5]], dtype=np.float32)).save(folder / "c.jpg", format="TIFF")
-    with pytest.raises(ValueError, match=r"c\.jpg has 32-bit pixels"):
+@pytest.mark.parametrize("kind", ["TIFF", "EPS", "PDF", "GIF", "PPM"])
+def test_other_formats_are_refused_whatever_the_file_is_called(folder, kind):
+    Image.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(folder / "c.jpg", format=kind)
+    with pytest.raises(ValueError, match=r"c\.jpg cannot be read as an image"):
         load_images(folder)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the stand-in for Ghostscript is a shell script")
+def test_no_program_is_started_for_an_image(folder, tmp_path, monkeypatch):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path / 'started'}\n")
+    (programs / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    (folder / "c.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n")
+    with pytest.raises(ValueError, match=r"c\.png cannot be read as an image"):
+        load_images(folder)
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("size", [(14_000, 14_000), (10_000, 10_000)])
+def test_an_image_of_too_many_pixels_is_named_before_it_is_decoded(folder, size):
+    Image.new("1", size).save(folder / "c.png")
+    assert (folder / "c.png").stat().st_size < 50_000
+    with pytest.raises(ValueError, match=r"c\.png is larger than images may be.*MAX_IMAGE_PIXELS"):
+        load_images(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have names on POSIX systems only")
+def test_a_pipe_is_refused_instead_of_waited_for(folder):
+    os.mkfifo(folder / "c.png")
+    with pytest.raises(ValueError, match=r"c\.png cannot be read as an image .*not a regular file"):
+        load_images(folder)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_damaged_images_give_one_kind_of_error(tmp_path, kind):
+    picture, file = np.random.default_rng(0).integers(0, 256, (12, 9, 3), dtype=np.uint8), io.BytesIO()
+    Image.fromarray(picture).save(file, format=kind)
+    random, data = np.random.default_rng(1), bytearray(file.getvalue())
+    for _ in range(150):
+        damaged = data.copy()
+        for place in random.integers(0, len(damaged), 3):
+            damaged[place] = random.integers(256)
+        (tmp_path / "c.png").write_bytes(damaged[: random.integers(1, 2 * len(damaged))])
+        try:
+            load_images(tmp_path)
+        except ValueError as error:
+            assert "c.png" in str(error)  # noqa: PT017
 
 
 def test_an_image_smaller_than_a_patch_is_named(folder):

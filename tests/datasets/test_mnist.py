@@ -1,6 +1,8 @@
 import gzip
 import hashlib
 import os
+from http.client import RemoteDisconnected
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -143,6 +145,45 @@ def test_rows_of_openml_in_another_order_are_refused(tiny, tmp_path, monkeypatch
     with pytest.raises(ValueError, match="on OpenML does not hold the expected data"):
         fetch_idx(dataset, "train", data_home=tmp_path)
     assert not (tmp_path / "skvardict").exists()
+
+
+@pytest.mark.parametrize("error", [URLError("no route"), TimeoutError("too slow"), RemoteDisconnected("gone")])
+def test_without_a_network_the_error_names_files_places_and_the_variable(tiny, tmp_path, monkeypatch, error):
+    def fetch(*_, **__):
+        raise error
+
+    monkeypatch.setattr(_mnist, "fetch_openml", fetch)
+    monkeypatch.delenv("SKVARDICT_DATA", raising=False)
+    with pytest.raises(ConnectionError, match=rf"SKVARDICT_DATA is not set.*{TRAIN_FILES[0]}.*'tiny'") as raised:
+        fetch_idx(tiny[0], "train", data_home=tmp_path)
+    assert str(tmp_path) in str(raised.value)
+    assert raised.value.__cause__ is error
+
+
+def test_a_random_split_is_one_and_its_parts_share_no_image(tiny, on_disk):
+    dataset, whole = tiny[0], fetch_idx(tiny[0], "train+validation")
+    assert whole.indices.tolist() == list(range(dataset.n_train))
+    parts = {}
+    for split in ("train", "validation"):
+        bunch = fetch_idx(dataset, split, random_state=0)
+        np.testing.assert_array_equal(bunch.data, whole.data[bunch.indices])
+        np.testing.assert_array_equal(bunch.target, whole.target[bunch.indices])
+        parts[split] = bunch.indices.tolist()
+    assert len(parts["validation"]) == dataset.n_validation
+    assert sorted(parts["train"] + parts["validation"]) == whole.indices.tolist()
+    others = [fetch_idx(dataset, "validation", random_state=seed).indices.tolist() for seed in range(5)]
+    assert parts["validation"] in others
+    assert len({tuple(other) for other in others}) > 1
+    assert fetch_idx(dataset, "validation").indices.tolist() == whole.indices.tolist()[-dataset.n_validation :]
+
+
+def test_a_random_split_needs_a_number_that_two_calls_can_share(tiny):
+    with pytest.raises(ValueError, match=r"random_state=RandomState.* is not None or an integer"):
+        fetch_idx(tiny[0], "train", random_state=np.random.RandomState(0))
+    with pytest.raises(
+        ValueError, match=r"no split 'random'.* A random validation part is split='train', random_state=0"
+    ):
+        fetch_idx(tiny[0], "random")
 
 
 @pytest.mark.parametrize(("fetch", "dataset"), FETCHERS)

@@ -1,4 +1,6 @@
 import os
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -46,7 +48,7 @@ def test_unfit_requests_are_named(path, tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="There is no file"):
         load_whitened_patches(1, path=tmp_path / "none.npz")
     np.savez(tmp_path / "other.npz", pixels=np.ones(3))
-    with pytest.raises(ValueError, match="no such array"):
+    with pytest.raises(ValueError, match=r"There is no item named 'IMAGES.npy'"):
         load_whitened_patches(1, path=tmp_path / "other.npz")
     np.save(tmp_path / "single.npy", np.ones((30, 30, 4)))
     (tmp_path / "text.npz").write_text("no archive")
@@ -57,6 +59,60 @@ def test_unfit_requests_are_named(path, tmp_path, monkeypatch):
     monkeypatch.delenv("SKVARDICT_DATA", raising=False)
     with pytest.raises(FileNotFoundError, match="SKVARDICT_DATA is not set"):
         load_whitened_patches(1)
+
+
+def test_a_small_archive_of_gigabytes_is_refused_before_anything_is_decompressed(tmp_path):
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("IMAGES.npy", "w") as file,
+    ):
+        shape = (2**13, 2**10, 4)
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+        for _ in range(2**8):
+            file.write(bytes(2**20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"takes 268435584 bytes, more than .* are not accepted"):
+            load_whitened_patches(1, path=tmp_path / "bomb.npz")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_header_that_promises_more_than_follows_takes_no_memory(tmp_path):
+    with zipfile.ZipFile(tmp_path / "lie.npz", "w") as archive, archive.open("IMAGES.npy", "w") as file:
+        header = {"descr": "<f8", "fortran_order": False, "shape": (2**20, 2**20, 2**10)}
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(ValueError, match="does not fit the 128 bytes of IMAGES"):
+        load_whitened_patches(1, path=tmp_path / "lie.npz")
+
+
+@pytest.mark.parametrize("images", [np.full((30, 30, 4), "x"), np.ones((30, 30, 4), complex), np.ones((9, 9), object)])
+def test_arrays_of_other_things_than_real_numbers_are_named(tmp_path, images):
+    np.savez(tmp_path / "other.npz", IMAGES=images)
+    with pytest.raises(ValueError, match=r"other\.npz holds no whitened images: expected an array IMAGES of real"):
+        load_whitened_patches(1, path=tmp_path / "other.npz")
+
+
+def test_damaged_archives_give_one_kind_of_error(path):
+    random, data = np.random.default_rng(0), bytearray(path.read_bytes())
+    ends = np.r_[0:200, len(data) - 300 : len(data)]  # where the headers are
+    for _ in range(200):
+        damaged = data.copy()
+        for place in random.choice(ends, 3):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged)
+        try:
+            load_whitened_patches(1, (4, 4), path=path)
+        except ValueError as error:
+            assert "holds no whitened images" in str(error)  # noqa: PT017
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have names on POSIX systems only")
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match=r"a\.npz .*not a regular file"):
+        load_whitened_patches(1, path=tmp_path / "a.npz")
 
 
 def test_the_default_file_has_the_published_scale():

@@ -6,7 +6,7 @@ import pandas as pd
 
 from skvardict._utils.messages import shown
 from skvardict.display._figure import line_styles, new_axes
-from skvardict.evaluation import low_label_summary
+from skvardict.evaluation import low_label_differences, low_label_summary
 
 
 class RegretCurveDisplay:
@@ -84,17 +84,22 @@ class LowLabelDisplay:
     """Test error against the number of labels per class, one line per model.
 
     Candidates (models of several alpha) are chosen on validation; the band is one standard error up and down, over
-    seeds where all models have several, else over draws.
+    seeds where all models have several, else over draws. With a `reference` the lines are differences from that model
+    on the same labelled rows, and bands those of the differences. A table of two classifiers has a line for each model
+    under each of them.
 
     Parameters
     ----------
     table : DataFrame
         From :func:`skvardict.evaluation.low_label_curve`.
+    reference : str, optional
+        Name of the model that the others are compared with.
 
     Attributes
     ----------
     summary : DataFrame
-        What :func:`skvardict.evaluation.low_label_summary` makes of the table.
+        What :func:`skvardict.evaluation.low_label_summary` makes of the table; with a `reference`, what
+        :func:`skvardict.evaluation.low_label_differences` makes of it.
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
     lines_ : list of ErrorbarContainer
@@ -110,10 +115,11 @@ class LowLabelDisplay:
     [59.0, 50.0]
     """
 
-    def __init__(self, table: pd.DataFrame):
+    def __init__(self, table: pd.DataFrame, reference: str | None = None):
         needed = ["model", "candidate", "n_per_class", "draw", "validation_accuracy", "top1_error", "top3_error"]
         _check_columns(type(self).__name__, table, needed)
-        self.summary = low_label_summary(table)
+        self.reference = reference
+        self.summary = low_label_summary(table) if reference is None else low_label_differences(table, reference)
 
     def plot(self, ax: Any = None, *, top: int = 1, **errorbar_kwargs: Any) -> "LowLabelDisplay":
         """Draw the curves.
@@ -135,17 +141,23 @@ class LowLabelDisplay:
         if top not in (1, 3):
             raise ValueError(f"{type(self).__name__}.plot knows top=1 and top=3, but got {top!r}.")
         ax = new_axes(type(self).__name__) if ax is None else ax
+        value = f"top{top}_error" if self.reference is None else f"top{top}_difference"
         points = self.summary.rename(columns={f"top{top}_se": f"top{top}_error_se"})
-        self.lines_, self.bands_ = _draw_lines(ax, points, "n_per_class", f"top{top}_error", **errorbar_kwargs)
+        if "classifier" in points.columns:
+            points = points.assign(model=points["model"] + ", " + points["classifier"])
+        self.lines_, self.bands_ = _draw_lines(ax, points, "n_per_class", value, **errorbar_kwargs)
         counts = sorted(points["n_per_class"].unique())
         ax.set_xscale("log")
         ax.set_xticks(counts, [f"{count:g}" for count in counts], minor=False)
         ax.set_xticks([], minor=True)
-        ax.set(
-            xlabel="labels per class", ylabel="test error (%)" if top == 1 else "true class not in the first three (%)"
-        )
+        label = "test error" if top == 1 else "true class not in the first three"
+        if self.reference is None:
+            ax.set(xlabel="labels per class", ylabel=f"{label} (%)")
+        else:
+            ax.axhline(0, color="gray", linewidth=1)
+            ax.set(xlabel="labels per class", ylabel=f"{label}, minus that of {self.reference} (points)")
         is_seeded = "n_seeds" in points.columns and (points["n_seeds"] > 1).all()
-        _explain(ax, points[f"top{top}_error_se"], "over seeds" if is_seeded else "over draws")
+        _explain(ax, points[f"{value}_se"], "over seeds" if is_seeded else "over draws")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

@@ -2,7 +2,7 @@
 
 from skvardict.evaluation._codes import evaluate_codes
 from skvardict.evaluation._denoising import denoising_table
-from skvardict.evaluation._labels import low_label_curve, low_label_summary
+from skvardict.evaluation._labels import low_label_curve, low_label_differences, low_label_summary
 from skvardict.evaluation._lista_classifier import LISTAClassifier
 from skvardict.evaluation._regret import regret_curve, regret_summary
 from skvardict.evaluation._store import fit_or_load
@@ -13,6 +13,7 @@ __all__ = [
     "evaluate_codes",
     "fit_or_load",
     "low_label_curve",
+    "low_label_differences",
     "low_label_summary",
     "regret_curve",
     "regret_summary",

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from skvardict._utils.messages import say
 from skvardict._utils.types import FilePath
 from skvardict.evaluation._codes import as_named, as_plain, check_not_empty, seed_names
+from skvardict.evaluation._linear_layer import LinearLayer
 from skvardict.evaluation._store import fit_or_load, fit_together_or_load
 from skvardict.model_selection._fits import can_be_fitted_together
 from skvardict.rows import to_array
@@ -38,16 +39,17 @@ def low_label_curve(
     labels_per_class: Sequence[int | None] = (1, 2, 5, 10, 20, 50, 100),
     n_draws: int = 10,
     n_seeds: int = 1,
+    classifier: str = "logistic",
     Cs: Sequence[float] = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0),
     folder: FilePath | None = None,
     n_jobs: int | None = None,
     max_bytes: int | None = None,
     verbose: int = 0,
 ) -> pd.DataFrame:
-    """Classify from few labels per class: logistic regression on codes, or a classifier of its own.
+    """Classify from few labels per class: a linear classifier on codes, or a classifier of its own.
 
-    For every number of labels and every draw the same rows are labelled for all models. Features are divided by
-    their root mean square over the labelled rows, one number, so that `Cs` mean the same for all; a multinomial
+    For every number of labels and every draw the same rows are labelled for all models. By default features are divided
+    by their root mean square over the labelled rows, one number, so that `Cs` mean the same for all; a multinomial
     logistic regression is fitted for each C until it converges, and the C of the best validation accuracy is kept.
 
     Parameters
@@ -65,8 +67,12 @@ def low_label_curve(
     n_draws : int, default=10
     n_seeds : int, default=1
         Models of each transformer that is not fitted, with `random_state` 0 to ``n_seeds - 1``.
+    classifier : {"logistic", "sgd-linear"}, default="logistic"
+        On the features of transformers: logistic regression with C chosen on validation; or the protocol of the paper,
+        one linear layer on features as they are, Adam with a rate of 1e-3 on batches of 250 for 100 epochs. That one
+        has not converged with few labels, and ranks models differently.
     Cs : sequence of float
-        Inverse regularisation strengths to choose from.
+        Inverse regularisation strengths to choose from; not used by ``"sgd-linear"``.
     folder : str or path, optional
         Every finished point is kept here, under a digest of features and labels, and is not computed again; models
         that are fitted are kept in ``folder/models``, where :func:`fit_or_load` finds them, those of one seed before
@@ -82,18 +88,18 @@ def low_label_curve(
     -------
     table : DataFrame
         One row per model, candidate, seed, number of labels and draw: `model`, `candidate` (its label, empty if there
-        is one only), `seed` (0 where `n_seeds` does not count), `n_per_class`, `draw`, `C` (NaN for classifiers),
-        `validation_accuracy`, `top1_error` and `top3_error` on the test rows in percent, `converged`, `seconds`.
+        is one only), `seed` (0 where `n_seeds` does not count), `classifier` ("own" for classifiers), `n_per_class`,
+        `draw`, `C` (NaN where there is none), `validation_accuracy`, `top1_error` and `top3_error` on the test rows in
+        percent, `converged`, `seconds`.
 
     Raises
     ------
     ValueError
-        If a class has too few rows, or the labels of the three splits do not agree.
+        If a class has too few rows, the labels of the three splits do not agree, or there is no such `classifier`.
 
     References
     ----------
     Evtimova & LeCun, Sparse coding with multi-layer decoders using variance regularization, TMLR 2022, figure 9.
-    Theirs is another protocol: a linear layer trained by Adam for 100 epochs.
 
     Examples
     --------
@@ -110,6 +116,9 @@ def low_label_curve(
     check_not_empty(
         "low_label_curve", Cs=Cs, labels_per_class=labels_per_class, draws=range(n_draws), seeds=range(n_seeds)
     )
+    if classifier not in CLASSIFIERS:
+        known = ", ".join(map(repr, CLASSIFIERS))
+        raise ValueError(f"low_label_curve: classifier={classifier!r} is not known. Use one of {known}.")
     splits = tuple(
         _checked(name, split) for name, split in zip(("train", "validation", "test"), (train, validation, test))
     )
@@ -129,7 +138,7 @@ def low_label_curve(
     ]
     candidates = _fitted(candidates, splits[0][0], folder, max_bytes)
     jobs = (
-        delayed(_candidate_rows)(index, *candidate, splits, draws, tuple(Cs), store)
+        delayed(_candidate_rows)(index, *candidate, splits, draws, classifier, tuple(Cs), store)
         for index, candidate in enumerate(candidates)
     )
     found: dict[int, list[dict[str, Any]]] = {}
@@ -153,8 +162,9 @@ def low_label_summary(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     summary : DataFrame
-        One row per `model` and `n_per_class`: the `candidate` of the best mean validation accuracy, means
-        `validation_accuracy`, `top1_error`, `top3_error` over seeds and draws, `n_draws`, `n_seeds`, and standard
+        One row per `model`, `classifier` (where the table has several) and `n_per_class`: the `candidate` of the best
+        mean validation accuracy, means `validation_accuracy`, `top1_error`, `top3_error` over seeds and draws,
+        `n_draws`, `n_seeds`, and standard
         errors `top1_se`, `top3_se`: over seeds, of their means over draws, where there are several; else over draws
         (NaN for a single one).
 
@@ -168,7 +178,8 @@ def low_label_summary(table: pd.DataFrame) -> pd.DataFrame:
     [[2.0, 45.0, 1.0]]
     """
     table = table if "seed" in table.columns else table.assign(seed=0)
-    by = ["model", "n_per_class", "candidate"]
+    of_model = _of_model(table)
+    by = [*of_model, "candidate"]
     grouped = table.groupby(by, sort=False)
     means = grouped[["validation_accuracy", "top1_error", "top3_error"]].mean()
     errors = grouped[["top1_error", "top3_error"]].sem()
@@ -176,8 +187,80 @@ def low_label_summary(table: pd.DataFrame) -> pd.DataFrame:
     of_seeds = table.groupby([*by, "seed"], sort=False)[["top1_error", "top3_error"]].mean().groupby(by, sort=False)
     errors = of_seeds.sem().where(counts["n_seeds"].gt(1), errors, axis=0).set_axis(["top1_se", "top3_se"], axis=1)
     summary = pd.concat([means, errors, counts], axis=1).reset_index()
-    best = summary.groupby(["model", "n_per_class"], sort=False)["validation_accuracy"].idxmax()
+    best = summary.groupby(of_model, sort=False)["validation_accuracy"].idxmax()
     return summary.loc[best].reset_index(drop=True)
+
+
+def low_label_differences(table: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Compare models with one of them on the same labelled rows: paired differences of test errors.
+
+    The draws of few labels differ more than models do; the differences within a draw do not share that. Candidates are
+    chosen on validation, as in :func:`low_label_summary`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`low_label_curve`.
+    reference : str
+        Name of the model that is subtracted. Models with several seeds are paired by seed; one with a
+        single seed (raw rows) stands beside all seeds of the other.
+
+    Returns
+    -------
+    differences : DataFrame
+        One row per other `model`, `classifier` (where the table has several) and `n_per_class`: `top1_difference` and
+        `top3_difference` in percentage points, negative where the model is better, standard errors
+        `top1_difference_se` and `top3_difference_se`, over seeds (of means over draws) where there are several, else
+        over draws, `n_pairs` and `n_seeds`.
+
+    Raises
+    ------
+    ValueError
+        If the table has no model `reference`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skvardict.evaluation import low_label_differences
+    >>> rows = [("raw", 0, 50.0), ("raw", 1, 40.0), ("VDL", 0, 47.0), ("VDL", 1, 36.0)]
+    >>> table = pd.DataFrame(rows, columns=["model", "draw", "top1_error"])
+    >>> table = table.assign(candidate="", n_per_class=1, validation_accuracy=0.5, top3_error=20.0)
+    >>> low_label_differences(table, "raw")[["model", "top1_difference", "top1_difference_se"]].values.tolist()
+    [['VDL', -3.5, 0.5]]
+    """
+    known = table["model"].unique().tolist()
+    if reference not in known:
+        raise ValueError(f"low_label_differences: the table has no model {reference!r}. It has {known}.")
+    table = table if "seed" in table.columns else table.assign(seed=0)
+    of_model = _of_model(table)
+    errors = ["top1_error", "top3_error"]
+    chosen = table.merge(low_label_summary(table)[[*of_model, "candidate"]], on=[*of_model, "candidate"])
+    same = [name for name in of_model if name != "model"] + ["draw"]
+    beside = chosen.loc[chosen["model"] == reference, [*same, "seed", *errors]]
+    pairs = chosen[chosen["model"] != reference].merge(beside, on=same, suffixes=("", "_beside"))
+    n_seeds = pairs.groupby(of_model)["seed"].transform("nunique")
+    if beside["seed"].nunique() > 1:  # seed beside seed; what has one seed only, beside all of them
+        pairs = pairs[(n_seeds == 1) | (pairs["seed"] == pairs["seed_beside"])]
+        pairs = pairs.assign(seed=pairs["seed_beside"])
+    pairs = pairs.assign(**{name: pairs[name] - pairs[f"{name}_beside"] for name in errors})
+    grouped = pairs.groupby(of_model, sort=False)
+    of_seeds = pairs.groupby([*of_model, "seed"], sort=False)[errors].mean().groupby(of_model, sort=False).sem()
+    spread = of_seeds.where(grouped["seed"].nunique().gt(1), grouped[errors].sem(), axis=0)
+    names = ["top1_difference", "top3_difference"]
+    return pd.concat(
+        [
+            grouped[errors].mean().set_axis(names, axis=1),
+            spread.set_axis([f"{name}_se" for name in names], axis=1),
+            grouped.agg(n_pairs=("draw", "size"), n_seeds=("seed", "nunique")),
+        ],
+        axis=1,
+    ).reset_index()
+
+
+def _of_model(table: pd.DataFrame) -> list[str]:
+    """Return the columns that tell one line of a figure, at one number of labels, from another."""
+    several = "classifier" in table.columns and table.loc[table["classifier"] != "own", "classifier"].nunique() > 1
+    return ["model", "classifier", "n_per_class"] if several else ["model", "n_per_class"]
 
 
 def _seeded(candidate: Any, n_seeds: int) -> list[Any]:
@@ -223,14 +306,16 @@ def _fitted(candidates: list, X: NDArray, folder: FilePath | None, max_bytes: in
     return [(label, fitted.get(index, candidate)) for index, (label, candidate) in enumerate(candidates)]
 
 
-def _candidate_rows(index, label, candidate, splits, draws, Cs, store) -> tuple[int, list[dict[str, Any]]]:
+def _candidate_rows(index, label, candidate, splits, draws, classifier, Cs, store) -> tuple[int, list[dict[str, Any]]]:
     """Return the rows of one candidate; codes of all rows are computed once."""
     features, computed = splits, dict[str, Any]()
     if not isinstance(candidate, str) and is_classifier(candidate):
         classify, computed = partial(_from_scratch, candidate), {"classifier": fingerprint_parameters(candidate)}
+        classifier = "own"
     else:
         features = tuple((_features(candidate, X), y) for X, y in splits)
-        classify, computed = partial(_logistic, Cs), {"Cs": list(Cs)}
+        computed = {"Cs": list(Cs)} if classifier == "logistic" else {"classifier": classifier}
+        classify = partial(CLASSIFIERS[classifier], Cs)
     rows_read = [[fingerprint(X, "the features"), fingerprint(y, "y")] for X, y in features]
     origin = {"kind": "low_label_curve", "versions": all_versions(), "features": rows_read, **computed}
     found = []
@@ -242,7 +327,7 @@ def _candidate_rows(index, label, candidate, splits, draws, Cs, store) -> tuple[
             row = {**classify(features, rows, draw), "seconds": perf_counter() - begin}
             store.save(key, row, {**label, **origin, "n_per_class": n, "draw": draw})
         n_per_class = n if n is not None else len(rows) / len(np.unique(splits[0][1]))
-        found.append({**label, "n_per_class": n_per_class, "draw": draw, **row})
+        found.append({**label, "classifier": classifier, "n_per_class": n_per_class, "draw": draw, **row})
     return index, found
 
 
@@ -273,6 +358,18 @@ def _logistic(Cs, features, rows, draw) -> dict[str, Any]:
             errors = _top_errors(model.predict_proba(X_test * scale), model.classes_, y_test)
             best = {"C": float(C), "validation_accuracy": accuracy, **errors, "converged": converged}
     return best
+
+
+def _linear_layer(Cs, features, rows, draw) -> dict[str, Any]:
+    """Return what the paper's linear layer reaches; it has no C."""
+    (X, y), (X_val, y_val), (X_test, y_test) = features
+    model = LinearLayer(draw).fit(X[rows], y[rows])
+    accuracy = float(np.mean(model.classes_[model.scores(X_val).argmax(1)] == y_val))
+    errors = _top_errors(model.scores(X_test), model.classes_, y_test)
+    return {"C": float("nan"), "validation_accuracy": accuracy, **errors, "converged": False}
+
+
+CLASSIFIERS = {"logistic": _logistic, "sgd-linear": _linear_layer}
 
 
 def _from_scratch(classifier, splits, rows, draw) -> dict[str, Any]:

@@ -261,6 +261,18 @@ def test_few_labels_are_drawn_from_the_summary():
         display.plot(top=5)
 
 
+def test_few_labels_are_drawn_as_differences_and_for_each_classifier():
+    rows = [(m, c, 1, d, 0.5, e + 10 * d, 30.0) for m, e in [("raw", 50), ("VDL", 45)] for c in "ab" for d in (0, 1)]
+    names = ["model", "classifier", "n_per_class", "draw", "validation_accuracy", "top1_error", "top3_error"]
+    table = pd.DataFrame(rows, columns=names).assign(candidate="")
+    display = LowLabelDisplay(table, reference="raw").plot()
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["VDL, a", "VDL, b"]
+    np.testing.assert_allclose(display.lines_[0][0].get_xydata(), [[1, -5]])
+    assert "minus that of raw" in display.ax_.get_ylabel()
+    of_one = LowLabelDisplay(table.query("classifier == 'a'")).plot()
+    assert [text.get_text() for text in of_one.ax_.get_legend().get_texts()] == ["raw", "VDL"]
+
+
 @pytest.mark.parametrize(("n_seeds", "over"), [(1, "draws"), (2, "seeds")])
 def test_the_legend_says_what_few_labels_were_repeated_over(n_seeds, over):
     rows = [("VDL", "", s, n, d, 0.5, 60.0 - n + d + s, 30.0) for s in range(n_seeds) for n in (1, 10) for d in (0, 1)]

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -14,8 +15,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import skvardict.evaluation._labels as labels_module
 import skvardict.model_selection._blocks as blocks_module
 from skvardict import VarianceDictionaryLearning
-from skvardict.evaluation import LISTAClassifier, low_label_curve, low_label_summary
+from skvardict.evaluation import LISTAClassifier, low_label_curve, low_label_differences, low_label_summary
 from skvardict.evaluation._labels import _draw_rows, _top_errors
+from skvardict.evaluation._linear_layer import LinearLayer
 
 X, y = load_digits(return_X_y=True)
 X = X.astype(np.float32) / 8 - 1
@@ -110,6 +112,66 @@ def test_the_summary_has_means_and_standard_errors():
     assert row["n_draws"] == 3
 
 
+def test_the_papers_linear_layer_is_the_one_that_torch_trains():
+    rows, labels = X[:600], y[:600]
+    layer = LinearLayer(3).fit(rows, labels)
+    generator = torch.Generator().manual_seed(3)
+    bound = 64**-0.5
+    weight = (2 * torch.rand(10, 64, generator=generator) - 1) * bound
+    bias = (2 * torch.rand(10, generator=generator) - 1) * bound
+    expected = torch.nn.utils.skip_init(torch.nn.Linear, 64, 10)
+    expected.load_state_dict({"weight": weight, "bias": bias})
+    optimizer = torch.optim.Adam(expected.parameters(), lr=1e-3)
+    for _ in range(100):
+        for batch in torch.randperm(600, generator=generator).split(250):
+            optimizer.zero_grad()
+            scores = expected(torch.from_numpy(rows[batch]))
+            torch.nn.functional.cross_entropy(scores, torch.from_numpy(labels[batch])).backward()
+            optimizer.step()
+    np.testing.assert_allclose(layer.scores(X[600:700]), expected(torch.from_numpy(X[600:700])).detach(), atol=1e-4)
+
+
+def test_both_classifiers_see_the_same_rows_and_the_papers_takes_features_as_they_are(tmp_path):
+    arguments = {"labels_per_class": [5], "folder": tmp_path, **QUICK}
+    models = {"raw": "passthrough", "naive": GaussianNB(var_smoothing=0.1)}
+    tables = [low_label_curve(models, *SPLITS, classifier=name, **arguments) for name in ("logistic", "sgd-linear")]
+    assert tables[1]["classifier"].tolist() == ["sgd-linear"] * 2 + ["own"] * 2
+    assert tables[1]["C"].isna().all()
+    rows = _draw_rows(SPLITS[0][1], np.unique(y), 5, draw=1)
+    layer = LinearLayer(1).fit(X[:900][rows], y[:900][rows])
+    own = tables[1].query("model == 'raw' and draw == 1").iloc[0]
+    assert own["top1_error"] == pytest.approx(100 * np.mean(layer.scores(SPLITS[2][0]).argmax(1) != SPLITS[2][1]))
+    summary = low_label_summary(pd.concat(tables))
+    assert summary.query("model == 'raw'")["classifier"].tolist() == ["logistic", "sgd-linear"]
+    again = low_label_curve(models, *SPLITS, classifier="sgd-linear", **arguments)
+    pd.testing.assert_frame_equal(again, tables[1])  # seconds and all: found, not computed
+    with pytest.raises(ValueError, match=r"'svm' is not known. Use one of 'logistic', 'sgd-linear'"):
+        low_label_curve(models, *SPLITS, classifier="svm", **arguments)
+
+
+def test_differences_are_paired_by_draw_and_their_errors_are_over_seeds():
+    rng = np.random.default_rng(0)
+    of_draws = rng.normal(40, 10, size=4)
+    rows = [("raw", "", 0, draw, 0.5, error) for draw, error in enumerate(of_draws)]
+    for seed, shift in enumerate((-3.0, -1.0)):
+        rows += [("VDL", "a", seed, draw, 0.9, error + shift) for draw, error in enumerate(of_draws)]
+        rows += [("VDL", "b", seed, draw, 0.1, 0.0) for draw in range(4)]  # not chosen
+    table = pd.DataFrame(rows, columns=["model", "candidate", "seed", "draw", "validation_accuracy", "top1_error"])
+    table = table.assign(n_per_class=5, top3_error=table["top1_error"] / 2)
+    (row,) = low_label_differences(table, "raw").to_dict("records")
+    assert (row["model"], row["n_pairs"], row["n_seeds"]) == ("VDL", 8, 2)
+    assert row["top1_difference"] == pytest.approx(-2)
+    assert row["top1_difference_se"] == pytest.approx(1)  # of two seeds at -3 and -1; draws differ by far more
+    assert row["top3_difference"] == pytest.approx(-1)
+    (one,) = low_label_differences(table[table["seed"] == 0], "raw").to_dict("records")
+    assert one["top1_difference_se"] == pytest.approx(0, abs=1e-12)
+    (back,) = low_label_differences(table, "VDL").to_dict("records")
+    assert (back["model"], back["n_pairs"], back["n_seeds"]) == ("raw", 8, 2)
+    assert back["top1_difference"] == pytest.approx(2)
+    with pytest.raises(ValueError, match=r"no model 'pixels'. It has \['raw', 'VDL'\]"):
+        low_label_differences(table, "pixels")
+
+
 def test_finished_points_are_not_computed_again(tmp_path, monkeypatch):
     calls = []
 
@@ -117,7 +179,7 @@ def test_finished_points_are_not_computed_again(tmp_path, monkeypatch):
         calls.append(len(rows))
         return logistic(Cs, features, rows, draw)
 
-    monkeypatch.setattr(labels_module, "_logistic", counted)
+    monkeypatch.setitem(labels_module.CLASSIFIERS, "logistic", counted)
     arguments = {**QUICK, "folder": tmp_path}
     first = low_label_curve({"raw": "passthrough"}, *SPLITS, labels_per_class=[1, 2], **arguments)
     again = low_label_curve({"other name": "passthrough"}, *SPLITS, labels_per_class=[1, 2, 3], **arguments)

@@ -41,6 +41,7 @@ from skvardict.evaluation import (
     evaluate_codes,
     fit_or_load,
     low_label_curve,
+    low_label_differences,
     regret_curve,
 )
 from skvardict.metrics import dead_components
@@ -103,6 +104,7 @@ RELEASED = {
 
 
 BASELINES = ("raw", "scratch")
+CLASSIFIERS = ("logistic", "sgd-linear")
 
 
 @dataclass
@@ -140,30 +142,39 @@ def load_patches(arguments) -> Rows:
     return Rows(*(cut[split].patches for split in groups), test_patches=cut["test"])
 
 
-def build(kind, data, *, step_size: float | str = "table", **changes):
-    """Return the model of Table 3; `step_size` "table" leaves the recipe's step."""
-    if step_size != "table":
+def build(kind, data, *, step_size: float | str = "table", training: str = "paper", **changes):
+    """Return the model of Table 3; `step_size` "table" leaves the recipe's step.
+
+    With "automatic" `training` all that is about the fit is the package's default: the solver and its step, start,
+    optimiser, batches and epochs. The model and the weights of its energy are the table's.
+    """
+    if training == "automatic":
+        changes = {name: value for name, value in changes.items() if name != "max_iter"}
+        changes |= {"solver": FISTA(), "init": "auto", "optimizer": "auto", "batch_size": "auto", "max_iter": "auto"}
+    elif step_size != "table":
         changes["solver"] = FISTA(step_size=step_size)
     return recipes.table3(kind, data, **changes)
 
 
+def budget(arguments, kind: str) -> dict:
+    """Return what the command says about the fit of a kind of model."""
+    is_nonlinear = kind in NONLINEAR
+    return {
+        "max_iter": arguments.nonlinear_epochs if is_nonlinear else arguments.epochs,
+        "step_size": arguments.nonlinear_step_size if is_nonlinear else arguments.step_size,
+        "training": arguments.training,
+    }
+
+
 def fit(arguments, rows: Rows, kind: str, alpha: float, *, seed: int, data: str = "mnist", **changes):
     """Return a fitted model, from `--runs` where it is there."""
-    changes = {"max_iter": epochs_of(arguments, kind), "step_size": step_of(arguments, kind), **changes}
+    changes = budget(arguments, kind) | changes
     model = build(kind, data, alpha=alpha, random_state=seed, device=arguments.device, **changes)
     model.set_params(verbose=arguments.verbose)
     print(f"{kind}  alpha {alpha:g}  seed {seed}  {changes}", flush=True)
     fitted = fit_or_load(model, rows.train, folder=arguments.runs / "models", fit_params={"X_val": rows.validation})
     print(f"    {fitted.fit_seconds_:.0f} s, best epoch {fitted.best_epoch_}, dead {fitted.n_dead_}", flush=True)
     return fitted
-
-
-def epochs_of(arguments, kind: str) -> int:
-    return arguments.nonlinear_epochs if kind in NONLINEAR else arguments.epochs
-
-
-def step_of(arguments, kind: str) -> float | str:
-    return arguments.nonlinear_step_size if kind in NONLINEAR else arguments.step_size
 
 
 def released(arguments, output: Output) -> None:
@@ -187,7 +198,7 @@ def variants(arguments, output: Output) -> None:
         for seed in arguments.seeds:
             model = fit(arguments, rows, kind, ALPHA[kind], seed=seed)
             measured = {"n_train": len(rows.train), **evaluate_codes(model, rows.test, data_range=MNIST_RANGE)}
-            found.append(_line(model, kind, ALPHA[kind], epochs_of(arguments, kind), seed, measured))
+            found.append(_line(model, kind, ALPHA[kind], model.n_iter_, seed, measured))
     output.table(pd.DataFrame(found))
 
 
@@ -235,8 +246,11 @@ def regret(arguments, output: Output) -> None:
         n_jobs=arguments.n_jobs,
         verbose=1,
     )
-    epochs = table["model"].map(lambda kind: epochs_of(arguments, kind))
-    output.table(table.drop(columns="error").assign(epochs=epochs, n_train=len(rows.train)))
+    epochs = table["model"].map(lambda kind: budget(arguments, kind)["max_iter"])
+    facts = {"training": arguments.training, "n_train": len(rows.train)}
+    if arguments.training == "paper":
+        facts |= {"epochs": epochs}
+    output.table(table.drop(columns="error").assign(**facts))
     display = RegretCurveDisplay(table[table["alpha"] > 0]).plot(annotate=True)
     for line, kind in zip(display.lines_, display.points["model"].unique()):
         if kind in PUBLISHED_REGRET:
@@ -248,28 +262,39 @@ def regret(arguments, output: Output) -> None:
 def low_labels(arguments, output: Output) -> None:
     """Classify test images from few labels: codes of the models of `regret`, raw pixels, LISTA from scratch."""
     rows = load_mnist(arguments)
-    models: dict = {
-        kind: {alpha: fit(arguments, rows, kind, alpha, seed=arguments.seeds[0]) for alpha in _alphas(arguments, kind)}
-        for kind in arguments.kinds
+    models = {
+        seed: {
+            kind: {alpha: fit(arguments, rows, kind, alpha, seed=seed) for alpha in _alphas(arguments, kind)}
+            for kind in arguments.kinds
+        }
+        for seed in arguments.seeds
     }
     baselines: dict = {}
     if "raw" in arguments.baselines:
         baselines["raw pixels"] = "passthrough"
     if "scratch" in arguments.baselines:
         baselines["LISTA + linear"] = LISTAClassifier(device=arguments.device)
-    table = low_label_curve(
-        {**baselines, **models},
-        *((getattr(rows, split), rows.labels[split]) for split in ("train", "validation", "test")),
-        labels_per_class=[None if n == 0 else n for n in arguments.labels_per_class],
-        n_draws=arguments.draws,
-        Cs=(1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0),
-        folder=arguments.runs,
-        n_jobs=arguments.n_jobs,
-        verbose=1,
-    )
+    tables = [
+        low_label_curve(
+            {**(baselines if index == 0 else {}), **of_seed},
+            *((getattr(rows, split), rows.labels[split]) for split in ("train", "validation", "test")),
+            labels_per_class=[None if n == 0 else n for n in arguments.labels_per_class],
+            n_draws=arguments.draws,
+            classifier=classifier,
+            Cs=(1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0),
+            folder=arguments.runs,
+            n_jobs=arguments.n_jobs,
+            verbose=1,
+        ).assign(seed=seed)
+        for classifier in arguments.classifiers
+        for index, (seed, of_seed) in enumerate(models.items())
+    ]
+    table = pd.concat(tables)
     display = LowLabelDisplay(table)
     output.table(display.summary)
     output.table(table, "_draws")
+    if "raw" in arguments.baselines:
+        output.table(low_label_differences(table, "raw pixels"), "_differences")
     _, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for ax, top in zip(axes, (1, 3)):
         display.plot(ax, top=top, capsize=2)
@@ -365,8 +390,7 @@ def patches(arguments, output: Output) -> None:
 
 def _grid_model(arguments, kind: str):
     """Return a model whose alpha and seed `regret_curve` sets."""
-    budget = {"max_iter": epochs_of(arguments, kind), "step_size": step_of(arguments, kind)}
-    return build(kind, "mnist", alpha=0.0, device=arguments.device, **budget)
+    return build(kind, "mnist", alpha=0.0, device=arguments.device, **budget(arguments, kind))
 
 
 def _alphas(arguments, kind: str) -> tuple[float, ...]:
@@ -375,7 +399,7 @@ def _alphas(arguments, kind: str) -> tuple[float, ...]:
 
 def _l1_by_batch(arguments, rows: Rows, kind: str, alpha: float, beta: float, seed: int) -> list[float]:
     """Return the mean L1 of the solver's codes in each of the first 200 batches; a call of `partial_fit` is a batch."""
-    changes = {"step_size": step_of(arguments, kind), "device": arguments.device, "beta": beta}
+    changes = budget(arguments, kind) | {"device": arguments.device, "beta": beta}
     model = build(kind, "mnist", alpha=alpha, random_state=seed, **changes)
     order = np.random.default_rng(seed).permutation(len(rows.train))
     n_batches = min(200, len(order) // model.batch_size)
@@ -432,6 +456,9 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         command.add_argument("--n-train", type=int, help="training rows; all by default, 100,000 patches")
         command.add_argument("--step-size", type=_step_size, default="table", help="'table', 'auto' or a number")
         command.add_argument("--nonlinear-step-size", type=_step_size, default="table", help="of non-linear models")
+        command.add_argument(
+            "--training", choices=("paper", "automatic"), default="paper", help="automatic: the package's own fit"
+        )
         command.add_argument("--device", default="auto")
         command.add_argument("--threads", type=int, default=1)
         command.add_argument("--n-jobs", type=int, default=1, help="points computed at the same time")
@@ -447,6 +474,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
             per_class = [1, 2, 5, 10, 20, 50, 100, 0]
             command.add_argument("--labels-per-class", type=int, nargs="+", default=per_class, help="0: all labels")
             command.add_argument("--draws", type=int, default=10)
+            command.add_argument("--classifiers", nargs="+", choices=CLASSIFIERS, default=list(CLASSIFIERS))
             command.add_argument("--baselines", nargs="*", choices=BASELINES, default=BASELINES)
         if name == "patches":
             command.add_argument("--images", type=Path, required=True, help="folder of photographs")

@@ -164,9 +164,8 @@ def low_label_summary(table: pd.DataFrame) -> pd.DataFrame:
     summary : DataFrame
         One row per `model`, `classifier` (where the table has several) and `n_per_class`: the `candidate` of the best
         mean validation accuracy, means `validation_accuracy`, `top1_error`, `top3_error` over seeds and draws,
-        `n_draws`, `n_seeds`, and standard
-        errors `top1_se`, `top3_se`: over seeds, of their means over draws, where there are several; else over draws
-        (NaN for a single one).
+        `n_draws`, `n_seeds`, and standard errors `top1_se`, `top3_se`: over seeds, of their means over draws, where
+        there are several; else over draws (NaN for a single one).
 
     Examples
     --------

@@ -9,7 +9,9 @@ pytest.importorskip("matplotlib")
 
 from benchmarks import reproduce_vdl
 from benchmarks._results import _portable
+from skvardict import VarianceDictionaryLearning
 from skvardict.preprocessing import GlobalStandardizer
+from skvardict.solvers import FISTA
 
 RUN = ["--epochs", "1", "--nonlinear-epochs", "1", "--seeds", "0"]
 
@@ -40,6 +42,18 @@ def test_a_step_size_replaces_that_of_the_table():
     assert reproduce_vdl.build("VDL", "mnist", alpha=0.02).solver.step_size == 0.5
 
 
+def test_the_automatic_training_keeps_the_model_and_drops_the_papers_fit():
+    table3 = reproduce_vdl.build("VDL-NL", "patches", alpha=0.02, max_iter=7, random_state=3)
+    ours = reproduce_vdl.build("VDL-NL", "patches", alpha=0.02, max_iter=7, random_state=3, training="automatic")
+    default = VarianceDictionaryLearning()
+    for name in ("optimizer", "batch_size", "max_iter", "init"):
+        assert getattr(ours, name) == getattr(default, name)
+    assert ours.solver == FISTA()
+    for name in ("alpha", "beta", "gamma", "n_components", "std_threshold", "random_state"):
+        assert getattr(ours, name) == getattr(table3, name)
+    assert ours.decoder.hidden_layer_sizes == (2048,)
+
+
 def test_models_are_shared_by_commands_and_not_fitted_again(commands, tmp_path, capsys):
     first = commands("variants", "--kinds", "SDL", "VDL")
     assert first["model"].tolist() == ["SDL", "VDL"]
@@ -65,6 +79,10 @@ def test_curves_and_few_labels_share_models(commands, tmp_path):
     assert list((tmp_path / "runs" / "models").iterdir()) == models
     assert set(pd.read_csv(tmp_path / "vdl_low_labels.csv")["model"]) == {"raw pixels", "LISTA + linear", "SDL", "VDL"}
     assert summary is not None
+    draws = pd.read_csv(tmp_path / "vdl_low_labels_draws.csv")
+    assert set(draws["classifier"]) == {"logistic", "sgd-linear", "own"}
+    differences = pd.read_csv(tmp_path / "vdl_low_labels_differences.csv")
+    assert "raw pixels" not in set(differences["model"])
     assert {path.name for path in tmp_path.glob("*.png")} == {"vdl_regret.png", "vdl_low_labels.png"}
 
 

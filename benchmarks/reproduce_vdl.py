@@ -394,7 +394,8 @@ def _grid_model(arguments, kind: str):
 
 
 def _alphas(arguments, kind: str) -> tuple[float, ...]:
-    return tuple(arguments.alphas) if arguments.alphas else recipes.TABLE3[kind, "mnist"].alphas
+    table = recipes.TABLE3[kind, "mnist"].alphas
+    return tuple(arguments.alphas) if arguments.alphas else table[-(arguments.n_alphas or len(table)) :]
 
 
 def _l1_by_batch(arguments, rows: Rows, kind: str, alpha: float, beta: float, seed: int) -> list[float]:
@@ -470,6 +471,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
             command.add_argument("--kinds", nargs="+", choices=KINDS, default=list(kinds))
         if name in ("regret", "low-labels"):
             command.add_argument("--alphas", type=float, nargs="+", help="instead of the table's")
+            command.add_argument("--n-alphas", type=int, help="only the largest so many of the table's")
         if name == "low-labels":
             per_class = [1, 2, 5, 10, 20, 50, 100, 0]
             command.add_argument("--labels-per-class", type=int, nargs="+", default=per_class, help="0: all labels")

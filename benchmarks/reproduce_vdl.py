@@ -8,6 +8,7 @@
     python -m benchmarks.reproduce_vdl ablation     # with and without the variance term
     python -m benchmarks.reproduce_vdl features     # atoms, encoder filters, denoised images, the hinge
     python -m benchmarks.reproduce_vdl patches      # patches of natural images
+    python -m benchmarks.reproduce_vdl regret-patches   # sparsity against PSNR there: Figure 6b
 
 Every fitted model and finished point is kept in --runs and is not computed again: a killed command continues where it
 was, and commands share models. Tables and figures go to --results, each with a JSON that says how it was made.
@@ -17,6 +18,7 @@ import argparse
 import sys
 from copy import copy
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import matplotlib as mpl
@@ -94,6 +96,12 @@ PUBLISHED_REGRET = {
     "SDL-NL": [(0.692, 20.9), (0.856, 18.4)],
     "VDL-NL": [(0.588, 22.7), (0.922, 18.3)],
 }
+PUBLISHED_REGRET_PATCHES = {
+    "SDL": [(0.746, 26.9), (0.905, 24.0)],
+    "VDL": [(0.773, 27.3), (0.892, 25.3)],
+    "SDL-NL": [(0.698, 27.1), (0.834, 25.0)],
+    "VDL-NL": [(0.676, 28.4), (0.908, 24.9)],
+}
 # Validation images, one seed: PSNR and fraction of zeros of the authors' code after so many epochs.
 RELEASED = {
     ("SDL", 0.005, 3): (16.19, 0.8725),
@@ -136,7 +144,9 @@ def load_patches(arguments) -> Rows:
     print({split: f"{len(group)} photographs" for split, group in groups.items()}, flush=True)
     sizes = {"train": n_train, "validation": max(1, n_train // 10), "test": max(1, n_train // 10)}
     cut = {
-        split: extract_normalized_patches([images[index] for index in group], sizes[split], random_state=seed)
+        split: extract_normalized_patches(
+            [images[index] for index in group], sizes[split], floor=arguments.floor, random_state=seed
+        )
         for seed, (split, group) in enumerate(groups.items())
     }
     return Rows(*(cut[split].patches for split in groups), test_patches=cut["test"])
@@ -230,32 +240,42 @@ def table1(arguments, output: Output) -> None:
 
 def regret(arguments, output: Output) -> None:
     """Fit models over the table's alphas and draw sparsity against PSNR of the test images."""
-    rows = load_mnist(arguments)
-    models = {kind: _grid_model(arguments, kind) for kind in arguments.kinds}
-    alphas = {kind: _alphas(arguments, kind) for kind in arguments.kinds}
+    _regret(arguments, output, load_mnist(arguments), "mnist", PUBLISHED_REGRET)
+
+
+def regret_patches(arguments, output: Output) -> None:
+    """Do what `regret` does on patches of natural images: Figure 6b."""
+    _regret(arguments, output, load_patches(arguments), "patches", PUBLISHED_REGRET_PATCHES)
+
+
+def _regret(arguments, output: Output, rows: Rows, data: str, published: dict) -> None:
+    to_pixels = {"data_range": MNIST_RANGE} if rows.test_patches is None else {"to_pixels": rows.test_patches.to_pixels}
     table = regret_curve(
-        models,
+        # alpha and seed are set by the curve
+        {
+            kind: build(kind, data, alpha=0.0, device=arguments.device, **budget(arguments, kind))
+            for kind in arguments.kinds
+        },
         rows.train,
         rows.test,
-        alphas=alphas,
+        alphas={kind: _alphas(arguments, kind, data) for kind in arguments.kinds},
         seeds=arguments.seeds,
         fit_params={"X_val": rows.validation},
-        data_range=MNIST_RANGE,
+        **to_pixels,
         folder=arguments.runs,
         keep_models=True,
         n_jobs=arguments.n_jobs,
         verbose=1,
     )
-    epochs = table["model"].map(lambda kind: budget(arguments, kind)["max_iter"])
     facts = {"training": arguments.training, "n_train": len(rows.train)}
     if arguments.training == "paper":
-        facts |= {"epochs": epochs}
+        facts |= {"epochs": table["model"].map(lambda kind: budget(arguments, kind)["max_iter"])}
     output.table(table.drop(columns="error").assign(**facts))
     display = RegretCurveDisplay(table[table["alpha"] > 0]).plot(annotate=True)
     for line, kind in zip(display.lines_, display.points["model"].unique()):
-        if kind in PUBLISHED_REGRET:
-            display.ax_.scatter(*zip(*PUBLISHED_REGRET[kind]), marker="x", color=line[0].get_color())
-    display.ax_.set_title("test images; crosses: the paper, 200 epochs", fontsize="medium")
+        if kind in published:
+            display.ax_.scatter(*zip(*published[kind]), marker="x", color=line[0].get_color())
+    display.ax_.set_title("test rows; crosses: the paper", fontsize="medium")
     output.figure(display.figure_)
 
 
@@ -370,12 +390,12 @@ def patches(arguments, output: Output) -> None:
     rows, tables = load_patches(arguments), []
     models = {}
     for kind in arguments.kinds:
-        for seed in arguments.seeds:
-            model = fit(arguments, rows, kind, PATCHES_ALPHA[kind], seed=seed, data="patches")
+        for alpha, seed in product(arguments.alphas or [PATCHES_ALPHA[kind]], arguments.seeds):
+            model = fit(arguments, rows, kind, alpha, seed=seed, data="patches")
             table = denoising_table(
                 {kind: model}, rows.test, noise_levels=(0.0, 1.0), to_pixels=rows.test_patches.to_pixels
             )
-            facts = {"alpha": model.alpha, "model_seed": seed, "step_size": model.solver.step_size}
+            facts = {"alpha": alpha, "model_seed": seed, "step_size": model.solver.step_size, "floor": arguments.floor}
             tables.append(table.assign(**facts, epochs=model.n_iter_, fit_seconds=model.fit_seconds_))
             models[kind] = model
     output.table(
@@ -388,13 +408,8 @@ def patches(arguments, output: Output) -> None:
     )
 
 
-def _grid_model(arguments, kind: str):
-    """Return a model whose alpha and seed `regret_curve` sets."""
-    return build(kind, "mnist", alpha=0.0, device=arguments.device, **budget(arguments, kind))
-
-
-def _alphas(arguments, kind: str) -> tuple[float, ...]:
-    table = recipes.TABLE3[kind, "mnist"].alphas
+def _alphas(arguments, kind: str, data: str = "mnist") -> tuple[float, ...]:
+    table = recipes.TABLE3[kind, data].alphas
     return tuple(arguments.alphas) if arguments.alphas else table[-(arguments.n_alphas or len(table)) :]
 
 
@@ -439,6 +454,7 @@ COMMANDS = {
     "variants": (variants, "vdl_variants", (15, 5), KINDS),
     "table1": (table1, "vdl_table1", (200, 200), ("SDL", "VDL")),
     "regret": (regret, "vdl_regret", (200, 200), ("SDL", "VDL", "SDL-NL", "VDL-NL")),
+    "regret-patches": (regret_patches, "vdl_regret_patches", (100, 100), ("SDL", "VDL", "SDL-NL", "VDL-NL")),
     "low-labels": (low_labels, "vdl_low_labels", (200, 200), ("SDL", "VDL", "SDL-NL", "VDL-NL")),
     "ablation": (ablation, "vdl_ablation", (3, 3), ("VDL", "VDL-NL")),
     "features": (features, "vdl_features", (200, 200), KINDS),
@@ -469,7 +485,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         command.add_argument("--verbose", type=int, default=0, help="1: a line per epoch")
         if kinds is not None:
             command.add_argument("--kinds", nargs="+", choices=KINDS, default=list(kinds))
-        if name in ("regret", "low-labels"):
+        if name in ("regret", "regret-patches", "low-labels", "patches"):
             command.add_argument("--alphas", type=float, nargs="+", help="instead of the table's")
             command.add_argument("--n-alphas", type=int, help="only the largest so many of the table's")
         if name == "low-labels":
@@ -478,9 +494,14 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
             command.add_argument("--draws", type=int, default=10)
             command.add_argument("--classifiers", nargs="+", choices=CLASSIFIERS, default=list(CLASSIFIERS))
             command.add_argument("--baselines", nargs="*", choices=BASELINES, default=BASELINES)
-        if name == "patches":
+        if name in ("patches", "regret-patches"):
             command.add_argument("--images", type=Path, required=True, help="folder of photographs")
+            command.add_argument("--floor", type=_floor, default="image", help="of contrast: image, crop or a number")
     return parser.parse_args(argv)
+
+
+def _floor(text: str) -> float | str:
+    return text if text in ("image", "crop") else float(text)
 
 
 def _step_size(text: str) -> float | str:

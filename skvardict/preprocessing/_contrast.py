@@ -8,7 +8,13 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skvardict._sklearn import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from skvardict._sklearn import (
+    NON_NEGATIVE,
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    StrOptions,
+    TransformerMixin,
+)
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.preprocessing._shapes import resolve_image_shape
 from skvardict.rows import Rows
@@ -37,10 +43,10 @@ class LocalContrastNormalizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     With G a Gaussian window of sum one, ``*`` valid convolution, and x an image:
 
-    ``c = x - G * x``, ``s = sqrt(G * c^2)``, ``z = c / max(s, mean(s), min_scale)``,
+    ``c = x - G * x``, ``s = sqrt(G * c^2)``, ``z = c / max(s, floor, min_scale)``,
 
-    mean(s) being that of the image itself. Each convolution takes ``window_size - 1`` pixels off both sides
-    together, so that a 52 x 52 image becomes one of 28 x 28 pixels.
+    the floor being mean(s) of the image itself, or one number for all. Each convolution takes ``window_size - 1``
+    pixels off both sides together, so that a 52 x 52 image becomes one of 28 x 28 pixels.
 
     Parameters
     ----------
@@ -52,6 +58,9 @@ class LocalContrastNormalizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Standard deviation of the Gaussian in pixels.
     min_scale : float, default=1e-4
         Smallest divisor: a constant image becomes zero instead of a division by zero.
+    floor : {"image"} or float, default="image"
+        Below it deviations do not count as contrast: "image" is mean(s) of each image; a number is the same for all
+        images, and with it rows are crops of a larger picture as they would be in the whole.
 
     Attributes
     ----------
@@ -87,6 +96,7 @@ class LocalContrastNormalizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         "window_size": [Integral],
         "sigma": [Real],
         "min_scale": [Real],
+        "floor": [StrOptions({"image"}), *NON_NEGATIVE],
     }
 
     def __init__(
@@ -95,11 +105,13 @@ class LocalContrastNormalizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         window_size: int = 13,
         sigma: float = 5.0,
         min_scale: float = 1e-4,
+        floor: str | float = "image",
     ):
         self.image_shape = image_shape
         self.window_size = window_size
         self.sigma = sigma
         self.min_scale = min_scale
+        self.floor = floor
 
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Check the parameters against the length of the rows of `X`.
@@ -206,10 +218,22 @@ class LocalContrastNormalizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         local_mean = _blur(shifted, window)
         centred = _crop(shifted, margin) - local_mean
         local_std = _blur(centred**2, window).sqrt()
-        typical_std = local_std.mean((1, 2), keepdim=True)
-        local_scale = torch.maximum(local_std, typical_std).clamp_min(self.min_scale)
+        local_scale = torch.maximum(local_std, self._floor(local_std)).clamp_min(self.min_scale)
         patches = _crop(centred, margin) / local_scale
         return patches.flatten(1), (_crop(local_mean, margin) + reference).flatten(1), local_scale.flatten(1)
+
+    def _floor(self, local_std: Tensor) -> Tensor:
+        if isinstance(self.floor, str):
+            return local_std.mean((1, 2), keepdim=True)
+        return local_std.new_full((), self.floor)
+
+
+def mean_local_deviation(image: Tensor, window_size: int, sigma: float) -> float:
+    """Return mean(s) of one whole image of shape (height, width)."""
+    window = _gaussian_window(window_size, sigma)
+    shifted = image[None] - image[:1, :1]
+    centred = _crop(shifted, window_size // 2) - _blur(shifted, window)
+    return float(_blur(centred**2, window).sqrt().mean())
 
 
 def _check_window(window_size: int, sigma: float, min_scale: float) -> None:

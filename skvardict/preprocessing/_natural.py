@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from skvardict.datasets._patches import check_images, check_request, cut_patches
-from skvardict.preprocessing._contrast import LocalContrastNormalizer
+from skvardict.preprocessing._contrast import LocalContrast, LocalContrastNormalizer, mean_local_deviation
 from skvardict.rows import to_array
 
 _BLOCK = 1024  # crops drawn at a time: small requests are then the first rows of large ones
@@ -80,6 +80,7 @@ def extract_normalized_patches(
     window_size: int = 13,
     sigma: float = 5.0,
     min_std: float = 0.5,
+    floor: str | float = "image",
     random_state: int | np.random.RandomState | None = None,
 ) -> NormalizedPatches:
     """Cut random crops from photographs and normalise their local contrast.
@@ -107,6 +108,10 @@ def extract_normalized_patches(
     min_std : float, default=0.5
         Patches whose standard deviation after normalisation is smaller are dropped. Larger values keep only
         patches with structure everywhere.
+    floor : {"image", "crop"} or float, default="image"
+        Below it local deviations do not count as contrast. "image": their mean over the whole photograph, as if the
+        photograph were normalised first and cut afterwards; "crop": their mean over each crop, which lifts the contrast
+        of smooth ones; a number is the same for all.
     random_state : int, RandomState or None, default=None
         An integer gives the same patches on every call; the first rows do not depend on `n_patches`.
 
@@ -141,15 +146,26 @@ def extract_normalized_patches(
         )
     resized = [_standardized(image, shorter_side, mean, std) for image in check_images(images)]
     resized = check_images(resized, (crop_size, crop_size))
-    normalizer = LocalContrastNormalizer((crop_size, crop_size), window_size=window_size, sigma=sigma)
+    if isinstance(floor, str) and floor not in ("image", "crop"):
+        raise ValueError(f"extract_normalized_patches expects floor='image', 'crop' or a number, but got {floor!r}.")
+    of_image = floor == "image"
+    normalizer = LocalContrastNormalizer(
+        (crop_size, crop_size),
+        window_size=window_size,
+        sigma=sigma,
+        floor=0.0 if of_image else "image" if floor == "crop" else floor,  # a crop is the normaliser's image
+    )
     rng = check_random_state(random_state)
     normalizer.fit(np.zeros((1, crop_size**2), dtype=np.float32))
+    floors = [mean_local_deviation(torch.from_numpy(image), window_size, sigma) for image in resized if of_image]
     parts = np.empty((3, n_patches, prod(normalizer.output_shape_)), dtype=np.float32)
     image_index = np.empty(n_patches, dtype=np.intp)
     n_kept = n_fruitless = 0
     while n_kept < n_patches:
         drawn = cut_patches(resized, _BLOCK, (crop_size, crop_size), rng)
         normalized = normalizer.normalize(drawn.patches)
+        if floors:
+            normalized = _with_floors(normalized, np.array(floors, dtype=np.float32)[drawn.image_index, None])
         rows = np.flatnonzero(normalized.patches.std(axis=1) >= min_std)[: n_patches - n_kept]
         n_fruitless = 0 if len(rows) else n_fruitless + 1
         if n_fruitless == _MAX_FRUITLESS_BLOCKS:
@@ -163,6 +179,12 @@ def extract_normalized_patches(
         image_index[target] = drawn.image_index[rows]
         n_kept += len(rows)
     return NormalizedPatches(parts[0], parts[1], parts[2], image_index, normalizer.output_shape_, mean, std)
+
+
+def _with_floors(normalized: LocalContrast, floors: NDArray) -> LocalContrast:
+    """Return what divisors of at least the floor of each row make of rows that had none."""
+    scale = np.maximum(normalized.local_scale, floors)
+    return LocalContrast(normalized.patches * (normalized.local_scale / scale), normalized.local_mean, scale)
 
 
 def _standardized(image: NDArray, shorter_side: int | None, mean: float, std: float) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 
 pytest.importorskip("matplotlib")
@@ -89,3 +90,17 @@ def test_curves_and_few_labels_share_models(commands, tmp_path):
 def test_commands_are_written_without_the_folders_of_this_machine():
     given = ["patches", "--runs", "/x/y", "--epochs", "3", "--results=/z", "--images", "/p", "--seeds", "1"]
     assert _portable(given) == ["patches", "--epochs", "3", "--images", "FOLDER", "--seeds", "1"]
+
+
+@pytest.mark.filterwarnings("ignore:.*never active:UserWarning")  # an epoch of few rows
+def test_commands_on_patches_of_photographs(commands, tmp_path):
+    photographs, rng = tmp_path / "photographs", np.random.default_rng(0)
+    photographs.mkdir()
+    for number in range(12):
+        Image.fromarray(rng.integers(0, 255, size=(70, 90), dtype=np.uint8)).save(photographs / f"{number}.png")
+    common = ["--images", str(photographs), "--n-train", "300", "--kinds", "VDL"]
+    table = commands("patches", *common, "--alphas", "0.005", "0.01", "--floor", "crop")
+    assert table["alpha"].tolist() == [0.005, 0.005, 0.01, 0.01]
+    assert table["floor"].eq("crop").all()
+    commands("regret-patches", *common, "--n-alphas", "2")
+    assert pd.read_csv(tmp_path / "vdl_regret_patches.csv")["alpha"].tolist() == [0.01, 0.015]

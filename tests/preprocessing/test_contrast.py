@@ -131,3 +131,12 @@ def test_the_inverse_needs_the_means_of_the_same_rows():
     result = normalizer.normalize(X)
     with pytest.raises(ValueError, match=r"one shape, but got \(2, 784\)"):
         normalizer.inverse(result.patches[:2], result.local_mean, result.local_scale)
+
+
+def test_a_floor_that_is_a_number_replaces_the_mean_deviation_of_the_image():
+    X = np.random.default_rng(0).normal(size=(3, 40 * 40))
+    free = LocalContrastNormalizer((40, 40), floor=0.0).fit(X).normalize(X)
+    scale = free.local_scale
+    fixed = LocalContrastNormalizer((40, 40), floor=1.0).fit(X).normalize(X)
+    np.testing.assert_allclose(fixed.local_scale, np.maximum(scale, 1.0))
+    np.testing.assert_allclose(fixed.patches, free.patches * scale / np.maximum(scale, 1.0))

@@ -23,7 +23,7 @@ def extract(photographs, n_patches=50, **parameters):
 
 
 def test_patches_are_normalised_crops_of_the_photographs_they_name(photographs):
-    result = extract(photographs, n_patches=5)
+    result = extract(photographs, n_patches=5, floor="crop")
     assert result.image_shape == (28, 28)
     pixels = result.to_pixels()
     for patch, centre, index in zip(result.patches, pixels, result.image_index):
@@ -34,6 +34,30 @@ def test_patches_are_normalised_crops_of_the_photographs_they_name(photographs):
         crop = (windows[place].reshape(1, -1).astype(float) - 0.457) / 0.259
         expected = LocalContrastNormalizer((52, 52)).fit_transform(crop)
         np.testing.assert_allclose(patch, expected[0], atol=1e-4)
+
+
+def test_patches_are_those_of_photographs_that_are_normalised_as_a_whole(photographs):
+    result = extract(photographs, n_patches=5)
+    for patch, scale, index in zip(result.patches, result.local_scale, result.image_index):
+        image = (photographs[index].astype(float) - 0.457) / 0.259
+        whole = LocalContrastNormalizer(image.shape).fit(image.reshape(1, -1)).normalize(image.reshape(1, -1))
+        shape = tuple(side - 24 for side in image.shape)
+        windows = np.lib.stride_tricks.sliding_window_view(whole.patches.reshape(shape), (28, 28))
+        distance = np.abs(windows - patch.reshape(28, 28)).max(axis=(2, 3))
+        place = np.unravel_index(distance.argmin(), distance.shape)
+        assert distance[place] < 1e-4
+        scales = np.lib.stride_tricks.sliding_window_view(whole.local_scale.reshape(shape), (28, 28))
+        np.testing.assert_allclose(scale, scales[place].ravel(), rtol=1e-4)
+
+
+def test_a_number_is_the_floor_of_all_patches_and_other_words_are_refused(photographs):
+    crop, fixed = extract(photographs, floor="crop", min_std=0.1), extract(photographs, floor=0.5, min_std=0.1)
+    assert fixed.local_scale.min() == pytest.approx(0.5)
+    shared = (crop.local_scale[0] > 0.5) & (fixed.local_scale[0] > 0.5)
+    np.testing.assert_allclose(crop.to_pixels()[0], fixed.to_pixels()[0], atol=1e-5)
+    np.testing.assert_allclose(crop.patches[0][shared], fixed.patches[0][shared], rtol=1e-4)
+    with pytest.raises(ValueError, match=r"floor='image', 'crop' or a number, but got 'batch'"):
+        extract(photographs, floor="batch")
 
 
 def test_reconstructions_go_back_through_the_clean_mean_and_scale(photographs):

@@ -24,7 +24,7 @@ from skvardict import SparseVAE, StandardDictionaryLearning, recipes
 from skvardict.datasets import fetch_mnist
 from skvardict.display import ActivityDisplay, SamplesDisplay
 from skvardict.metrics import active_components, sparsity
-from skvardict.networks import MLP, ResNet
+from skvardict.networks import MLP, ResidualMLP, ResNet
 from skvardict.solvers import ISTA
 
 # MSE and active filters of 450. The text counts by a standard deviation, the caption of Figure 5 by a maximum.
@@ -33,7 +33,7 @@ PUBLISHED = pd.DataFrame(
     columns=["model", "published_mse", "published_active"],
 )
 NAMES = {"svae": "SVAE", "svae_norm": "SVAE-Norm"}  # of the recipes
-ENCODERS = {"mlp": MLP, "resnet": ResNet}
+ENCODERS = {"mlp": MLP, "residual_mlp": ResidualMLP, "resnet": ResNet}
 N_TRIALS = 50
 BUDGET = ("n_train", "n_test", "steps", "n_components", "hidden", "sparse_alpha")
 

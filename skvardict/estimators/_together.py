@@ -20,7 +20,7 @@ from skvardict.estimators.dictionary import (
     WeightDecayDictionaryLearning,
 )
 from skvardict.estimators.variational import SparseVAE, ThresholdedVSC
-from skvardict.networks import CODE_ENCODERS, DECODERS, LISTA, MLP, Linear, ResNet
+from skvardict.networks import CODE_ENCODERS, DECODERS, LISTA, MLP, Linear, ResidualMLP
 from skvardict.rows import Rows
 from skvardict.rows.checks import validate_rows
 from skvardict.solvers import ADMM, FISTA, ISTA
@@ -31,11 +31,16 @@ _VARIATIONAL = (SparseVAE, ThresholdedVSC)
 # What is trained with a leading axis; of a user's subclass nobody knows.
 _PARTS = {
     "decoder": (Linear, MLP),
-    "encoder": (LISTA, MLP, ResNet, type(None)),
+    "encoder": (LISTA, MLP, ResidualMLP, type(None)),
     "solver": (FISTA, ISTA, ADMM, type(None)),
     "optimizer": (Adam, SGD, OnlineUpdate),
 }
-_NAMES = {"decoder": ("linear", "mlp"), "encoder": ("lista", "mlp", "resnet"), "solver": (), "optimizer": ("auto",)}
+_NAMES = {
+    "decoder": ("linear", "mlp"),
+    "encoder": ("lista", "mlp", "residual_mlp"),
+    "solver": (),
+    "optimizer": ("auto",),
+}
 # Settings of optimisers that may differ among models trained together; of all others groups are made.
 _FREE = {
     "learning_rate",

@@ -78,9 +78,10 @@ class _DictionaryCoder(BaseCoder):
     encoder: Encoder | None = parameter(
         default="lista",
         accepts=[StrOptions(set(CODE_ENCODERS)), HasMethods(["build_code_encoder"]), callable, None],
-        kind='{"lista", "mlp", "resnet"}, part, callable or None',
+        kind='{"lista", "mlp", "residual_mlp", "resnet"}, part, callable or None',
         text='"lista" is ``LISTA()``; :class:`skvardict.networks.LISTA`, :class:`~skvardict.networks.MLP`, '
-        ":class:`~skvardict.networks.ResNet` and :class:`~skvardict.networks.Conv` have settings. A callable "
+        ":class:`~skvardict.networks.ResidualMLP`, :class:`~skvardict.networks.ResNet` and "
+        ":class:`~skvardict.networks.Conv` have settings. A callable "
         "``(n_features, n_components) -> Module`` may build any encoder. None: codes come from the solver, started at "
         "zero.",
         group=PARTS,

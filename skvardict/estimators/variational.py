@@ -43,6 +43,7 @@ from skvardict.networks import (
     POSTERIOR_ENCODERS,
     AffineDecoder,
     Linear,
+    ResidualMLP,
     ResNet,
     build_decoder,
     build_posterior_encoder,
@@ -109,7 +110,8 @@ class _VariationalCoder(BaseCoder):
         accepts=[StrOptions(set(POSTERIOR_ENCODERS)), HasMethods(["build_encoder"]), callable],
         kind=f"{one_of(POSTERIOR_ENCODERS)}, part or callable",
         text="Gives the parameters of the posterior, side by side. :class:`skvardict.networks.MLP`, "
-        ":class:`~skvardict.networks.ResNet` and :class:`~skvardict.networks.Conv` have settings. A callable "
+        ":class:`~skvardict.networks.ResidualMLP`, :class:`~skvardict.networks.ResNet` and "
+        ":class:`~skvardict.networks.Conv` have settings. A callable "
         "``(n_features, n_outputs) -> Module`` may build any network that works row by row.",
         group=PARTS,
     )
@@ -382,6 +384,7 @@ class _SparseVariationalCoder(_VariationalCoder):
 
     _ENCODERS: ClassVar[Mapping[str, Part]] = {
         "mlp": MLP((512, 1024, 512, 256)),
+        "residual_mlp": ResidualMLP((512, 1024, 512, 256)),
         "resnet": ResNet((512, 1024, 512, 256)),
     }
     _DECODERS: ClassVar[Mapping[str, Part]] = {**DECODERS, "linear": Linear(offset=True)}

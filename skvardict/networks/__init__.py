@@ -15,7 +15,8 @@ from skvardict.networks.encoder_parts import EncoderPart
 from skvardict.networks.linear import Linear
 from skvardict.networks.lista import LISTA, LISTAEncoder
 from skvardict.networks.mlp import MLP, MLPEncoder
-from skvardict.networks.resnet import ResidualEncoder, ResNet
+from skvardict.networks.residual_mlp import ResidualMLP, ResidualMLPEncoder
+from skvardict.networks.resnet import ResNet, ResNetEncoder
 
 __all__ = [
     "CODE_ENCODERS",
@@ -34,7 +35,9 @@ __all__ = [
     "MLPDecoder",
     "MLPEncoder",
     "ResNet",
-    "ResidualEncoder",
+    "ResNetEncoder",
+    "ResidualMLP",
+    "ResidualMLPEncoder",
     "build_code_encoder",
     "build_decoder",
     "build_posterior_encoder",

@@ -12,14 +12,15 @@ from skvardict._utils.random import private_global_generator
 from skvardict.networks.linear import Linear
 from skvardict.networks.lista import LISTA
 from skvardict.networks.mlp import MLP
+from skvardict.networks.residual_mlp import ResidualMLP
 from skvardict.networks.resnet import ResNet
 
 Builder = Callable[[int, int], nn.Module]
 
 # What names stand for, where an estimator does not say otherwise.
 DECODERS: dict[str, Part] = {"linear": Linear(), "mlp": MLP()}
-CODE_ENCODERS: dict[str, Part] = {"lista": LISTA(), "mlp": MLP(), "resnet": ResNet()}
-POSTERIOR_ENCODERS: dict[str, Part] = {"mlp": MLP((512, 512)), "resnet": ResNet()}
+CODE_ENCODERS: dict[str, Part] = {"lista": LISTA(), "mlp": MLP(), "residual_mlp": ResidualMLP(), "resnet": ResNet()}
+POSTERIOR_ENCODERS: dict[str, Part] = {"mlp": MLP((512, 512)), "residual_mlp": ResidualMLP(), "resnet": ResNet()}
 
 
 def build_decoder(

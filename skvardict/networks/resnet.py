@@ -1,4 +1,4 @@
-"""Residual encoders: the part, and the module."""
+"""Residual networks: the part, and the encoder of blocks."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,13 +8,12 @@ from torch import Tensor, nn
 
 from skvardict._utils.parameters import with_parameters
 from skvardict._utils.random import private_global_generator
-from skvardict.networks.dense import Dense
 from skvardict.networks.encoder_parts import LayeredPart
 
 
 @with_parameters
 class ResNet(LayeredPart):
-    """The part for :class:`ResidualEncoder`.
+    """The part for :class:`ResNetEncoder`: a block of He et al. for every entry of `hidden_layer_sizes`.
 
     Examples
     --------
@@ -24,34 +23,66 @@ class ResNet(LayeredPart):
     """
 
     def build_encoder(self, n_features: int, n_outputs: int, generator: torch.Generator) -> nn.Module:
-        """Return a fresh encoder; layers are listed from the data inwards."""
+        """Return a fresh encoder; blocks are listed from the data inwards."""
         with private_global_generator(generator):
-            return ResidualEncoder(n_features, n_outputs, self.sizes())
+            return ResNetEncoder(n_features, n_outputs, self.sizes())
 
 
-class ResidualEncoder(nn.Module):
-    """Residual layers ``h + relu(W h + b)``, then a linear one; where the width changes, h is projected.
+class ResNetEncoder(nn.Sequential):
+    """Residual blocks, then a linear layer.
 
     Parameters
     ----------
     n_features, n_outputs : int
     hidden_layer_sizes : sequence of int
-        Widths of the residual layers, from the data inwards.
+        Widths of the blocks, from the data inwards.
     """
 
     def __init__(self, n_features: int, n_outputs: int, hidden_layer_sizes: Sequence[int]):
-        super().__init__()
         sizes = [n_features, *hidden_layer_sizes]
-        pairs = list(itertools.pairwise(sizes))
-        self.layers = nn.ModuleList(Dense(n_in, n_out) for n_in, n_out in pairs)
-        self.skips = nn.ModuleList(
-            nn.Identity() if n_in == n_out else Dense(n_in, n_out, bias=False) for n_in, n_out in pairs
-        )
-        self.output = Dense(sizes[-1], n_outputs)
+        blocks = (ResidualBlock(n_in, n_out) for n_in, n_out in itertools.pairwise(sizes))
+        super().__init__(*blocks, nn.Linear(sizes[-1], n_outputs))
+
+
+class ResidualBlock(nn.Module):
+    """``relu(N2 W2 relu(N1 W1 h) + P h)``: two dense layers, each normalised, and a skip around both.
+
+    N are batch normalisations; P is the identity where the widths are equal, else a normalised projection (option B).
+    Statistics are those of the batch in training, of a single row the running averages, as in `transform`.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+
+    References
+    ----------
+    He, Zhang, Ren & Sun, Deep residual learning for image recognition, CVPR 2016, eq. 1, 2 and figure 2.
+    """
+
+    def __init__(self, n_in: int, n_out: int):
+        super().__init__()
+        self.first = _normalized_layer(n_in, n_out)
+        self.second = _normalized_layer(n_out, n_out)
+        self.shortcut = nn.Identity() if n_in == n_out else _normalized_layer(n_in, n_out)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return the features of the next block."""
+        return (self.second(self.first(hidden).relu()) + self.shortcut(hidden)).relu()
+
+
+def _normalized_layer(n_in: int, n_out: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(n_in, n_out, bias=False), _BatchNorm(n_out))  # the norm has the bias
+
+
+class _BatchNorm(nn.Module):
+    """Batch normalisation that takes a batch of one row, which has no variance, and keeps no integers."""
+
+    def __init__(self, n_units: int):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(n_units)), nn.Parameter(torch.zeros(n_units))
+        self.register_buffer("running_mean", torch.zeros(n_units))
+        self.register_buffer("running_var", torch.ones(n_units))
 
     def forward(self, X: Tensor) -> Tensor:
-        """Return the parameters of the posterior, side by side."""
-        hidden = X
-        for layer, skip in zip(self.layers, self.skips):
-            hidden = skip(hidden) + layer(hidden).relu()
-        return self.output(hidden)
+        averages = self.running_mean, self.running_var
+        return nn.functional.batch_norm(X, *averages, self.weight, self.bias, self.training and len(X) > 1)

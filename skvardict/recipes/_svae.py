@@ -11,7 +11,7 @@ _N_COMPONENTS = 450
 def svae(
     name: Literal["SVAE", "SVAE-Norm"], *, kl_weight_sum: float = 0.02, n_features: int = 256, **changes: Any
 ) -> SparseVAE:
-    """Return SVAE or SVAE-Norm: 450 latents, a Laplace prior of scale 0.1, residual encoder.
+    """Return SVAE or SVAE-Norm: 450 latents, a Laplace prior of scale 0.1, an encoder of ResNet blocks.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 
 import skvardict
 from skvardict import SparseCoder, SparseVAE, ThresholdedVSC, VarianceDictionaryLearning
-from skvardict.networks import LISTA, MLP, Conv, ResNet
+from skvardict.networks import LISTA, MLP, Conv, ResidualMLP, ResNet
 from skvardict.solvers import FISTA
 from skvardict.training import (
     SGD,
@@ -35,6 +35,7 @@ PARTS = [
     TargetSparsity(),
     LISTA(),
     MLP(),
+    ResidualMLP(),
     ResNet(),
     Conv((8, 8)),
     StepDecay(),

@@ -19,7 +19,7 @@ from skvardict import (
 )
 from skvardict.estimators import _together
 from skvardict.estimators._together import Member, fit_together, why_alone
-from skvardict.networks import LISTA, MLP, Conv, ResNet
+from skvardict.networks import LISTA, MLP, Conv, ResidualMLP
 from skvardict.preprocessing import GlobalStandardizer
 from skvardict.solvers import FISTA, ISTA
 from skvardict.training import (
@@ -43,7 +43,7 @@ MODELS = {
     "VDL, no encoder": VarianceDictionaryLearning(encoder=None),
     "VDL, signed": VarianceDictionaryLearning(positive_code=False, init="data"),
     "VDL, MLP encoder": VarianceDictionaryLearning(encoder=MLP((20,))),
-    "VDL, ResNet": VarianceDictionaryLearning(encoder=ResNet((10, 10))),
+    "VDL, residual": VarianceDictionaryLearning(encoder=ResidualMLP((10, 10))),
     "VDL, no recurrence": VarianceDictionaryLearning(encoder=LISTA(0)),
     "VDL, Adam": VarianceDictionaryLearning(optimizer=Adam(3e-3, weight_decay=1e-3, schedule=StepDecay(0.5, 2))),
     "VDL, SGD": VarianceDictionaryLearning(optimizer=SGD(1e-2), gamma=1.0),
@@ -137,7 +137,7 @@ WEIGHTS = {"beta": [10.0, 3.0, 0.5, 30.0], "gamma": [5.0, 1.0, 20.0, 2.0], "atom
 VARIATIONAL = {
     "SVAE": SparseVAE(encoder=MLP((10,))),
     "SVAE, draws": SparseVAE(encoder=MLP((10,)), n_draws=3, draw_reduction="max"),
-    "SVAE, mean of draws": SparseVAE(encoder=ResNet((10, 10)), n_draws=2, prior="gaussian", atom_norm=None),
+    "SVAE, mean of draws": SparseVAE(encoder=ResidualMLP((10, 10)), n_draws=2, prior="gaussian", atom_norm=None),
     "SVAE, Cauchy": SparseVAE(encoder=MLP((10,)), n_draws=2, prior="cauchy"),
     "SVAE, MLP decoder": SparseVAE(encoder=MLP((10,)), decoder=MLP((8,)), atom_norm=None),
     "TVSC": ThresholdedVSC(encoder=MLP((10,)), n_draws=4),

@@ -1,16 +1,28 @@
 """Encoders of posteriors and convolutional networks: shapes of the published ones, seeds, errors."""
 
+import numpy as np
 import pytest
 import torch
 
 from skvardict._utils.random import make_generator, private_global_generator
-from skvardict.networks import MLP, Conv, MLPEncoder, ResidualEncoder, ResNet, build_decoder, build_posterior_encoder
+from skvardict.networks import (
+    MLP,
+    Conv,
+    MLPEncoder,
+    ResidualMLP,
+    ResidualMLPEncoder,
+    ResNet,
+    ResNetEncoder,
+    build_decoder,
+    build_posterior_encoder,
+)
 
 SHAPES = {"conv": (1, 12, 8), "fmnist": (1, 28, 28), "celeba": (3, 64, 64)}
 
 
 def part(network, shape):
-    return {"mlp": MLP((9,)), "resnet": ResNet((9,))}.get(network) or Conv(shape, network=network)
+    parts = {"mlp": MLP((9,)), "residual_mlp": ResidualMLP((9,)), "resnet": ResNet((9,))}
+    return parts.get(network) or Conv(shape, network=network)
 
 
 def encoder(network, shape, n_outputs=10, seed=0):
@@ -48,14 +60,55 @@ def test_published_networks_have_the_published_layers():
     assert decoder("fmnist", (1, 28, 28)).input.out_features == 128
 
 
-def test_residual_encoder_follows_its_recursion():
+def test_residual_perceptron_follows_its_recursion():
     with private_global_generator(make_generator(0)):
-        made = ResidualEncoder(4, 6, (5, 5))
+        made = ResidualMLPEncoder(4, 6, (5, 5))
     X = torch.randn(3, 4, generator=make_generator(0))
     hidden = made.skips[0](X) + made.layers[0](X).relu()
     hidden = hidden + made.layers[1](hidden).relu()
     torch.testing.assert_close(made(X), made.output(hidden))
     assert made.skips[0].bias is None
+
+
+def block_of_he(h, first, second, shortcut=None):
+    """Figure 2 of He et al., with the projection of equation 2: two layers, the sum, then the last ReLU; in numpy."""
+
+    def normalized(h, layer):
+        weight, gain, bias = layer
+        a = h @ weight.T
+        return gain * (a - a.mean(0)) / np.sqrt(a.var(0) + 1e-5) + bias
+
+    branch = normalized(np.maximum(normalized(h, first), 0), second)
+    return np.maximum(branch + (h if shortcut is None else normalized(h, shortcut)), 0)
+
+
+def test_resnet_has_the_blocks_of_he_et_al():
+    """Two layers a block, a norm after each, ReLU after the sum, a projection where the width changes (option B)."""
+    with private_global_generator(make_generator(0)):
+        made = ResNetEncoder(4, 6, (5, 5)).double()
+    for weight in made.parameters():  # gains and biases start at 1 and 0
+        torch.nn.init.normal_(weight, generator=make_generator(weight.numel()))
+    X = torch.randn(30, 4, generator=make_generator(0), dtype=torch.float64)
+    arrays = {name: value.detach().numpy() for name, value in made.named_parameters()}
+
+    def layer(name):
+        return arrays[f"{name}.0.weight"], arrays[f"{name}.1.weight"], arrays[f"{name}.1.bias"]
+
+    hidden = block_of_he(X.numpy(), layer("0.first"), layer("0.second"), layer("0.shortcut"))
+    hidden = block_of_he(hidden, layer("1.first"), layer("1.second"))
+    expected = hidden @ arrays["2.weight"].T + arrays["2.bias"]
+    np.testing.assert_allclose(made(X).detach(), expected, atol=1e-12)
+    assert sum(name.endswith("0.weight") for name in arrays) == 5  # four layers and one projection
+
+
+def test_rows_of_a_resnet_are_independent_in_evaluation_and_one_row_can_be_trained():
+    made = encoder("resnet", (1, 12, 8))
+    X = torch.randn(8, 96, generator=make_generator(0))
+    before = made(X[:1])  # one row has no variance: running averages stand in
+    assert torch.isfinite(before).all()
+    made(X)
+    made.eval()
+    torch.testing.assert_close(made(X)[:2], made(X[:2]))
 
 
 def test_mlp_encoder_is_linear_without_hidden_layers():
@@ -92,7 +145,7 @@ def test_a_lent_generator_gives_the_states_of_cuda_devices_back():
     assert torch.equal(torch.cuda.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("network", ["mlp", "resnet", "conv"])
+@pytest.mark.parametrize("network", ["mlp", "residual_mlp", "resnet", "conv"])
 def test_the_seed_decides_the_weights(network):
     weights = [next(encoder(network, (1, 12, 8), seed=seed).parameters()) for seed in (0, 0, 1)]
     assert torch.equal(weights[0], weights[1])

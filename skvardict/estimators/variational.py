@@ -391,7 +391,7 @@ class _SparseVariationalCoder(_VariationalCoder):
     _AUTO_OPTIMIZER: ClassVar[Adam | SGD] = SGD(
         1e-2,
         dictionary_learning_rate=0.5,
-        weight_decay=1.6e-6,
+        dictionary_weight_decay=1e-4,
         schedule=CosineRate(0.05),
         dictionary_schedule=StepDecay(0.99, 1),
     )

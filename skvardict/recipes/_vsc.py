@@ -18,11 +18,11 @@ VSC_METHODS: dict[str, dict[str, Any]] = {
     "laplace": {"base": "laplace", "threshold": 0.0},
     "gaussian": {"base": "gaussian", "threshold": 0.0},
 }
-_EPOCHS, _BATCH_SIZE, _N_FEATURES = 300, 100, 256
-_DICTIONARY_DECAY = 1e-4  # kappa beside 1/2 of the sum of squares
+# Of linear generators; a run of another length has schedules of the same shape.
+_EPOCHS, _BATCH_SIZE, _STEPS = 300, 100, 240_000
 
 
-def vsc(method: str, *, n_draws: int = 20, speedup: float = 1.0, **changes: Any) -> ThresholdedVSC | SpikeAndSlabVSC:
+def vsc(method: str, *, n_draws: int = 20, **changes: Any) -> ThresholdedVSC | SpikeAndSlabVSC:
     """Return a model of Table 1: a linear generator of 256 atoms on 16 x 16 whitened patches.
 
     Parameters
@@ -31,10 +31,8 @@ def vsc(method: str, *, n_draws: int = 20, speedup: float = 1.0, **changes: Any)
         A key of ``VSC_METHODS``.
     n_draws : int, default=20
         J; the paper has 1 and 20.
-    speedup : float, default=1.0
-        Warm-ups that are counted in steps are this many times as fast, for runs shorter than the paper's 240,000.
     **changes
-        Parameters to replace.
+        Parameters to replace. With another `max_iter`, warm-ups and decays keep their shares of training.
 
     Returns
     -------
@@ -62,17 +60,17 @@ def vsc(method: str, *, n_draws: int = 20, speedup: float = 1.0, **changes: Any)
         "optimizer": SGD(
             1e-2,
             dictionary_learning_rate=0.5,
-            weight_decay=4 * _DICTIONARY_DECAY / _N_FEATURES,
+            dictionary_weight_decay=1e-4,
             schedule=CosineRate(0.05),
-            dictionary_schedule=StepDecay(0.99, 1),
+            dictionary_schedule=StepDecay(0.99, 1, total=_EPOCHS),
         ),
         "batch_size": _BATCH_SIZE,
         "max_iter": _EPOCHS,
     }
     if settings.get("base") != "gaussian":  # the released code warms up Laplace bases and slabs only
-        settings["warmup"] = Ramp(0.1, int(1500 / speedup), int(6000 / speedup))
+        settings["warmup"] = Ramp(0.1, 1500 / _STEPS, 6000 / _STEPS, unit="fraction")
     if method == "spike_and_slab":
-        return SpikeAndSlabVSC(**{**settings, "temperature": Decay(1.0, 0.5, 0.9995**speedup), **changes})
+        return SpikeAndSlabVSC(**{**settings, "temperature": Decay(1.0, 0.5, 0.9995, total=_STEPS), **changes})
     return ThresholdedVSC(**{**settings, **changes})
 
 

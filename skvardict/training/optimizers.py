@@ -178,6 +178,13 @@ class SGD(_Optimizer):
         "variational models make it smaller for a batch whose codes would let it diverge. None: `learning_rate` is the "
         "dictionary's too.",
     )
+    dictionary_weight_decay: float = parameter(
+        default=0.0,
+        accepts=NON_NEGATIVE,
+        kind="float",
+        text="kappa of ``A += eta (mean(r z^T) - 2 kappa A)``, in addition to `weight_decay`, which stands beside the "
+        "gradient of the mean over features: ``weight_decay = 4 kappa / n_features``.",
+    )
     momentum: float = parameter(
         default=0.9, accepts=[Interval(Real, 0, 1, closed="left")], kind="float", text="Momentum of the networks."
     )
@@ -205,12 +212,15 @@ class SGD(_Optimizer):
     def _settings(self, group: ParameterGroup) -> list[dict[str, Any]]:
         if group.is_dictionary and self.dictionary_learning_rate is not None:
             (atoms,) = group.parameters.values()
+            n_features = atoms.shape[-1]
             return [
                 {
                     "params": [atoms],
                     # The gradient of the mean squared error is 2/d times mean(r z^T).
-                    "lr": self.dictionary_learning_rate * atoms.shape[-1] / 2,
-                    "weight_decay": self.weight_decay + group.weight_decay,
+                    "lr": self.dictionary_learning_rate * n_features / 2,
+                    "weight_decay": self.weight_decay
+                    + group.weight_decay
+                    + 4 * self.dictionary_weight_decay / n_features,
                     "schedule": self.dictionary_schedule,
                     "part": group.part,
                 }

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import cos, pi
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from skvardict._sklearn import COUNT, NON_NEGATIVE, POSITIVE, Interval, StrOptions
 from skvardict._utils.parameters import Part, parameter, with_parameters
@@ -21,6 +21,17 @@ class Schedule(Part, ABC):
         """Return the factor or value at `position`."""
 
 
+def _total(unit: str) -> Any:
+    """Return the field of schedules whose constants belong to a training of a known length."""
+    return parameter(
+        default=None,
+        accepts=[*COUNT, None],
+        kind="int or None",
+        text=f"{unit} that training counts as, however long it is, so that a shorter run has the same shape; None: its "
+        "own.",
+    )
+
+
 @with_parameters
 class StepDecay(Schedule):
     """``factor^(epoch // n_epochs)``: a rate that falls in steps.
@@ -30,16 +41,20 @@ class StepDecay(Schedule):
     >>> from skvardict.training import Position, StepDecay
     >>> StepDecay(0.5, 30)(Position(step=0, epoch=61.5, n_epochs=100))
     0.25
+    >>> StepDecay(0.5, 30, total=100)(Position(step=0, epoch=6.15, n_epochs=10))
+    0.25
     """
 
     factor: float = parameter(default=0.5, accepts=POSITIVE, kind="float", text="Factor of every fall.", kw_only=False)
     n_epochs: int = parameter(
         default=1, accepts=COUNT, kind="int", text="Epochs from one fall to the next.", kw_only=False
     )
+    total: int | None = _total("Epochs")
 
     def __call__(self, position: Position) -> float:
         """Return the factor of the learning rate."""
-        return self.factor ** (int(position.epoch) // self.n_epochs)
+        epoch = position.epoch if self.total is None else self.total * position.epoch / position.n_epochs
+        return self.factor ** (int(epoch) // self.n_epochs)
 
 
 @with_parameters
@@ -137,6 +152,8 @@ class Decay(Schedule):
     >>> from skvardict.training import Decay, Position
     >>> Decay(1.0, 0.5, 0.9)(Position(step=1, epoch=0.0, n_epochs=1))
     0.9
+    >>> Decay(1.0, 0.5, 0.9, total=10)(Position(step=5, epoch=0.1, n_epochs=1))
+    0.9
     """
 
     start: float = parameter(default=1.0, accepts=POSITIVE, kind="float", text="First value.", kw_only=False)
@@ -148,10 +165,12 @@ class Decay(Schedule):
         text="Factor per step.",
         kw_only=False,
     )
+    total: int | None = _total("Steps")
 
     def __call__(self, position: Position) -> float:
         """Return the value."""
-        return max(self.end, self.start * self.factor**position.step)
+        step = position.step if self.total is None else self.total * position.epoch / position.n_epochs
+        return max(self.end, self.start * self.factor**step)
 
 
 def depends_on_length(schedule: Callable[[Position], float]) -> bool:

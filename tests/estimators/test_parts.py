@@ -196,6 +196,8 @@ def test_step_decay_acts_on_the_parts_it_is_given_to(X):
         (Ramp(0.2, 0.1, 0.2, unit="fraction"), Position(0, 15.0, 100), 0.6),
         (Decay(1.0, 0.5, 0.9), Position(2, 0.0, 1), 0.81),
         (Decay(1.0, 0.5, 0.9), Position(1000, 0.0, 1), 0.5),
+        (StepDecay(0.5, 30, total=300), Position(7, 20.5, 100), 0.25),  # as epoch 61.5 of 300
+        (Decay(1.0, 0.5, 0.9, total=400), Position(7, 0.5, 100), 0.81),  # as step 2 of 400
     ],
 )
 def test_schedules(schedule, at, value):

@@ -86,7 +86,7 @@ def test_sparse_models_start_from_gaussian_atoms_of_unit_norm(model, X):
         optimizer=SGD(
             1e-30,
             dictionary_learning_rate=1e-30,
-            weight_decay=1.6e-6,
+            dictionary_weight_decay=1e-4,
             schedule=CosineRate(0.05),
             dictionary_schedule=StepDecay(0.99, 1),
         ),
@@ -493,7 +493,7 @@ def test_the_networks_move_by_a_gradient_of_at_most_unit_length(model, X):
         "optimizer": SGD(
             1e-2,
             dictionary_learning_rate=0.5,
-            weight_decay=1.6e-6,
+            dictionary_weight_decay=1e-4,
             schedule=StepDecay(0.99, 1),
             dictionary_schedule=StepDecay(0.99, 1),
         ),
@@ -515,7 +515,7 @@ def test_plain_laplace_model_does_not_diverge_without_a_long_warm_up(X):
         optimizer=SGD(
             1e-2,
             dictionary_learning_rate=0.5,
-            weight_decay=1.6e-6,
+            dictionary_weight_decay=1e-4,
             schedule=CosineRate(0.0),
             dictionary_schedule=StepDecay(0.99, 1),
         ),

@@ -14,6 +14,7 @@ METHODS = {  # base, threshold, prior of the threshold
     "gaussian": ("gaussian", 0, None),
 }
 ALL = [*METHODS, "spike_and_slab"]
+STEPS_PER_EPOCH = 800  # 80,000 patches in batches of 100
 
 
 def _at(schedule, *, step=0, epoch=0.0, n_epochs=300):
@@ -45,8 +46,8 @@ def test_sizes_and_budget(method):
 def test_rates_and_decay(method):
     sgd = recipes.vsc(method).optimizer
     assert (sgd.learning_rate, sgd.momentum, sgd.nesterov) == (1e-2, 0.9, True)
-    assert sgd.weight_decay == pytest.approx(2 * 7.8125e-7)  # kappa = 1e-4 is 7.8e-7 here; its gradient has a 2
-    assert sgd.dictionary_learning_rate == 0.5
+    assert (sgd.dictionary_learning_rate, sgd.dictionary_weight_decay) == (0.5, 1e-4)  # eta, kappa
+    assert sgd.weight_decay == 0
     assert _at(sgd.dictionary_schedule, epoch=10) == pytest.approx(0.99**10)
     # Encoder: up over a twentieth of training, then half a cosine.
     rates = [_at(sgd.schedule, epoch=epoch) for epoch in (7.5, 15.0, 157.5, 299.999)]
@@ -59,18 +60,28 @@ def test_noise_grows_for_all_but_gaussian_bases(method):
     if METHODS.get(method, ("",))[0] == "gaussian":
         assert warmup == "auto"
         return
-    values = [_at(warmup, step=step) for step in (0, 1500, 3750, 6000, 9000)]
+    values = [_at(warmup, epoch=step / STEPS_PER_EPOCH) for step in (0, 1500, 3750, 6000, 9000)]
     assert values == pytest.approx([0.1, 0.1, 0.55, 1, 1])
-    fast = recipes.vsc(method, speedup=10).warmup
-    assert [_at(fast, step=step) for step in (0, 150, 375, 600)] == pytest.approx([0.1, 0.1, 0.55, 1])
 
 
 def test_the_gate_of_spike_and_slab_cools():
     model = recipes.vsc("spike_and_slab")
     assert isinstance(model, SpikeAndSlabVSC)
     assert model.activation_probability == 0.1
-    values = [_at(model.temperature, step=step) for step in (0, 100, 10_000)]
+    values = [_at(model.temperature, epoch=step / STEPS_PER_EPOCH) for step in (0, 100, 10_000)]
     assert values == pytest.approx([1.0, 0.9995**100, 0.5])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.01, 0.03, 0.2, 0.77, 0.999])
+@pytest.mark.parametrize("method", ALL)
+def test_every_budget_has_schedules_of_one_shape(method, share):
+    model = recipes.vsc(method)
+    schedules = [model.optimizer.schedule, model.optimizer.dictionary_schedule, model.warmup]
+    schedules += [model.temperature] if method == "spike_and_slab" else []
+    for schedule in [schedule for schedule in schedules if schedule != "auto"]:
+        of_the_paper = schedule(Position(int(share * 240_000), share * 300, 300))
+        of_fifty_epochs = schedule(Position(int(share * 4000), share * 50, 50))
+        assert of_fifty_epochs == pytest.approx(of_the_paper)
 
 
 @pytest.mark.parametrize("method", ALL)

@@ -95,6 +95,8 @@ def test_which_runs_follow_their_length(make):
     [
         (StepDecay(0.5, 3), False),
         (Decay(), False),
+        (StepDecay(0.5, 3, total=300), True),
+        (Decay(total=300), True),
         (CosineRate(0.1), True),
         (Ramp(0.1, 0.0, 0.5, unit="fraction"), True),
     ],

@@ -145,7 +145,7 @@ def test_a_single_pass_over_a_stream_trains(X):
         optimizer=SGD(
             1e-30,
             dictionary_learning_rate=0.5,
-            weight_decay=1.6e-6,
+            dictionary_weight_decay=1e-4,
             schedule=CosineRate(0.05),
             dictionary_schedule=StepDecay(0.99, 1),
         ),

@@ -172,6 +172,24 @@ def test_stacked_models_with_rates_of_their_own_step_like_single_ones(name):
             torch.testing.assert_close(source[member], tensor, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("n_features", [12, 256, 784])
+def test_the_decay_of_a_dictionary_is_that_of_the_paper_at_any_number_of_features(n_features):
+    """``A += eta (mean(r z^T) - 2 kappa A)`` (Fallah & Rozell, appendix C), written out beside one step."""
+    generator = torch.Generator().manual_seed(0)
+    Z, A, X = (
+        torch.randn(*shape, generator=generator, dtype=torch.float64)
+        for shape in ((9, 4), (4, n_features), (9, n_features))
+    )
+    eta, kappa = 0.02, 3e-3
+    atoms = torch.nn.Parameter(A.clone())
+    groups = [ParameterGroup("decoder", {"components": atoms}, is_dictionary=True)]
+    steps = SGD(dictionary_learning_rate=eta, dictionary_weight_decay=kappa).start(groups)
+    (X - Z @ atoms).square().mean(1).mean().backward()
+    steps.move()
+    expected = A + eta * (Z.mT @ (X - Z @ A) / len(X) - 2 * kappa * A)
+    torch.testing.assert_close(atoms.detach(), expected, rtol=1e-12, atol=1e-12)
+
+
 def test_a_tensor_of_two_parts_is_refused():
     shared = torch.nn.Parameter(torch.ones(3, 3))
     with pytest.raises(ValueError, match="belongs to decoder and encoder"):

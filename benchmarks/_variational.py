@@ -86,7 +86,7 @@ def prior_nonzero(model, n_samples: int = 4000) -> float:
 
 
 def gradient_ratios(model, X: NDArray, n_draws: int) -> dict[str, float]:
-    """Return the signal-to-noise ratios of the gradients of encoder and decoder on one batch."""
+    """Return the signal-to-noise ratios of encoder and decoder gradients on one batch, and what noise alone gives."""
     objective = model._build_objective(copy.deepcopy(model._model(torch.device("cpu"))), len(X), model._plan(len(X)))
     parts = objective.modules()
     for module in parts.values():
@@ -99,7 +99,10 @@ def gradient_ratios(model, X: NDArray, n_draws: int) -> dict[str, float]:
     groups = {name: list(part.parameters()) for name, part in parts.items()}
     ratios = gradient_snr(loss, groups, n_draws=n_draws, reduction=None)
     reductions = {"mean": np.nanmean, "median": np.nanmedian}
-    return {f"snr_{part}_{name}": reduce(r) for part, r in ratios.items() for name, reduce in reductions.items()}
+    return {
+        **{f"snr_{part}_{name}": reduce(r) for part, r in ratios.items() for name, reduce in reductions.items()},
+        "snr_floor": float(np.sqrt(2 / (np.pi * n_draws))),
+    }
 
 
 def dictionary_sheets(dictionaries: dict[str, NDArray], image_shape: tuple[int, int], n_atoms: int = 100):

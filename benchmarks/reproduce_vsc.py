@@ -7,8 +7,8 @@
     python -m benchmarks.reproduce_vsc fmnist       # convolutional generator on Fashion-MNIST: Figures 6, 7
     python -m benchmarks.reproduce_vsc celeba --folder FOLDER     # the same on CelebA: Figures 6-8, 20-23
 
-The defaults are a reduced budget: 8,000 training and 1,600 test patches, 4,000 steps, all warm-ups ten times faster.
-The paper's is --n-train 80000 --n-test 16000 --steps 240000 --speedup 1 --seeds 0 1337 747. Every fitted model and
+The defaults are a reduced budget: 8,000 training and 1,600 test patches, 4,000 steps; warm-ups and decays have their
+shares of it. The paper's is --n-train 80000 --n-test 16000 --steps 240000 --seeds 0 1337 747. Every fitted model and
 every measured row is kept in --runs: a killed command continues where it was. Tables and figures go to --results and
 are written anew after every row.
 """
@@ -72,7 +72,7 @@ FIRST_METHODS = ("fista", "thresholded_laplace", "thresholded_gaussian", "spike_
 
 
 # Arguments that change a measured row beside its key.
-BUDGET = ("n_train", "n_test", "steps", "epochs", "speedup", "batch_size", "snr_draws", "iwae_draws", "features")
+BUDGET = ("n_train", "n_test", "steps", "epochs", "batch_size", "snr_draws", "iwae_draws", "features")
 
 
 def n_epochs(arguments) -> int:
@@ -83,7 +83,7 @@ def linear(arguments, method: str, n_draws: int, seed: int, **changes):
     """Return an unfitted model of Table 1 at the budget of the command."""
     if method == "fista":
         return build_fista(256, epochs=n_epochs(arguments), seed=seed, batch_size=arguments.batch_size)
-    budget = {"max_iter": n_epochs(arguments), "batch_size": arguments.batch_size, "speedup": arguments.speedup}
+    budget = {"max_iter": n_epochs(arguments), "batch_size": arguments.batch_size}
     return recipes.vsc(method, n_draws=n_draws, random_state=seed, **budget, **changes)
 
 
@@ -397,7 +397,6 @@ def parse_arguments(argv=None) -> argparse.Namespace:
             )
         else:
             command.add_argument("--steps", type=int, default=4000)
-            command.add_argument("--speedup", type=float, default=10.0, help="of the warm-ups, against the paper's")
         if name == "celeba":
             command.add_argument(
                 "--folder", type=Path, required=True, help="with img_align_celeba/, list_attr_celeba.txt"

@@ -27,6 +27,25 @@ class _FixedDraw(torch.autograd.Function):
         return *(g.sum_to_size(of.shape) for g, of in zip(gradients, (concentration, rate))), None
 
 
+class _IncompleteGamma(torch.autograd.Function):
+    """Distribution function of the Gamma law of rate 1, or one minus it, with its derivative in the concentration."""
+
+    @staticmethod
+    def forward(ctx, concentration: Tensor, value: Tensor, upper: bool) -> Tensor:
+        ctx.save_for_backward(concentration, value)
+        ctx.sign = -1 if upper else 1
+        return (torch.special.gammaincc if upper else torch.special.gammainc)(concentration, value)
+
+    @staticmethod
+    def backward(ctx, grad_output: Tensor):
+        concentration, value = torch.broadcast_tensors(*ctx.saved_tensors)
+        density = Gamma(concentration, torch.ones_like(value)).log_prob(value).exp() * ctx.sign * grad_output
+        # A draw at a fixed level of probability moves by -(dP / dc) / density.
+        moved = torch._standard_gamma_grad(concentration.contiguous(), value.contiguous())
+        gradients = (-density * moved, density)
+        return *(g.sum_to_size(of.shape) for g, of in zip(gradients, ctx.saved_tensors)), None
+
+
 @dataclass(frozen=True)
 class Gamma(Law):
     """Gamma variables of mean ``concentration / rate``.
@@ -89,6 +108,14 @@ class Gamma(Law):
     def sample(self, noise: Tensor) -> Tensor:
         """Return ``noise / rate``, differentiable in both parameters (implicitly in the concentration)."""
         return _FixedDraw.apply(self.concentration, self.rate, noise)
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """Return ``P(t <= value)``, differentiable in both parameters; they are tensors."""
+        return _IncompleteGamma.apply(self.concentration, self.rate * value, False)
+
+    def survival(self, value: Tensor) -> Tensor:
+        """Return ``P(t > value)``, differentiable in both parameters; they are tensors."""
+        return _IncompleteGamma.apply(self.concentration, self.rate * value, True)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density of `value`, entry by entry."""

@@ -52,9 +52,29 @@ class Laplace(Thresholdable):
         centred = 0.5 - probability
         return self.scale * (-torch.log1p(-2 * centred.abs()) * centred.sign())
 
+    def log_tail(self, distance: Tensor) -> Tensor:
+        """Return ``-distance / scale``."""
+        return -(distance / self.scale)
+
+    def body(self, distance: Tensor) -> Tensor:
+        """Return ``1 - exp(-distance / scale)``."""
+        return -torch.expm1(-(distance / self.scale))
+
     def gamma_tail(self, threshold: Gamma) -> Tensor:
         """Return ``(1 + 1 / (rate scale))^-concentration``."""
-        return torch.exp(-threshold.concentration * torch.log1p(1 / (threshold.rate * self.scale)))
+        return torch.exp(self.gamma_log_tail(threshold))
+
+    def gamma_log_tail(self, threshold: Gamma) -> Tensor:
+        """Return ``-concentration log(1 + 1 / (rate scale))``."""
+        return -threshold.concentration * torch.log1p(1 / (threshold.rate * self.scale))
+
+    def gamma_body(self, threshold: Gamma) -> Tensor:
+        """Return ``1 - (1 + 1 / (rate scale))^-concentration``."""
+        return -torch.expm1(self.gamma_log_tail(threshold))
+
+    def gamma_log_density(self, distance: Tensor, threshold: Gamma) -> Tensor:
+        """Return the log-density at `distance` from `loc` plus :meth:`gamma_log_tail`: the law has no memory."""
+        return -distance / self.scale - self.scale.log() - log(2) + self.gamma_log_tail(threshold)
 
     def gamma_mean(self, probability: float, concentration: float) -> float:
         """Return ``scale concentration (probability^(-1 / concentration) - 1)``."""

@@ -32,6 +32,14 @@ class Law:
 
         return type(self)(*(take(getattr(self, field.name)) for field in fields(self)))
 
+    def picked(self, mask: Tensor) -> Self:
+        """Return the law of the variables where `mask` is true; its shape is theirs, or larger by leading axes."""
+
+        def pick(parameter):
+            return parameter.picked(mask) if isinstance(parameter, Law) else parameter.expand(mask.shape)[mask]
+
+        return type(self)(*(pick(getattr(self, field.name)) for field in fields(self)))
+
     def like(self, tensor: Tensor) -> Self:
         """Return the law with its numbers as tensors of the dtype and device of `tensor`."""
 

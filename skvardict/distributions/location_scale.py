@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -75,6 +75,30 @@ class Thresholdable(LocationScale):
     @abstractmethod
     def gamma_tail(self, threshold: Gamma) -> Tensor:
         """Return ``P(|s - loc| > t)`` for t from a Gamma law."""
+
+    @abstractmethod
+    def gamma_log_density(self, distance: Tensor, threshold: Gamma) -> Tensor:
+        """Return the logarithm of the density at ``loc + distance + t``, averaged over a Gamma law of t."""
+
+    def at_distance(self, distance: Tensor) -> Tensor:
+        """Return the log-density at ``loc + distance``."""
+        return replace(self, loc=torch.zeros_like(self.loc)).log_prob(distance)
+
+    def log_tail(self, distance: Tensor) -> Tensor:
+        """Return the logarithm of :meth:`tail`."""
+        return self.tail(distance).log()
+
+    def gamma_log_tail(self, threshold: Gamma) -> Tensor:
+        """Return the logarithm of :meth:`gamma_tail`."""
+        return self.gamma_tail(threshold).log()
+
+    def body(self, distance: Tensor) -> Tensor:
+        """Return ``1 - tail``."""
+        return 1 - self.tail(distance)
+
+    def gamma_body(self, threshold: Gamma) -> Tensor:
+        """Return ``1 - gamma_tail``."""
+        return 1 - self.gamma_tail(threshold)
 
     @abstractmethod
     def gamma_mean(self, probability: float, concentration: float) -> float:

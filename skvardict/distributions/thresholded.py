@@ -3,7 +3,9 @@
     T(s) = sign(s - loc) max(|s - loc| - threshold, 0) + 1[|s - loc| > threshold] loc
 
 A Laplace variable becomes a spike-and-slab variable that is on with probability ``exp(-threshold / scale)``
-(Fallah & Rozell, 2022, proposition 3.1).
+(Fallah & Rozell, 2022, proposition 3.1). In general the law of T(s) has an atom at zero, of the probability that s is
+within the threshold, and beside it the density of s at ``loc + d + threshold`` for values at a distance d from `loc`: T
+moves values by the threshold, one to one, so that no other factor comes in. A random threshold is averaged over.
 """
 
 from dataclasses import dataclass
@@ -63,7 +65,10 @@ def shifted_soft_threshold(deviation: Tensor, loc: Tensor, threshold: Tensor, *,
 
 @dataclass(frozen=True)
 class Thresholded(Law):
-    """The law of ``T(s)``, s from `base`, for a fixed or a Gamma threshold.
+    """The law of ``T(s)``, s from `base`, for a fixed or a Gamma threshold t.
+
+    An atom at zero of probability ``P(|s - loc| <= t)``, and the density ``f(|z - loc| + t)`` elsewhere, f being that
+    of ``s - loc``; both are means over t where it is random.
 
     Parameters
     ----------
@@ -75,6 +80,10 @@ class Thresholded(Law):
     ------
     TypeError
         If `base` cannot be thresholded.
+
+    References
+    ----------
+    Fallah & Rozell, Variational sparse coding with learned thresholding, ICML 2022, eq. 2, proposition 3.1, appendix B.
 
     Examples
     --------
@@ -108,6 +117,43 @@ class Thresholded(Law):
         return tail(self.threshold)
 
     @property
+    def off_probability(self) -> Tensor:
+        """Probability of being zero, precise where it is small."""
+        body = self.base.gamma_body if self.has_random_threshold else self.base.body
+        return body(self.threshold)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-probability of zeros and the log-density of other values, entry by entry.
+
+        A threshold of zero leaves the base law, without an atom.
+
+        Parameters
+        ----------
+        value : Tensor
+            Its last axes are those of the parameters.
+
+        Returns
+        -------
+        log_prob : Tensor
+            Of the shape that `value` and the parameters have together. With a Gaussian base and a Gamma threshold it is
+            a quadrature over the threshold, of a relative error below 1e-6.
+        """
+        law = self.like(value)
+        off = law.off_probability
+        is_off = (value == 0) & (off > 0)
+        return torch.where(is_off, safe_log(off), law._log_density(value, ~is_off))
+
+    def _log_density(self, value: Tensor, is_on: Tensor) -> Tensor:
+        """Return the log-density of values that are not zero; elsewhere anything."""
+        distance = (value - self.base.loc).abs()
+        if not self.has_random_threshold:
+            return self.base.at_distance(distance + self.threshold)
+        # A quadrature is worth its time for values that are on only.
+        law = self.picked(is_on)
+        density = law.base.gamma_log_density(distance[is_on], law.threshold)
+        return torch.zeros_like(distance).masked_scatter(is_on, density)
+
+    @property
     def mean(self) -> Tensor:
         """Mean of the variables: ``P(on) loc``, because the law given on is symmetric about `loc`."""
         return self.activation_probability * self.base.loc
@@ -123,6 +169,12 @@ class Thresholded(Law):
         tail = (on - 0.5).clamp_min(torch.finfo(on.dtype).tiny)
         magnitude = base.loc.abs() + threshold - base.upper_quantile(tail)
         return torch.where(on > 0.5, magnitude.clamp_min(0), torch.zeros_like(magnitude)) * base.loc.sign()
+
+
+def safe_log(probability: Tensor) -> Tensor:
+    """Return the logarithm, ``-inf`` at zero with a gradient of zero."""
+    is_positive = probability > 0
+    return torch.where(is_positive, torch.where(is_positive, probability, 1).log(), -inf)
 
 
 def threshold_for(law: Thresholdable, probability: float) -> float:

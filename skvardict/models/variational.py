@@ -1,7 +1,9 @@
 """The variational model: an encoder gives a posterior over codes, a decoder reconstructs from its draws.
 
 Rows get codes from the posterior (its mean, its median, its most active components, the best of its draws), or from a
-solver that is started at its mean. The bounds are those of a Gaussian likelihood of variance ``d kl_weight / 2``.
+solver that is started at its mean. The bounds are those of the model that :meth:`VariationalModel.sample_prior_codes` and
+the decoder draw from, with a Gaussian likelihood of variance ``d kl_weight / 2``: codes have the prior's law, and the
+posterior's given a row, zeros included.
 """
 
 from collections.abc import Mapping
@@ -148,7 +150,7 @@ class VariationalModel:
 
     def sample_codes(self, X: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
         """Return draws from the posterior of every row, shape (J, n, l)."""
-        return self._draws(self.posterior(X), n_draws, generator)[1]
+        return self._draws(self.posterior(X), n_draws, generator)
 
     @torch.no_grad()
     def sample_prior_codes(self, n_samples: int, generator: torch.Generator) -> Tensor:
@@ -157,27 +159,25 @@ class VariationalModel:
         return self.latent.prior_codes((n_samples, self.n_components), generator, like)
 
     def elbo(self, X: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
-        """Return the evidence lower bound per row, in nats: its divergence exact where there is a closed form."""
+        """Return ``E log p(x|z) - KL(q(z|x) || p(z))`` per row, in nats: the KL exact where it has a closed form."""
         posterior = self.posterior(X)
-        _, codes = self._draws(posterior, n_draws, generator)
-        terms = [value.sum(-1) for value in self.latent.kl(posterior, codes).values()]
-        divergence = sum(value.mean(0) if value.dim() == 2 else value for value in terms)
-        return self._log_likelihood(X, codes).mean(0) - divergence
+        codes = self._draws(posterior, n_draws, generator)
+        divergence = self.latent.code_kl(posterior, codes).sum(-1)
+        return self._log_likelihood(X, codes).mean(0) - (divergence.mean(0) if divergence.dim() == 2 else divergence)
 
     def iwae(self, X: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
         """Return ``log 1/K sum_k p(x, z_k) / q(z_k | x)`` per row, in nats."""
         posterior = self.posterior(X)
-        noise, codes = self._draws(posterior, n_draws, generator)
-        log_weights = self._log_likelihood(X, codes) + self.latent.log_ratio(posterior, noise)
+        codes = self._draws(posterior, n_draws, generator)
+        log_weights = self._log_likelihood(X, codes) + self.latent.log_ratio(posterior, codes).sum(-1)
         return torch.logsumexp(log_weights, 0) - log(n_draws)
 
     def rows_at_a_time(self, n_draws: int) -> int:
         """Return how many rows may have `n_draws` draws each in memory at a time."""
         return max(1, _DRAW_ENTRIES // (n_draws * max(self.n_components, self.n_features)))
 
-    def _draws(self, posterior: Any, n_draws: int, generator: torch.Generator) -> tuple[Noise, Tensor]:
-        noise = self.latent.draw_noise(posterior, n_draws, generator)
-        return noise, self.latent.codes(posterior, noise, Anneal())
+    def _draws(self, posterior: Any, n_draws: int, generator: torch.Generator) -> Tensor:
+        return self.latent.codes(posterior, self.latent.draw_noise(posterior, n_draws, generator), Anneal())
 
     def _log_likelihood(self, X: Tensor, codes: Tensor) -> Tensor:
         n_features, weight = X.shape[-1], float(self.kl_weights["kl"])

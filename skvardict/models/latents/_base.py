@@ -91,13 +91,16 @@ class Latent(ABC):
         return self._noise(posterior, (n_draws, 1, posterior.shape[-1]), generator)
 
     def kl(self, posterior: Any, codes: Tensor) -> dict[str, Tensor]:
-        """Return divergences from the prior by name, (n, l), or with the leading axis of `codes`."""
-        return {"kl": kl_divergence(posterior, self.prior.like(codes), codes)}
+        """Return the divergences that are trained, by name, (n, l), or with the leading axis of `codes`."""
+        return {"kl": self.code_kl(posterior, codes)}
 
-    def log_ratio(self, posterior: Any, noise: Noise) -> Tensor:
-        """Return ``log p - log q`` of the drawn variables, summed over components, shape (J, n)."""
-        codes = self.codes(posterior, noise, Anneal())
-        return (self.prior.like(codes).log_prob(codes) - posterior.log_prob(codes)).sum(-1)
+    def code_kl(self, posterior: Any, codes: Tensor) -> Tensor:
+        """Return ``KL(q(z|x) || p(z))`` of the codes, (n, l), or estimated at the codes, with their leading axis."""
+        return kl_divergence(posterior, self.prior.like(codes), codes)
+
+    def log_ratio(self, posterior: Any, codes: Tensor) -> Tensor:
+        """Return ``log p(z) - log q(z|x)`` of drawn codes, entry by entry, (J, n, l)."""
+        return self.prior.like(codes).log_prob(codes) - posterior.log_prob(codes)
 
     def prior_codes(self, shape: tuple[int, int], generator: torch.Generator, like: Tensor) -> Tensor:
         """Return draws from the prior, with dtype and device of `like`."""

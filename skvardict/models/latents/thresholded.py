@@ -14,7 +14,7 @@ _LARGEST_LOG_GAMMA = log(1e6)  # concentration and rate between 1e-6 and 1e6, as
 
 @dataclass(frozen=True)
 class ThresholdedLatent(Latent):
-    """A base variable, thresholded about its mean; the divergence is that of the base variable.
+    """A base variable, thresholded about its mean; the divergence that is trained is that of the base variable.
 
     Parameters
     ----------
@@ -73,22 +73,16 @@ class ThresholdedLatent(Latent):
         return shifted_soft_threshold(deviation, base.loc, threshold, straight_through=self.straight_through)
 
     def kl(self, posterior: Thresholded, codes: Tensor) -> dict[str, Tensor]:
-        """Return "kl" of the base variable and, for a random threshold, "threshold_kl"."""
+        """Return "kl" of the base variable and, for a random threshold, "threshold_kl": those of the paper.
+
+        They are no divergences of the codes: the base variable is thresholded about the posterior's mean, and about
+        zero under the prior, so that it does not make the codes of the prior. :meth:`code_kl` has that divergence.
+        """
         prior = self.prior.like(codes)
         terms = {"kl": kl_divergence(posterior.base, prior.base)}
         if prior.has_random_threshold:
             terms["threshold_kl"] = kl_divergence(posterior.threshold, prior.threshold)
         return terms
-
-    def log_ratio(self, posterior: Thresholded, noise: Noise) -> Tensor:
-        """Return ``log p - log q`` of the base variable and of a random threshold."""
-        value = posterior.base.sample(noise[0])
-        prior = self.prior.like(value)
-        ratio = prior.base.log_prob(value) - posterior.base.log_prob(value)
-        if prior.has_random_threshold:
-            threshold = posterior.threshold.sample(noise[1])
-            ratio = ratio + prior.threshold.log_prob(threshold) - posterior.threshold.log_prob(threshold)
-        return ratio.sum(-1)
 
     def summary(self, posterior: Thresholded) -> dict[str, Tensor]:
         """Return "mean", "scale" of the base, "threshold" (its mean), "activation_probability" and "code_mean"."""

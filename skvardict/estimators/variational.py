@@ -52,6 +52,7 @@ from skvardict.objectives import VariationalObjective
 from skvardict.rows import ROWS_PER_CHUNK, Rows
 from skvardict.training import SGD, Adam, CosineRate, Decay, EarlyStopping, Ramp, StepDecay, TrainingPlan
 from skvardict.training.optimizers import Schedule
+from skvardict.training.protocol import Sums, add_sums
 
 _GAMMA_CONCENTRATION = 3.0  # of the prior of a random threshold (Fallah & Rozell, appendix B)
 # The automatic warm-up of the noise.
@@ -190,11 +191,13 @@ class _VariationalCoder(BaseCoder):
         return self._decode(Rows(self.sample_prior_codes(n_samples, random_state), device=self.device))
 
     def elbo(self, X: ArrayLike, n_draws: int = 1, random_state: RandomState = None) -> Array:
-        """Return the evidence lower bound of every row, in nats.
+        """Return the evidence lower bound ``E log p(x|z) - KL(q(z|x) || p(z))`` of every row, in nats.
 
-        The likelihood is Gaussian with variance ``n_features * kl_weight / 2``, its constants included. The
-        divergence is exact where it has a closed form; for thresholded models it is that of the base variable and of a
-        random threshold. The reconstruction is averaged over draws.
+        It bounds the log-likelihood of the model that :meth:`sample` draws from: codes z with the law of the prior,
+        zeros included, and a Gaussian likelihood of variance ``n_features * kl_weight / 2``, its constants included.
+        The reconstruction is averaged over draws; the divergence is exact where it has a closed form, and else averaged
+        too. What thresholded models are trained on is another number, with the divergence of the base variables:
+        :meth:`energy`.
 
         Parameters
         ----------
@@ -239,6 +242,43 @@ class _VariationalCoder(BaseCoder):
         Burda, Grosse & Salakhutdinov, Importance weighted autoencoders, ICLR 2016, eq. 8.
         """
         return self._bound("iwae", X, n_draws, random_state)
+
+    def energy(self, X: ArrayLike) -> dict[str, float]:
+        """Return the training objective by term (unweighted) and in all, as means per row.
+
+        The terms are those of ``history_`` for validation rows: of `n_draws` draws, reduced as `draw_reduction` says,
+        from noise that is the same at every call, without warm-ups.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        energies : dict
+            "reconstruction", the mean squared error; "kl", of thresholded models the paper's divergence of the base
+            variables, with a random threshold also "threshold_kl"; and "total", weighted. For thresholded models
+            ``-total / kl_weight`` is no bound of a likelihood, up to whatever constant: see :meth:`elbo`.
+
+        References
+        ----------
+        Fallah & Rozell, Variational sparse coding with learned thresholding, ICML 2022, eq. 5.
+        """
+        rows = self._rows(X)
+        plan = self._plan(len(rows))
+        sums: Sums = {}
+
+        def evaluate(model: VariationalModel, block: Tensor) -> VariationalObjective:
+            objective = self._build_objective(model, len(block), plan)
+            add_sums(sums, objective.evaluate(block))
+            return objective
+
+        objective = self._map_blocks(evaluate, rows, self.n_draws)[-1]
+        terms = objective.summarize(sums, validation=True)
+        return {
+            **{name: terms[f"validation_{name}"] for name in ("reconstruction", *objective.model.kl_weights)},
+            "total": terms["validation_energy"],
+        }
 
     def _bound(self, name: str, X, n_draws: int, random_state):
         check_count("n_draws", n_draws)
@@ -468,8 +508,10 @@ class ThresholdedVSC(_SparseVariationalCoder):
 
         1/d |x - D(z)|^2 + kl_weight KL(q(s|x) || p(s))  (+ threshold_kl_weight KL(q(t|x) || p(t)))
 
-    at the best of `n_draws` draws per row, with gradients that skip T. Thresholded Laplace variables are spike-and-slab
-    variables that are on with probability ``exp(-threshold / scale)``.
+    at the best of `n_draws` draws per row, with gradients that skip T. This objective (:meth:`energy`) is no evidence
+    bound: T moves values towards the posterior's mean, and under the prior towards zero, so that the code z of a base
+    variable s depends on the posterior. :meth:`elbo` and :meth:`iwae` are bounds, with the laws of the codes.
+    Thresholded Laplace variables are spike-and-slab variables that are on with probability ``exp(-threshold / scale)``.
 
     The learned posterior is broad: which components are on is nearly random from draw to draw, and what a row says is
     in the means and probabilities rather than in the support of one draw. `transform_algorithm` chooses what to make of

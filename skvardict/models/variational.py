@@ -1,9 +1,8 @@
 """The variational model: an encoder gives a posterior over codes, a decoder reconstructs from its draws.
 
 Rows get codes from the posterior (its mean, its median, its most active components, the best of its draws), or from a
-solver that is started at its mean. The bounds are those of the model that :meth:`VariationalModel.sample_prior_codes` and
-the decoder draw from, with a Gaussian likelihood of variance ``d kl_weight / 2``: codes have the prior's law, and the
-posterior's given a row, zeros included.
+solver that is started at its mean. The bounds are those of the model that draws codes from the prior, zeros included,
+and decodes them, with a Gaussian likelihood of variance ``d kl_weight / 2``.
 """
 
 from collections.abc import Mapping

@@ -18,7 +18,7 @@ from skvardict.rows import Rows, Stream
 from skvardict.training.checkpoint import Checkpoint
 from skvardict.training.early_stopping import EarlyStopping
 from skvardict.training.history import Patience, append_epoch
-from skvardict.training.protocol import Sums
+from skvardict.training.protocol import Sums, add_sums
 from skvardict.training.session import TrainingPlan, TrainingSession
 
 _EXPLOSION = 100  # times the best energy of the run, and the energy of a reconstruction that is zero
@@ -239,20 +239,15 @@ def _step(session: TrainingSession, batch: Tensor, sums: Sums) -> dict[str, Tens
         session.steps.step(made, batch, session.generator)
     session.objective.constrain_()
     session.n_steps += 1
-    _add(sums, made.sums)
+    add_sums(sums, made.sums)
     return made.losses
 
 
 def _evaluate(session: TrainingSession, validation: Rows, batch_size: int) -> dict[str, float]:
     sums: Sums = {}
     for _, batch in validation.slices(batch_size):
-        _add(sums, session.objective.evaluate(batch))
+        add_sums(sums, session.objective.evaluate(batch))
     return session.objective.summarize(sums, validation=True)
-
-
-def _add(sums: Sums, terms: Sums) -> None:
-    for name, term in terms.items():
-        sums[name] = sums[name] + term if name in sums else term
 
 
 def _divergence(session: TrainingSession, index: int | None, losses: dict[str, Tensor]) -> str:

@@ -10,6 +10,12 @@ from torch import Tensor, nn
 Sums = dict[str, Any]  # by name: tensors on the device, or numbers that are known without it
 
 
+def add_sums(sums: Sums, terms: Sums) -> None:
+    """Add the terms of another batch to the sums."""
+    for name, term in terms.items():
+        sums[name] = sums[name] + term if name in sums else term
+
+
 class Position(NamedTuple):
     """How far training has come.
 

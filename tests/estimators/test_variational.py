@@ -322,6 +322,21 @@ def test_energy_is_the_bound_without_its_constants():
     assert min(model.history_["validation_energy"]) == pytest.approx(energy, rel=0.02)
 
 
+@pytest.mark.parametrize("name", ["SVAE", "gaussian, gamma", "spike and slab"])
+def test_energy_is_the_objective_of_validation_rows(fitted, X, name):
+    few = X[:70]  # one batch: every batch has the same noise
+    model = clone(fitted[name]).set_params(max_iter=3).fit(X, X_val=few)
+    terms = model.energy(few)
+    assert terms == model.energy(few)
+    history = model.history_
+    best = int(np.argmin(history["validation_energy"])) if model.early_stopping else -1
+    assert terms["total"] == pytest.approx(history["validation_energy"][best], rel=1e-5)
+    assert terms["kl"] == pytest.approx(history["validation_kl"][best], rel=1e-5)
+    weighted = terms["reconstruction"] + model.kl_weight * terms["kl"]
+    weighted += model.threshold_kl_weight * terms["threshold_kl"] if "threshold_kl" in terms else 0
+    assert terms["total"] == pytest.approx(weighted, rel=1e-6)
+
+
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 

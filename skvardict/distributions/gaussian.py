@@ -137,7 +137,7 @@ class Gaussian(Thresholdable):
         return self.scale * float(np.exp(brentq(excess, np.log(1e-6), np.log(1e6))))
 
 
-def _mean_over_deviations(function: Callable[[float], Tensor]) -> Tensor:
+def _mean_over_deviations(function: Callable[[Any], Tensor]) -> Tensor:
     """Return the mean of the function of ``|e|`` for a standard Gaussian e."""
     total: Any = 0.0
     for node, weight in zip(*_half_normal_nodes()):  # one at a time: memory stays that of the parameters

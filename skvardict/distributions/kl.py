@@ -73,7 +73,7 @@ def has_closed_form(posterior: type, prior: type) -> bool:
     return (posterior, prior) in _CLOSED_FORMS
 
 
-def _laplace_laplace(q: Laplace, p: Laplace) -> Tensor:
+def _laplace_laplace(q: LocationScale, p: LocationScale) -> Tensor:
     distance = (q.loc - p.loc).abs()
     return (distance + q.scale * torch.exp(-distance / q.scale)) / p.scale + (p.scale / q.scale).log() - 1
 

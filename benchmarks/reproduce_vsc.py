@@ -2,7 +2,7 @@
 
     python -m benchmarks.reproduce_vsc table1       # eight methods on whitened patches: Table 1, Figures 3, 4, 9
     python -m benchmarks.reproduce_vsc table2       # straight-through against sub-gradient: Table 2
-    python -m benchmarks.reproduce_vsc sampling     # max, mean and iwae draws: Figures 5, 18
+    python -m benchmarks.reproduce_vsc sampling     # max, mean and weighted draws: Figures 5, 18
     python -m benchmarks.reproduce_vsc prior        # share of components on: prior draws, course in training
     python -m benchmarks.reproduce_vsc fmnist       # convolutional generator on Fashion-MNIST: Figures 6, 7
     python -m benchmarks.reproduce_vsc celeba --folder FOLDER     # the same on CelebA: Figures 6-8, 20-23
@@ -402,7 +402,9 @@ def parse_arguments(argv=None) -> argparse.Namespace:
                 "--folder", type=Path, required=True, help="with img_align_celeba/, list_attr_celeba.txt"
             )
         if name == "sampling":
-            command.add_argument("--reductions", nargs="+", choices=["max", "mean", "iwae"], default=["max", "mean"])
+            command.add_argument(
+                "--reductions", nargs="+", choices=["max", "mean", "softmax", "iwae"], default=["max", "mean"]
+            )
         if name == "prior":
             command.add_argument("--methods", nargs="+", choices=THRESHOLDED, default=list(THRESHOLDED))
         if name == "table1":

@@ -96,9 +96,13 @@ class _VariationalCoder(BaseCoder):
     n_draws: int = parameter(default=1, accepts=COUNT, kind="int", text="Posterior draws per row and step.")
     draw_reduction: str = parameter(
         default="mean",
-        accepts=[StrOptions({"max", "mean", "iwae"})],
-        kind='{"mean", "max", "iwae"}',
-        text="How draws are reduced: all alike, the best one only, or by softmax weights of the bound.",
+        accepts=[StrOptions({"max", "mean", "softmax", "iwae"})],
+        kind='{"mean", "max", "softmax", "iwae"}',
+        text="How draws are reduced: all alike, the best one only, or weighted by the softmax of their bounds (the "
+        'released code of Fallah & Rozell calls that iwae). "iwae" is the importance-weighted bound of Burda et al., '
+        "whose weights have the densities of the draws. Its gradient is exact in expectation, of codes with zeros too "
+        "(which need two draws), whatever `gradient` says; a random threshold is part of the law then, and "
+        "`threshold_kl_weight` is not used.",
     )
     atom_norm: float | None = parameter(
         default=None,
@@ -334,6 +338,11 @@ class _VariationalCoder(BaseCoder):
         return model
 
     def _build_objective(self, model: VariationalModel, batch_rows: float, plan: TrainingPlan) -> VariationalObjective:
+        if self.draw_reduction == "iwae" and self.n_draws == 1 and model.latent.prior_activation_probability < 1:
+            raise ValueError(
+                f"{type(self).__name__}: draw_reduction='iwae' needs n_draws >= 2 for codes with zeros, but n_draws=1: "
+                "what a draw adds to the bound is measured against the others. Raise n_draws."
+            )
         return VariationalObjective(
             model=model,
             n_draws=self.n_draws,

@@ -5,8 +5,10 @@ Per row, with codes z^j drawn from the posterior q(z|x) that the encoder gives, 
     L_j = 1/d |x - D(z^j)|^2 + kl_weight KL(q(z|x) || p(z))        (KL summed over components)
 
 and the J draws are reduced to their "mean", to the best of them ("max": the largest bound), or by softmax weights of
-``-L_j / kl_weight`` held constant ("iwae"). Times ``-1 / kl_weight`` and up to a constant, L is the bound for a
-Gaussian likelihood of variance ``d kl_weight / 2``.
+``-L_j / kl_weight`` held constant ("softmax"; the released code of Fallah & Rozell calls it iwae). "iwae" is the
+importance-weighted bound, with the densities of the draws in the place of the divergence (:mod:`.importance`). Times
+``-1 / kl_weight`` and up to a constant, L is the bound for a Gaussian likelihood of variance ``d kl_weight / 2``, but
+for thresholded models, whose KL here is that of the base variables, as in the paper.
 
 For "max" the draws are compared without a graph, and only the chosen one is made again with one: the gradient is the
 same, at the cost of one draw.
@@ -24,7 +26,6 @@ from skvardict.energies import reconstruction
 from skvardict.functional import (
     Weight,
     count_active,
-    is_on,
     per_batch,
     per_row,
     pooled_r2,
@@ -36,6 +37,7 @@ from skvardict.models.latents import Anneal, Noise
 from skvardict.models.variational import VariationalModelsTogether
 from skvardict.networks import LinearDecoder, constrain_atoms_
 from skvardict.objectives.groups import decoder_group, encoder_group
+from skvardict.objectives.importance import ReducedDraws, importance_weighted, softmax_weights
 from skvardict.training.protocol import ParameterGroup, Position, Step, Sums
 
 _EVALUATION_SEED = 0  # validation sees the same noise every epoch, or epochs could not be compared
@@ -61,7 +63,7 @@ class VariationalObjective:
     ----------
     model : VariationalModel
     n_draws : int
-    draw_reduction : {"max", "mean", "iwae"}
+    draw_reduction : {"max", "mean", "softmax", "iwae"}
     atom_norm : float or None
     dictionary_learning_rate : float or None
         Step eta of a linear dictionary, ``A += eta mean(r z^T)``, limited to the inverse of the largest eigenvalue of
@@ -107,12 +109,12 @@ class VariationalObjective:
         """Return the losses of a batch, ready for one backward pass, and sums for the history."""
         posterior = self.model.posterior(X)
         noise = self._chosen_noise(X, posterior, self._generator_of_step(X, generator), self.anneal)
-        codes = self.model.latent.codes(posterior, noise, self.anneal)
-        error = reconstruction(X, self._decode_in_training(codes))
-        error, terms = self._reduce_draws(error, self.model.latent.kl(posterior, codes))
-        losses = {"reconstruction": error.mean(-1)}
-        losses |= {name: per_batch(self.model.kl_weights[name]) * value.mean(-1) for name, value in terms.items()}
-        return Step(losses, self._sums(codes.detach(), error, terms))
+        made = self._reduced(X, posterior, noise, self.anneal, self._decode_in_training)
+        losses = {"reconstruction": made.error.mean(-1)}
+        losses |= {name: per_batch(self.model.kl_weights[name]) * value.mean(-1) for name, value in made.terms.items()}
+        if made.support is not None:
+            losses["support"] = made.support.mean(-1)
+        return Step(losses, self._sums(made.codes.detach(), made.error, made.terms))
 
     @torch.no_grad()
     def evaluate(self, X: Tensor) -> Sums:
@@ -120,13 +122,11 @@ class VariationalObjective:
         with self.model.evaluating():
             posterior = self.model.posterior(X)
             noise = self._chosen_noise(X, posterior, self._generator_of_evaluation(X), Anneal())
-            codes = self.model.latent.codes(posterior, noise, Anneal())
-            divergences = self.model.latent.kl(posterior, codes)
-            error, terms = self._reduce_draws(reconstruction(X, self.model.decode(codes)), divergences)
+            made = self._reduced(X, posterior, noise, Anneal(), self.model.decode)
             mean_error = reconstruction(X, self.model.decode(self.model.latent.summary(posterior)["code_mean"]))
-            kl = self.model.pooled(divergences["kl"])
+            kl = self.model.pooled(self.model.latent.kl(posterior, made.codes)["kl"])
         return {
-            **self._sums(codes, error, terms),
+            **self._sums(made.codes, made.error, made.terms),
             "mean_reconstruction": mean_error.sum(-1),
             "square_sum": X.square().sum(-2),
             "row_sum": X.sum(-2),
@@ -190,15 +190,27 @@ class VariationalObjective:
 
     @property
     def _keeps_one_draw(self) -> bool:
-        return self.n_draws == 1 or self.draw_reduction == "max"
+        return self.draw_reduction == "max" or (self.n_draws == 1 and self.draw_reduction != "iwae")
 
     def _chosen_noise(self, X: Tensor, posterior: Any, generator: Any, anneal: Anneal) -> Noise:
         """Return noise of one draw per row, (n, l), or of all where they are averaged, (J, n, l)."""
         with torch.no_grad():
             noise = self.model.draw_noise(posterior, self.n_draws, generator)
+            if not self._keeps_one_draw:
+                return noise
             if self.n_draws == 1:
                 return tuple(part[0] for part in noise)
-            return self.model.select(X, posterior, noise, anneal) if self.draw_reduction == "max" else noise
+            return self.model.select(X, posterior, noise, anneal)
+
+    def _reduced(
+        self, X: Tensor, posterior: Any, noise: Noise, anneal: Anneal, decode: Callable[[Tensor], Tensor]
+    ) -> ReducedDraws:
+        """Return the codes that the noise makes, and the terms of the loss per row."""
+        if self.draw_reduction == "iwae":
+            return importance_weighted(self.model, X, posterior, noise, anneal, decode)
+        codes = self.model.latent.codes(posterior, noise, anneal)
+        error = reconstruction(X, decode(codes))
+        return ReducedDraws(codes, *self._reduce_draws(error, self.model.latent.kl(posterior, codes)))
 
     def _reduce_draws(self, error: Tensor, divergences: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return error and divergences per row, (n,), from those of all draws, (J, n) and (J, n, l), or of one."""
@@ -217,9 +229,7 @@ class VariationalObjective:
             return torch.full_like(error, 1 / len(error)).detach()
         kl_weights = {name: per_row(weight) for name, weight in self.model.kl_weights.items()}
         loss = error.detach() + sum(kl_weights[name] * value.detach() for name, value in terms.items())
-        if not is_on(kl_weights["kl"]):  # the limit
-            return nn.functional.one_hot(loss.argmin(0), len(loss)).movedim(-1, 0).to(loss.dtype)
-        return torch.softmax(-loss / kl_weights["kl"], 0)
+        return softmax_weights(loss, kl_weights["kl"])
 
     def _decode_in_training(self, codes: Tensor) -> Tensor:
         if self.dictionary_learning_rate is None or not isinstance(self.model.decoder, LinearDecoder):

@@ -69,9 +69,10 @@ VARIANTS = {
     ),
     # On the data of scikit-learn's checks, of standard deviation 100, draws of the usual scale look like an explosion.
     "VSC, averaged, MLP": _small(
-        ThresholdedVSC, n_draws=3, draw_reduction="iwae", prior_scale=1e-4, **ENCODER, **NONLINEAR
+        ThresholdedVSC, n_draws=3, draw_reduction="softmax", prior_scale=1e-4, **ENCODER, **NONLINEAR
     ),
     "spike and slab": _small(SpikeAndSlabVSC, n_draws=3, **ENCODER),
+    "spike and slab, importance-weighted": _small(SpikeAndSlabVSC, n_draws=2, draw_reduction="iwae", **ENCODER),
 }
 
 pytestmark = [

@@ -141,8 +141,13 @@ VARIATIONAL = {
     "SVAE, Cauchy": SparseVAE(encoder=MLP((10,)), n_draws=2, prior="cauchy"),
     "SVAE, MLP decoder": SparseVAE(encoder=MLP((10,)), decoder=MLP((8,)), atom_norm=None),
     "TVSC": ThresholdedVSC(encoder=MLP((10,)), n_draws=4),
-    "TVSC, Gaussian": ThresholdedVSC(encoder=MLP((10,)), n_draws=2, base="gaussian", draw_reduction="iwae"),
+    "TVSC, Gaussian": ThresholdedVSC(encoder=MLP((10,)), n_draws=2, base="gaussian", draw_reduction="softmax"),
     "TVSC, Gamma": ThresholdedVSC(encoder=MLP((10,)), n_draws=3, threshold_prior="gamma"),
+    "TVSC, Gamma, importance": ThresholdedVSC(
+        encoder=MLP((10,)), n_draws=3, threshold_prior="gamma", draw_reduction="iwae"
+    ),
+    "TVSC, Gaussian, importance": ThresholdedVSC(encoder=MLP((10,)), n_draws=2, base="gaussian", draw_reduction="iwae"),
+    "SVAE, importance": SparseVAE(encoder=MLP((10,)), n_draws=2, draw_reduction="iwae"),
 }
 
 

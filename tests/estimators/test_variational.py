@@ -301,6 +301,26 @@ def test_given_threshold_overrides_the_share(X):
     assert (model.sample_prior_codes(5000, random_state=0) != 0).mean() == pytest.approx(np.exp(-2.5), abs=5e-3)
 
 
+@pytest.mark.parametrize("model", SPARSE)
+def test_importance_weights_need_a_second_draw_where_codes_have_zeros(model, X):
+    with pytest.raises(ValueError, match="needs n_draws >= 2 for codes with zeros, but n_draws=1"):
+        model(20, n_draws=1, draw_reduction="iwae", **QUICK).fit(X)
+    ThresholdedVSC(20, threshold=0, n_draws=1, draw_reduction="iwae", **QUICK).fit(X)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_importance_weighted_bound_is_trained(model, X):
+    settings = {"encoder": MLP((64,)), "max_iter": 40, "random_state": 0, "kl_weight": 1e-2, "n_draws": 5}
+    fit = model(20, draw_reduction="iwae", **settings).fit(X)
+    energy = fit.history_["energy"][10:]
+    assert energy[-1] < energy[0]
+    # The energy is the bound without its constants, from the draws of training.
+    few = X[:70]
+    bound = fit.iwae(few, n_draws=5, random_state=0).mean()
+    expected = -fit.kl_weight * (bound + 8 * np.log(np.pi * 16 * fit.kl_weight))
+    assert fit.energy(few)["total"] == pytest.approx(expected, rel=0.05)
+
+
 # --- bounds -----------------------------------------------------------------------------------------------------------
 
 

@@ -74,6 +74,22 @@ class Latent(ABC):
     def codes(self, posterior: Any, noise: Noise, anneal: Anneal) -> Tensor:
         """Return the draws that the noise makes."""
 
+    def warmed(self, posterior: Any, anneal: Anneal) -> Any:
+        """Return the law of :meth:`codes` in the warm-up."""
+        return posterior if anneal.is_over else self._with_less_noise(posterior, anneal.noise)
+
+    @abstractmethod
+    def _with_less_noise(self, posterior: Any, omega: Weight) -> Any:
+        """Return the law of codes whose noise has the factor omega."""
+
+    def scored_codes(self, posterior: Any, noise: Noise) -> tuple[Tensor, Tensor | None]:
+        """Return draws and the log-probability of their supports, (J, n); None where nothing is ever zero.
+
+        The gradient of the draws is that of values given the support. A mean over draws has the gradient of both
+        together: ``E f(z)`` that of ``f(z) + f(z) log P(support)``, the f of the last term a constant.
+        """
+        return self.codes(posterior, noise, Anneal()), None
+
     @abstractmethod
     def summary(self, posterior: Any) -> dict[str, Tensor]:
         """Return the parameters of the posterior by name, each of shape (n, l)."""

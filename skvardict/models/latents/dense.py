@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from skvardict.distributions import Gaussian, Laplace, LocationScale, has_closed_form
+from skvardict.functional import Weight
 from skvardict.models.latents._base import LARGEST_LOG_SCALE, Anneal, Latent, Noise, bounded_exp
 
 
@@ -42,6 +43,9 @@ class DenseLatent(Latent):
     def codes(self, posterior: LocationScale, noise: Noise, anneal: Anneal) -> Tensor:
         """Return ``mean + scale * noise``."""
         return posterior.sample(noise[0] if anneal.is_over else noise[0] * anneal.noise)
+
+    def _with_less_noise(self, posterior: Gaussian, omega: Weight) -> Gaussian:
+        return Gaussian(posterior.loc, posterior.scale * omega)
 
     def summary(self, posterior: Gaussian) -> dict[str, Tensor]:
         """Return "mean", "scale" and "code_mean" (the same as "mean")."""

@@ -1,11 +1,13 @@
 """Codes behind a gate: zero, or drawn from a Gaussian slab."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from skvardict.distributions import Gaussian, SpikeAndSlab
+from skvardict.functional import Weight
 from skvardict.models.latents._base import LARGEST_LOG_SCALE, Anneal, Latent, Noise, bounded_exp
 
 
@@ -42,10 +44,18 @@ class SpikeAndSlabLatent(Latent):
 
     def codes(self, posterior: SpikeAndSlab, noise: Noise, anneal: Anneal) -> Tensor:
         """Return ``gate * slab``; in the warm-up the slab is ``omega mean + (omega scale + sqrt(1 - omega)) noise``."""
-        slab, omega = posterior.slab, anneal.noise
-        if not anneal.is_over:
-            slab = Gaussian(omega * slab.loc, omega * slab.scale + (1 - omega) ** 0.5)
+        slab = self.warmed(posterior, anneal).slab
         return posterior.gate(noise[1], float(anneal.temperature)) * slab.sample(noise[0])
+
+    def _with_less_noise(self, posterior: SpikeAndSlab, omega: Weight) -> SpikeAndSlab:
+        slab = posterior.slab
+        return replace(posterior, slab=Gaussian(omega * slab.loc, omega * slab.scale + (1 - omega) ** 0.5))
+
+    def scored_codes(self, posterior: SpikeAndSlab, noise: Noise) -> tuple[Tensor, Tensor]:
+        """Return draws of the slab where gates are on, and the log-probability of the gates."""
+        is_on = posterior.logit + noise[1] > 0
+        log_support = torch.where(is_on, logsigmoid(posterior.logit), logsigmoid(-posterior.logit))
+        return is_on * posterior.slab.sample(noise[0]), log_support.sum(-1)
 
     def summary(self, posterior: SpikeAndSlab) -> dict[str, Tensor]:
         """Return "mean", "scale" of the slab, "activation_probability" and "code_mean"."""

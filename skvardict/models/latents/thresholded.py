@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from skvardict.distributions import Gamma, Thresholded, kl_divergence, shifted_soft_threshold
+from skvardict.functional import Weight
 from skvardict.models.latents._base import LARGEST_LOG_SCALE, Anneal, Latent, Noise, bounded_exp
 
 _LARGEST_LOG_GAMMA = log(1e6)  # concentration and rate between 1e-6 and 1e6, as in the paper
@@ -71,6 +72,35 @@ class ThresholdedLatent(Latent):
         if isinstance(threshold, Gamma):
             threshold = threshold.sample(noise[1])
         return shifted_soft_threshold(deviation, base.loc, threshold, straight_through=self.straight_through)
+
+    def _with_less_noise(self, posterior: Thresholded, omega: Weight) -> Thresholded:
+        return replace(posterior, base=replace(posterior.base, scale=posterior.base.scale * omega))
+
+    def scored_codes(self, posterior: Thresholded, noise: Noise) -> tuple[Tensor, Tensor | None]:
+        """Return draws with the gradient of values given that they are on, and the log-probability of being on or off.
+
+        A value keeps its level of probability among those that are on: beside the sub-gradient of T it moves with
+        ``threshold / scale``, by the ratio of the hazard rates at the threshold and at the value; for a Laplace base
+        its distance from `loc` is then proportional to the scale. Given a random threshold these are laws of a fixed
+        one.
+        """
+        if self.prior_activation_probability == 1:
+            return super().scored_codes(posterior, noise)
+        base, threshold = posterior.base, posterior.threshold
+        if isinstance(threshold, Gamma):
+            threshold = threshold.sample(noise[1])
+        deviation = base.scale * noise[0]
+        codes = shifted_soft_threshold(deviation, base.loc, threshold, straight_through=False)
+        off = base.body(threshold)
+        is_on = (codes != 0) | (off == 0)
+        with torch.no_grad():
+            log_hazard, log_hazard_there = (
+                base.at_distance(distance) - base.log_tail(distance) for distance in (threshold, deviation.abs())
+            )
+            slope = base.scale * (log_hazard - log_hazard_there).exp() * deviation.sign() * is_on
+        cut = threshold / base.scale
+        log_support = torch.where(is_on, base.log_tail(threshold), torch.where(is_on, 1, off).log())
+        return codes + slope * (cut - cut.detach()), log_support.sum(-1)
 
     def kl(self, posterior: Thresholded, codes: Tensor) -> dict[str, Tensor]:
         """Return "kl" of the base variable and, for a random threshold, "threshold_kl": those of the paper.

@@ -5,6 +5,8 @@ import sys
 import warnings
 from numbers import Real
 
+from skvardict._utils import ranks
+
 _BETWEEN = {"skvardict", "sklearn", "torch", "contextlib"}  # whose frames lie between a warning and the user's line
 
 
@@ -22,8 +24,9 @@ if not _logger.handlers:  # or the user has been here first
 
 
 def say(text: str) -> None:
-    """Log one line as "skvardict"; unless users take away the handler, it is printed."""
-    _logger.info("%s", text)
+    """Log one line as "skvardict"; unless users take away the handler, it is printed. One process speaks for all."""
+    if ranks.is_first():
+        _logger.info("%s", text)
 
 
 def duration(seconds: float) -> str:
@@ -35,7 +38,9 @@ def duration(seconds: float) -> str:
 
 
 def warn(text: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line of the user, however deep in the package this is called."""
+    """Warn at the line of the user, however deep in the package this is called; one process does for all."""
+    if not ranks.is_first():
+        return
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
         frame, level = frame.f_back, level + 1

@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from skvardict._utils import ranks
 from skvardict.energies.coupling import Coupling
 from skvardict.energies.penalty import Penalty
 from skvardict.energies.reconstruction import reconstruction
@@ -123,7 +124,9 @@ class EnergyProblem(ABC):
         if self.coupling is not None:
             value = value + self._coupling_left(self.coupling).value(point)
         running = self._hinge_at(point)
-        return value if running is None else value + running.value(point)[..., None] / point.shape[-2]
+        if running is None:
+            return value
+        return value + running.value(point)[..., None] / ranks.all_count(point.shape[-2])
 
     def energy(self, codes: Tensor) -> Tensor:
         """Return the whole energy per row, shape (..., n); its sum is the energy of the batch."""
@@ -174,7 +177,7 @@ class EnergyProblem(ABC):
     def _smooth_curvature(self, of_reconstruction: Tensor) -> Tensor:
         """Return the curvature of the reconstruction plus those of coupling and hinge."""
         coupled = of_reconstruction + (0.0 if self.coupling is None else per_batch(self.coupling.curvature))
-        return coupled + (0.0 if self.hinge is None else per_batch(self.hinge.curvature(self.n_rows)))
+        return coupled + (0.0 if self.hinge is None else per_batch(self.hinge.curvature(ranks.n_rows(self.n_rows))))
 
 
 def diagonal_like(matrix: Tensor, value: Weight) -> Tensor:

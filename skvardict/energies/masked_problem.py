@@ -5,6 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from skvardict._utils import ranks
 from skvardict.energies.coupling import Coupling
 from skvardict.energies.energy_problem import EnergyProblem
 from skvardict.energies.penalty import Penalty
@@ -79,7 +80,7 @@ class MaskedLinearProblem(EnergyProblem):
         bound = self._gram_bound[..., None, None]
         more = bound * (self._per_row - 2 / self.components.shape[-1])
         share = complete / (complete + more).clamp_min(torch.finfo(complete.dtype).eps)
-        return super().with_step(step * (share.amin(-2, keepdim=True) if self.couples_rows else share))
+        return super().with_step(step * (_shortest(share) if self.couples_rows else share))
 
     def keep_rows(self, keep: Tensor, ended_codes: Tensor) -> Self:
         """Return the problem of the rows `keep`."""
@@ -100,3 +101,9 @@ class MaskedLinearProblem(EnergyProblem):
 
     def _reconstruction(self, point: Tensor) -> Tensor:
         return observed_reconstruction(self.X, self.decode(point))
+
+
+def _shortest(shares: Tensor) -> Tensor:
+    """Return the smallest of `shares` (..., n, 1), which are at most 1, over the rows of the batch."""
+    own = shares.amin(-2, keepdim=True) if shares.shape[-2] else shares.new_ones(*shares.shape[:-2], 1, 1)
+    return ranks.all_min(own)

@@ -43,7 +43,7 @@ class _MeanSquare(torch.autograd.Function):
 class _LinearReconstruction(torch.autograd.Function):
     @staticmethod
     def forward(ctx, components: Tensor, codes: Tensor, X: Tensor) -> Tensor:
-        n_values = X.shape[-2] * X.shape[-1]
+        n_values = max(X.shape[-2], 1) * X.shape[-1]  # of a batch whose rows are all in other processes: none
         scale = 2 / n_values
         # Z^T Z is l x l: cheaper than reconstructing n x d and coming back.
         cross = codes.mT @ X

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from skvardict._utils import ranks
 from skvardict.functional import (
     HingeConstants,
     Moments,
@@ -13,6 +14,7 @@ from skvardict.functional import (
     hinge_of_std,
     hinge_pull,
     mean_and_std,
+    mean_of_rows,
     merged_moments,
     per_batch,
     std_of,
@@ -58,20 +60,20 @@ class VarianceHinge:
 
     def start_at(self, codes: Tensor) -> "RunningHinge":
         """Return the hinge of a batch whose codes move away from `codes`."""
-        return RunningHinge(self, codes.shape[-2], codes.mean(-2, keepdim=True))
+        return RunningHinge(self, codes.shape[-2], mean_of_rows(codes))
 
 
 @dataclass(frozen=True)
 class RunningHinge:
     """The hinge of a batch during inference, some of whose rows have ended and left.
 
-    Rows that have left remain as sums: moments of two groups of rows add.
+    Rows that have left remain as sums: moments of two groups of rows add. So do those of rows in other processes.
 
     Parameters
     ----------
     hinge : VarianceHinge
     n_rows : int
-        Of the whole batch.
+        Of the whole batch, as far as it is in this process.
     origin : Tensor of shape (..., 1, l)
         Point from which moments are measured.
     ended : Moments or None
@@ -101,13 +103,13 @@ class RunningHinge:
 
     def constants_times(self, step: float | Tensor, like: Tensor) -> HingeConstants:
         """Return the constants of the pull times `step`."""
-        return hinge_constants(self.n_rows, self.hinge.std_threshold, step * self.hinge.beta, like)
+        return hinge_constants(ranks.n_rows(self.n_rows), self.hinge.std_threshold, step * self.hinge.beta, like)
 
     def moments(self, point: Tensor) -> Moments:
         """Return the moments of the whole batch."""
         if self.ended is None or self.ones is None:
-            return batch_moments(point, self.origin)
-        return merged_moments(point, self.origin, self.ended, self.ones)
+            return batch_moments(point, self.origin).of_all_ranks()
+        return merged_moments(point, self.origin, self.ended, self.ones).of_all_ranks()
 
     def leave(self, ended_codes: Tensor) -> "RunningHinge":
         """Return the hinge after rows have left with the codes `ended_codes`."""

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from skvardict._utils import ranks
 from skvardict.functional.linalg import affine
 from skvardict.functional.weights import Weight
 
@@ -35,6 +36,19 @@ class Moments(NamedTuple):
     def merge(self, other: "Moments") -> "Moments":
         """Return the moments of both groups of rows together."""
         return Moments(self.n_rows + other.n_rows, self.total + other.total, self.total_sq + other.total_sq)
+
+    def of_all_ranks(self) -> "Moments":
+        """Return the moments of the whole batch, where several processes have its rows."""
+        if ranks.current() is None:
+            return self
+        return Moments(ranks.n_rows(self.n_rows), *ranks.all_sums(self.total, self.total_sq))
+
+
+def mean_of_rows(codes: Tensor) -> Tensor:
+    """Return the mean over the rows of `codes` (..., n, l), of the whole batch, shape (..., 1, l)."""
+    if ranks.current() is None:
+        return codes.mean(-2, keepdim=True)
+    return ranks.all_sum(codes.sum(-2, keepdim=True)) / ranks.n_rows(codes.shape[-2])
 
 
 def batch_moments(codes: Tensor, origin: Tensor) -> Moments:
@@ -55,12 +69,12 @@ def merged_moments(codes: Tensor, origin: Tensor, others: Moments, ones: Tensor)
 
 
 def mean_and_std(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and unbiased standard deviation per component, each of shape (..., 1, l).
+    """Return mean and unbiased standard deviation per component over the whole batch, each of shape (..., 1, l).
 
     Where the standard deviation is at the level of rounding, and for a single row, it is exactly zero.
     """
-    origin = codes.mean(-2, keepdim=True)
-    moments = batch_moments(codes, origin)
+    origin = mean_of_rows(codes)
+    moments = batch_moments(codes, origin).of_all_ranks()
     return origin + moments.total / moments.n_rows, std_of(moments)
 
 
@@ -80,6 +94,14 @@ def count_active(codes: Tensor) -> Tensor:
     Signs add up several times faster than torch counts along an axis, and exactly below 2^24 rows.
     """
     return codes.sign().abs_().sum(-2).long()
+
+
+def mean_square(rows: Tensor) -> float:
+    """Return the mean square of the entries that are not missing (NaN), over the whole batch."""
+    if ranks.current() is None:
+        return float(rows.square().nanmean())
+    square, number = ranks.all_sums(rows.square().nansum(), (~rows.isnan()).sum(dtype=rows.dtype))
+    return float(square / number)
 
 
 def pooled_r2(square_error: float, square_sum: Tensor, row_sum: Tensor, n_rows: float) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skvardict._utils import ranks
 from skvardict.energies import Coupling, EnergyProblem, MaskedLinearProblem, Penalty, observed_reconstruction
 from skvardict.models.dictionary import DictionaryModel
 from skvardict.solvers import ADMM, SolverResult
@@ -27,7 +28,7 @@ class MaskedDictionaryModel(DictionaryModel):
         self, X: Tensor, prediction: Tensor | None, *, in_training: bool = False, penalty: Penalty | None = None
     ) -> EnergyProblem:
         """Return the inference problem of `X`, with masks where entries are missing."""
-        if not bool(X.isnan().any()):
+        if not _have_missing(X, in_training):
             return super().problem(X, prediction, in_training=in_training, penalty=penalty)
         atoms: Tensor = self.decoder.components.detach()  # type: ignore[operator]
         target = None if prediction is None else Coupling(self.gamma, prediction)
@@ -45,7 +46,7 @@ class MaskedDictionaryModel(DictionaryModel):
         solver: Any = None,
     ) -> SolverResult:
         """Return codes of the rows of `X`; where entries are missing, rows have no Hessian in common for ADMM."""
-        if isinstance(solver, ADMM) and bool(X.isnan().any()):
+        if isinstance(solver, ADMM) and _have_missing(X, in_training):
             solver = None
         return super().solve(X, prediction, in_training=in_training, penalty=penalty, solver=solver)
 
@@ -67,6 +68,12 @@ class MaskedDictionaryModel(DictionaryModel):
     def reconstruction(self, X: Tensor, codes: Tensor) -> Tensor:
         """Return the mean squared error over the observed entries, per row."""
         return observed_reconstruction(X, self.decoder(codes))
+
+
+def _have_missing(X: Tensor, in_training: bool) -> bool:
+    """Return whether an entry is missing; in training, of the whole batch, whose rows have one kind of problem."""
+    has_missing = X.isnan().any()
+    return ranks.any_of(has_missing) if in_training else bool(has_missing)
 
 
 def _zeros_for_missing(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from skvardict._utils import ranks
 from skvardict._utils.parameters import with_parameters
 from skvardict._utils.random import private_global_generator
 from skvardict.networks.encoder_parts import LayeredPart
@@ -74,6 +75,9 @@ def _normalized_layer(n_in: int, n_out: int) -> nn.Module:
     return nn.Sequential(nn.Linear(n_in, n_out, bias=False), _BatchNorm(n_out))  # the norm has the bias
 
 
+_MOMENTUM, _EPS = 0.1, 1e-5  # torch's: share of a new batch in the averages, and what a variance is enlarged by
+
+
 class _BatchNorm(nn.Module):
     """Batch normalisation that takes a batch of one row, which has no variance, and keeps no integers."""
 
@@ -84,5 +88,18 @@ class _BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(n_units))
 
     def forward(self, X: Tensor) -> Tensor:
+        if self.training and ranks.current() is not None and ranks.n_rows(len(X)) > 1:
+            return self._by_all_rows(X)
         averages = self.running_mean, self.running_var
         return nn.functional.batch_norm(X, *averages, self.weight, self.bias, self.training and len(X) > 1)
+
+    def _by_all_rows(self, X: Tensor) -> Tensor:
+        """Return the rows `X` of this process, normalised by the statistics of a batch that several processes have."""
+        n_rows = ranks.n_rows(len(X))
+        mean = ranks.all_sum(X.sum(0)) / n_rows
+        centred = X - mean
+        var = ranks.all_sum(centred.square().sum(0)) / n_rows
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, _MOMENTUM)
+            self.running_var.lerp_(var * (n_rows / (n_rows - 1)), _MOMENTUM)
+        return torch.addcmul(self.bias, centred * (var + _EPS).rsqrt(), self.weight)

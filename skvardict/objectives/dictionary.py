@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skvardict._utils import ranks
 from skvardict._utils.modules import evaluating
 from skvardict.energies import Penalty, VarianceHinge, mean_squared_error
 from skvardict.functional import Weight, count_active, mean_and_std, pooled_r2, quadratic_error, stack_weights
@@ -131,7 +132,8 @@ class DictionaryObjective:
         result = self.model.solve(X, target, in_training=True, penalty=self._penalty, solver=self.solver)
         codes = result.codes
         if self.target is not None and self.model.tuned is not None:
-            zeros = ((codes if target is None else target) == 0).mean((-2, -1), dtype=codes.dtype)
+            own = ((codes if target is None else target) == 0).mean((-2, -1), dtype=codes.dtype)
+            zeros = ranks.all_mean(own, X.shape[-2])
             self.model.tuned.move_(self.target.rate * (self.target.target - zeros))
         if self.replacement is not None:
             self.replacement.count(codes)
@@ -161,8 +163,8 @@ class DictionaryObjective:
             error = self.model.reconstruction(X, codes)
         return {
             "n_rows": X.shape[-2],
-            "n_batches": 1,
-            "hinge": self.model.hinge.measure(codes),
+            "n_batches": ranks.share(X.shape[-2]),
+            "hinge": ranks.counted_once(self.model.hinge.measure(codes), X.shape[-2]),
             "reconstruction": error.sum(-1),
             "log10_error": error.log10().sum(-1),
             "square_sum": X.square().sum(-2),
@@ -213,13 +215,13 @@ class DictionaryObjective:
         l1 = codes.abs().sum((-2, -1))
         return {
             "n_rows": n_rows,
-            "n_batches": 1,
+            "n_batches": ranks.share(n_rows),
             "reconstruction": losses["decoder"].detach() * n_rows,
             "coupling": losses["encoder"].detach() * n_rows if "encoder" in losses else 0.0,
             "l1": l1,
             "penalty": l1 if penalty.name == "l1" else penalty.total(codes),
-            "hinge": self.model.hinge.measure_of_std(std),
-            "std": std.mean((-2, -1)),
+            "hinge": ranks.counted_once(self.model.hinge.measure_of_std(std), n_rows),
+            "std": ranks.counted_once(std.mean((-2, -1)), n_rows),
             "n_active": count_active(codes),
             **({} if prediction is None else {"n_predicted": count_active(prediction)}),
             "n_iter": result.n_iter.sum(-1),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from skvardict._utils import ranks
 from skvardict.functional import project_atoms
 from skvardict.models import DictionaryModel
 from skvardict.training.protocol import Position
@@ -70,8 +71,8 @@ class Replacement:
 
     def count(self, codes: Tensor) -> None:
         """Take the codes of a batch."""
-        is_unused = torch.count_nonzero(codes, dim=-2) == 0
-        self.idle.add_(codes.shape[-2]).mul_(is_unused.reshape(self.idle.shape))
+        is_unused = ranks.all_sum(torch.count_nonzero(codes, dim=-2)) == 0
+        self.idle.add_(ranks.n_rows(codes.shape[-2])).mul_(is_unused.reshape(self.idle.shape))
 
     def have_dead(self) -> Tensor:
         """Return whether a model has atoms that no code has used for long, shape (...)."""
@@ -99,7 +100,7 @@ class Replacement:
         ----------
         position : Position
         X, codes : Tensors of shapes (n, d) and (n, l)
-            The batch that errors are measured on.
+            The batch that errors are measured on, as far as it is in this process.
         generator : torch.Generator
             Draws the rows, in proportion to their squared errors.
         norm, positive
@@ -112,13 +113,13 @@ class Replacement:
         is_dead = self.idle >= _IDLE * len(atoms)
         dead, in_use = is_dead.nonzero().squeeze(1), (~is_dead).nonzero().squeeze(1)
         left = X - codes @ atoms
-        error = left.square().sum(1)
+        error = ranks.whole(left.square().sum(1))
         dead = dead[: int((error > 0).sum())]
         if len(dead) == 0 or len(in_use) == 0:
             return
         chosen = torch.multinomial(error.cpu(), len(dead), generator=generator).to(X.device)
         length = norm or torch.linalg.vector_norm(atoms[in_use], dim=1).median()
-        atoms[dead] = project_atoms(left[chosen], length, positive=positive)
+        atoms[dead] = project_atoms(ranks.pick(left, chosen), length, positive=positive)
         self.model.encoder.restart_(dead, atoms, in_use)  # type: ignore[operator, union-attr]
         self.idle[dead] = 0
         self.n_replaced += len(dead)

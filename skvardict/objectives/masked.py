@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from skvardict._utils import ranks
 from skvardict.objectives.dictionary import DictionaryObjective, Sums
 from skvardict.training.protocol import Position, Statistics
 
@@ -37,11 +38,11 @@ class MaskedDictionaryObjective(DictionaryObjective):
     @torch.no_grad()
     def evaluate(self, X: Tensor) -> Sums:
         """Return sums over a validation batch; of squares and entries those that the mean observed entry stands for."""
-        if not bool(X.isnan().any()):
+        if not ranks.any_of(X.isnan().any()):
             return super().evaluate(X)
-        means = {"square_sum": X.square().nanmean(-2), "row_sum": X.nanmean(-2)}
-        scaled = {name: mean.nan_to_num(0.0) * X.shape[-2] for name, mean in means.items()}
-        return super().evaluate(X) | scaled
+        counts, squares, entries = ranks.all_sums((~X.isnan()).sum(-2).to(X.dtype), X.square().nansum(-2), X.nansum(-2))
+        sums = {"square_sum": squares, "row_sum": entries}
+        return super().evaluate(X) | {name: value / counts.clamp_min(1) * X.shape[-2] for name, value in sums.items()}
 
     def _filled(self, X: Tensor, codes: Tensor) -> Tensor:
         """Return the rows with reconstructions in the place of missing entries."""

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from skvardict._utils import ranks
 from skvardict._utils.random import generator_for, make_generator
 from skvardict.energies import reconstruction
 from skvardict.functional import (
@@ -235,8 +236,10 @@ class VariationalObjective:
         if self.dictionary_learning_rate is None or not isinstance(self.model.decoder, LinearDecoder):
             return self.model.decode(codes)
         flat = self.model.pooled(codes.detach())
-        gram = flat @ flat.mT if flat.shape[-2] < flat.shape[-1] else flat.mT @ flat
-        curvature = schatten_bound(gram) * (per_batch(self.dictionary_learning_rate) / flat.shape[-2])
+        is_smaller = flat.shape[-2] < flat.shape[-1] and ranks.current() is None
+        gram = flat @ flat.mT if is_smaller else ranks.all_sum(flat.mT @ flat)
+        n_codes = ranks.all_count(flat.shape[-2])
+        curvature = schatten_bound(gram) * (per_batch(self.dictionary_learning_rate) / n_codes)
         factor = 1 / curvature.clamp_min(1)
         atoms = _ScaledGradient.apply(self.model.decoder.components, factor)
         return torch.func.functional_call(self.model.decoder, {"components": atoms}, (codes,))

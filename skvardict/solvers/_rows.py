@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from skvardict._utils import ranks
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers.protocol import CodingProblem
 
@@ -69,13 +70,13 @@ class LeavingRows:
         self.n_iter.index_fill_(0, ended_rows, iteration)
         self.converged.index_fill_(0, ended_rows, True)
         self.left = self.left.index_select(0, keep)
-        if self.all_ended():
+        if len(self.left) == 0 and ranks.current() is None:
             return problem, at
         rule.keep_rows(keep)
         return problem.keep_rows(keep, ended_codes), at.keep_rows(keep)
 
     def all_ended(self) -> bool:
-        """Return whether no row is left."""
+        """Return whether no row is left in this process."""
         return len(self.left) == 0
 
     def result(self, problem: CodingProblem, codes: Tensor) -> SolverResult:
@@ -107,7 +108,7 @@ class MaskedRows:
         return problem, Iterate(at.z, torch.where(self.ended, at.z, at.x), at.t)
 
     def all_ended(self) -> bool:
-        """Return whether all rows have ended; on a GPU only after every few tests."""
+        """Return whether all rows of this process have ended; on a GPU only after every few tests."""
         return self._n_tests % self._tests_per_sync == 0 and self.ended is not None and bool(self.ended.all())
 
     def result(self, problem: CodingProblem, codes: Tensor) -> SolverResult:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from skvardict._sklearn import COUNT, NON_NEGATIVE, POSITIVE, BaseEstimator, StrOptions
+from skvardict._utils import ranks
 from skvardict._utils.parameters import check_settings
 from skvardict.solvers._result import SolverResult
-from skvardict.solvers._rows import Iterate, StepRule, follow_rows
+from skvardict.solvers._rows import Iterate, LeavingRows, MaskedRows, StepRule, follow_rows
 from skvardict.solvers.protocol import CodingProblem
 from skvardict.solvers.step_rules import BacktrackingStep, choose_step, next_momentum
 
@@ -128,7 +129,7 @@ class FISTA(BaseEstimator):
                 met = self._meets_criterion(problem, at.z, before.z)
                 met = met if accepted is None else met & accepted.squeeze(-1)
                 problem, at = rows.end(met, iteration, problem, rule, at)
-                if rows.all_ended():
+                if _all_have_ended(rows, problem):
                     break
         return rows.result(whole, at.z)
 
@@ -155,9 +156,15 @@ class FISTA(BaseEstimator):
         return (z - before).square_().sum(-1) <= self.tol**2 * before.square().sum(-1)
 
 
+def _all_have_ended(rows: LeavingRows | MaskedRows, problem: CodingProblem) -> bool:
+    """Return whether nothing is left to do; where rows are coupled, not before those of all processes have ended."""
+    ended = rows.all_ended()
+    return not ranks.any_of(not ended) if problem.couples_rows else ended
+
+
 def _points_uphill(problem: CodingProblem, point: Tensor, z: Tensor, change: Tensor) -> Tensor:
     """Return where the step goes against the momentum, the gradient test of O'Donoghue & Candes (2015)."""
     against = ((point - z) * change).sum(-1, keepdim=True)
     if problem.couples_rows:
-        against = against.sum(-2, keepdim=True)
+        against = ranks.all_sum(against.sum(-2, keepdim=True))
     return against.expand(*z.shape[:-1], 1) > 0

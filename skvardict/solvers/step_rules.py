@@ -5,6 +5,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from skvardict._utils import ranks
 from skvardict.functional import affine, schatten_bound
 from skvardict.solvers._rows import StepRule
 from skvardict.solvers.protocol import CodingProblem
@@ -124,7 +125,7 @@ class BacktrackingStep:
         # Rounding of the two values must not shrink the step for ever once the change is tiny.
         tolerance = 8 * torch.finfo(value.dtype).eps * value.abs()
         if problem.couples_rows:
-            excess, tolerance = excess.sum(-1, keepdim=True), tolerance.sum(-1, keepdim=True)
+            excess, tolerance = ranks.all_sums(excess.sum(-1, keepdim=True), tolerance.sum(-1, keepdim=True))
         accepted = (excess <= tolerance).unsqueeze(-1)
         self.step = torch.where(accepted, self.step, self.step / 2)
         return moved, accepted.expand(*point.shape[:-1], 1)

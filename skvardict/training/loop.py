@@ -2,6 +2,9 @@
 
 Randomness comes from the session's generator alone. Sums for the history stay on the device until the epoch
 ends. After every epoch the validation energy decides which parameters are the best so far.
+
+Several processes may run it together, each with its part of every batch (:mod:`skvardict._utils.ranks`). They make the
+same steps and have the same history, so that they also end together.
 """
 
 from collections.abc import Callable
@@ -13,7 +16,9 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from skvardict._utils import ranks
 from skvardict._utils.random import private_global_generator
+from skvardict.functional import mean_square
 from skvardict.rows import Rows, Stream
 from skvardict.training.checkpoint import Checkpoint
 from skvardict.training.early_stopping import EarlyStopping
@@ -112,9 +117,9 @@ def train(
             if outcome.diverged is not None:
                 session.load_arrays(last_good)
                 break
-            last_good = session.to_arrays()
+            last_good = session.to_common_arrays()
             _end_epoch(session, plan, outcome, patience if validation is not None else None, on_epoch)
-            if checkpoint is not None and checkpoint.is_due(outcome):
+            if checkpoint is not None and checkpoint.is_due(outcome) and ranks.is_first():
                 checkpoint.save(last_good, session.history, patience, outcome)
     except KeyboardInterrupt as interrupt:
         outcome.error = interrupt
@@ -144,7 +149,7 @@ def _end_epoch(
     outcome.n_new_epochs += 1
     if patience is None or _is_best(session, patience):
         outcome.params, outcome.best_epoch = session.snapshot(), session.n_epochs
-    stops = on_epoch(session)
+    stops = ranks.any_of(ranks.agreed(lambda: _ask(on_epoch, session)))
     may_stop = not stops and patience is not None and plan.early_stopping is not None
     outcome.stopped_early = may_stop and patience is not None and patience.is_exhausted
     outcome.is_finished = stops or outcome.stopped_early or outcome.n_new_epochs >= plan.max_epochs
@@ -184,18 +189,21 @@ def _run_epoch(
     for index, batch in enumerate(rows.shuffled(plan.batch_size, session.generator)):
         session.advance(min(n_rows / n_expected, 1.0) if n_expected else 0.5, plan.n_scheduled)
         losses = _step(session, batch, sums)
-        n_rows += len(batch)
-        # On a GPU asking would wait for every batch; the sums of the epoch carry a NaN just as well.
-        if batch.device.type == "cpu" and not all(isfinite(loss.detach()) for loss in losses.values()):
+        n_rows += ranks.n_rows(len(batch))
+        # On a GPU asking would wait for every batch, and others would have to be told; the sums of the epoch carry a
+        # NaN just as well.
+        is_cheap = batch.device.type == "cpu" and ranks.current() is None
+        if is_cheap and not all(isfinite(loss.detach()) for loss in losses.values()):
             return _divergence(session, index, losses)
-    entries = session.objective.summarize(sums, validation=False)
+    entries = _summarize(session, sums, validation=False)
     problem = _find_divergence(session, entries, losses, batch, best_energy)
     if problem is not None:
         return problem
     if validation is not None:
         entries |= _evaluate(session, validation, plan.batch_size)
     entries |= {"decoder_norm": session.decoder_norm(), "n_rows": n_rows}
-    return _record(session, entries, session.find_non_finite(), perf_counter() - begin)
+    seconds = ranks.from_first(lambda: perf_counter() - begin)
+    return _record(session, entries, session.find_non_finite(), seconds)
 
 
 def _find_divergence(
@@ -205,11 +213,11 @@ def _find_divergence(
     if not all(isfinite(value) for value in entries.values()):
         return _divergence(session, None, losses)
     if entries["energy"] > _EXPLOSION * best_energy:
-        mean_square = float(batch.square().nanmean())  # without entries that are missing
-        if entries["energy"] > _EXPLOSION * mean_square:
+        size = mean_square(batch)
+        if entries["energy"] > _EXPLOSION * size:
             return (
                 f"the energy rose to {entries['energy']:.3g} in epoch {session.n_epochs + 1}, from {best_energy:.3g} "
-                f"at best (a reconstruction of zeros has {mean_square:.3g})"
+                f"at best (a reconstruction of zeros has {size:.3g})"
             )
     return None
 
@@ -239,15 +247,36 @@ def _step(session: TrainingSession, batch: Tensor, sums: Sums) -> dict[str, Tens
         session.steps.step(made, batch, session.generator)
     session.objective.constrain_()
     session.n_steps += 1
-    add_sums(sums, made.sums)
+    add_sums(sums, _held(made.sums, batch))
     return made.losses
 
 
 def _evaluate(session: TrainingSession, validation: Rows, batch_size: int) -> dict[str, float]:
     sums: Sums = {}
     for _, batch in validation.slices(batch_size):
-        add_sums(sums, session.objective.evaluate(batch))
-    return session.objective.summarize(sums, validation=True)
+        add_sums(sums, _held(session.objective.evaluate(batch), batch))
+    return _summarize(session, sums, validation=True)
+
+
+def _summarize(session: TrainingSession, sums: Sums, *, validation: bool) -> dict[str, float]:
+    """Return history entries from sums; those of all processes, which then decide alike."""
+    if ranks.current() is not None:
+        values = [torch.as_tensor(value, dtype=torch.float64, device="cpu") for value in sums.values()]
+        sums = dict(zip(sums, ranks.all_sums(*values), strict=True))
+    entries = session.objective.summarize(sums, validation=validation)
+    return ranks.from_first(lambda: entries)
+
+
+def _ask(on_epoch: OnEpoch, session: TrainingSession) -> bool:
+    with ranks.alone():
+        return on_epoch(session)
+
+
+def _held(terms: Sums, batch: Tensor) -> Sums:
+    """Return the terms of a batch; zeros, where none of its rows is in this process: means are then not numbers."""
+    if batch.shape[-2]:
+        return terms
+    return {name: torch.zeros_like(term) if isinstance(term, Tensor) else 0 for name, term in terms.items()}
 
 
 def _divergence(session: TrainingSession, index: int | None, losses: dict[str, Tensor]) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from skvardict._sklearn import Interval
+from skvardict._utils import ranks
 from skvardict._utils.parameters import Part, parameter, with_parameters
 from skvardict.functional import Weight, atom_sweep_, is_on, project_atoms, ridge_atoms, ridge_system, stack_weights
 from skvardict.training.optimizers import Adam, GradientSteps
@@ -167,11 +168,12 @@ class OnlineSteps:
         return _OnlineStepsTogether(members, leaf_of, moments)
 
     def _add(self, new: Statistics) -> None:
-        n_new = new.codes.shape[-2]
+        n_new = ranks.n_rows(new.codes.shape[-2])
+        gram, cross = ranks.all_sums(new.gram, new.cross)
         kept = self._forget(n_new)
-        self.gram.mul_(kept).add_(new.gram)
-        self.cross.mul_(kept).add_(new.cross)
-        self.idle.add_(n_new).mul_((new.gram.diagonal(dim1=-2, dim2=-1) == 0).view_as(self.idle))
+        self.gram.mul_(kept).add_(gram)
+        self.cross.mul_(kept).add_(cross)
+        self.idle.add_(n_new).mul_((gram.diagonal(dim1=-2, dim2=-1) == 0).view_as(self.idle))
 
     def _forget(self, n_new: int) -> Weight:
         """Count `n_new` rows; return what is left of the sums."""
@@ -186,12 +188,12 @@ class OnlineSteps:
         if len(dead) == 0:
             return
         X = torch.where(X.isnan(), codes @ self.components, X)  # missing entries, where a model allows them
-        error = (X - codes @ self.components).square().sum(1)
+        error = ranks.whole((X - codes @ self.components).square().sum(1))
         dead = dead[: int((error > 0).sum())]
         if len(dead) == 0:
             return
         chosen = torch.multinomial(error.cpu(), len(dead), generator=generator).to(X.device)
-        rows = X.index_select(0, chosen)
+        rows = ranks.pick(X, chosen)
         norms = torch.linalg.vector_norm(self.components, dim=1)
         norm = self.group.atom_norm or norms[norms > 0].median()
         self.components[dead] = project_atoms(rows, norm, positive=self.group.positive)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from skvardict._sklearn import NON_NEGATIVE, POSITIVE, Interval, StrOptions
+from skvardict._utils import ranks
 from skvardict._utils.parameters import Part, check_part, parameter, with_parameters
 from skvardict.functional import is_on, per_batch, stack_weights
 from skvardict.training.protocol import ParameterGroup, Position, Step
@@ -388,13 +389,20 @@ class GradientSteps:
         return {}
 
     def step(self, made: Step, X: Tensor, generator: torch.Generator) -> None:
-        """Make one step down the gradient of the sum of the losses."""
-        self.descend(made.losses.values())
+        """Make one step down the gradient of the sum of the losses, which are means over the rows of the batch."""
+        self.descend(made.losses.values(), X.shape[-2])
 
-    def descend(self, losses: Iterable[Tensor]) -> None:
-        """Make one step down the gradient of the sum of `losses`, of one number or one per stacked model each."""
+    def descend(self, losses: Iterable[Tensor], n_rows: int = 1) -> None:
+        """Make one step down the gradient of the sum of `losses`, of one number or one per stacked model each.
+
+        They are means over `n_rows` rows, the part of the batch that is in this process.
+        """
         # A part may have nothing to learn; older releases of torch refuse such a loss.
-        torch.autograd.backward([loss.sum() if loss.dim() else loss for loss in losses if loss.requires_grad])
+        losses = [loss.sum() if loss.dim() else loss for loss in losses if loss.requires_grad]
+        if ranks.current() is not None:
+            losses = [loss * ranks.share(n_rows) for loss in losses]
+        torch.autograd.backward(losses)
+        _sum_gradients_([tensor for _, tensor in self._stepped], n_rows)
         for parameters, norm in self._bounded:
             _bound_gradients_(parameters, norm)
         self.move()
@@ -520,6 +528,17 @@ def _by_member(value: float | Tensor, tensor: Tensor) -> Tensor:
     """Return a number, or one per stacked model (M,), in a shape that multiplies `tensor` (M, ...)."""
     value = torch.as_tensor(value, dtype=tensor.dtype, device=tensor.device)
     return value.reshape(value.shape + (1,) * (tensor.dim() - 1)) if value.dim() else value
+
+
+def _sum_gradients_(parameters: list[Tensor], n_rows: int) -> None:
+    """Replace gradients of the loss of `n_rows` rows of this process by those of the loss of all processes."""
+    gradients = [tensor.grad for tensor in parameters if tensor.grad is not None]
+    if ranks.current() is None or not gradients:
+        return
+    for gradient in gradients if n_rows == 0 else ():  # a mean over no rows is not a number
+        gradient.zero_()
+    for gradient, summed in zip(gradients, ranks.all_sums(*gradients), strict=True):
+        gradient.copy_(summed)
 
 
 def _bound_gradients_(parameters: list[Tensor], norm: float | Tensor) -> None:

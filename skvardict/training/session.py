@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skvardict._utils import ranks
 from skvardict.training.early_stopping import EarlyStopping
 from skvardict.training.history import History
 from skvardict.training.protocol import Objective, Position
@@ -116,6 +117,17 @@ class TrainingSession:
         arrays |= {f"objective.{name}": array for name, array in to_numpy(self.objective.state()).items()}
         arrays["generator"] = self.generator.get_state().numpy().copy()
         arrays["counters"] = np.array([self.n_epochs, self.n_steps])
+        return arrays
+
+    def to_common_arrays(self) -> Arrays:
+        """Return the state; where several processes train together, that of the first, which all then have.
+
+        Machines that round differently do not drift apart so, and buffers that follow a process's own rows agree.
+        """
+        if ranks.current() is None:
+            return self.to_arrays()
+        arrays = ranks.from_first(self.to_arrays)
+        self.load_arrays(arrays)
         return arrays
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:

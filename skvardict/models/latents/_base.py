@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from skvardict._utils import ranks
 from skvardict.distributions import kl_divergence
 from skvardict.functional import Weight
 
@@ -99,8 +100,10 @@ class Latent(ABC):
         """Return what draws from `law`, the posterior or the prior, are made from."""
 
     def draw_noise(self, posterior: Any, n_draws: int, generator: torch.Generator) -> Noise:
-        """Return the noise of `n_draws` draws per row."""
-        return self._noise(posterior, (n_draws, *posterior.shape), generator)
+        """Return the noise of `n_draws` draws per row; of the whole batch, of which a process takes its part."""
+        n_own, *rest = posterior.shape
+        noise = self._noise(posterior, (n_draws, ranks.n_rows(n_own), *rest), generator)
+        return tuple(ranks.own_part(part, 1) for part in noise)
 
     def shared_noise(self, posterior: Any, n_draws: int, generator: torch.Generator) -> Noise:
         """Return noise that is the same for all rows."""

@@ -6,6 +6,7 @@ from math import log
 import torch
 from torch import Tensor
 
+from skvardict._utils import ranks
 from skvardict.distributions import Gamma, Thresholded, kl_divergence, shifted_soft_threshold
 from skvardict.functional import Weight
 from skvardict.models.latents._base import LARGEST_LOG_SCALE, Anneal, Latent, Noise, bounded_exp
@@ -129,4 +130,6 @@ class ThresholdedLatent(Latent):
         noise = law.base.draw_noise(shape, generator, law.base.loc)
         if not law.has_random_threshold:
             return (noise,)
-        return noise, law.threshold.draw_noise(shape, generator, law.base.loc)
+        # Which proposals are accepted, and so what is drawn next, depends on the concentrations of all rows.
+        threshold = replace(law.threshold, concentration=ranks.whole(law.threshold.concentration))
+        return noise, threshold.draw_noise(shape, generator, law.base.loc)

@@ -12,6 +12,7 @@ from torch import nn
 from skvardict._sklearn import CallbackSupportMixin, checks_parameters
 from skvardict._utils.parameters import Part, check_count
 from skvardict._utils.types import ArrayLike, FilePath
+from skvardict.estimators._agreement import agreed_rows
 from skvardict.estimators._coding import FittedCoder
 from skvardict.estimators._fields import CoderParameters
 from skvardict.estimators._files import save
@@ -93,7 +94,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         """
         with fitting(self):
             continued = self.warm_start and hasattr(self, "_train_state")
-            rows = Rows.check(self, X, reset=not continued)
+            rows = agreed_rows(self, lambda: Rows.check(self, X, reset=not continued))
             look_at_rows(self, rows)
             saving, plan = (checkpoint, checkpoint_every), self._plan(len(rows))
             run_training(self, rows, plan, continued=continued, X_val=X_val, holds_out=True, seen=(X, y), saving=saving)
@@ -150,9 +151,8 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         check_count("buffer_rows", buffer_rows)
         with fitting(self):
             continued = self.warm_start and hasattr(self, "_train_state")
-            first = Rows.check(self, source.first(), reset=not continued)
-            warn_about_scale(self, first)
-            rows = Stream(source, first, lambda chunk: Rows.check(self, chunk, reset=False), int(buffer_rows))
+            rows = agreed_rows(self, lambda: self._stream(source, int(buffer_rows), reset=not continued))
+            warn_about_scale(self, rows.first)
             saving = (checkpoint, checkpoint_every)
             run_training(self, rows, self._plan(0), continued=continued, X_val=X_val, saving=saving)
         return self
@@ -176,11 +176,15 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         """
         with fitting(self):
             continued = hasattr(self, "_train_state")
-            rows = Rows.check(self, X, reset=not continued)
+            rows = agreed_rows(self, lambda: Rows.check(self, X, reset=not continued))
             plan = self._plan(len(rows))
             plan = replace(plan, max_epochs=1, schedule_epochs=plan.max_epochs)
             run_training(self, rows, plan, continued=continued, seen=(X, y))
         return self
+
+    def _stream(self, source: ChunkSource, buffer_rows: int, *, reset: bool) -> Stream:
+        first = Rows.check(self, source.first(), reset=reset)
+        return Stream(source, first, lambda chunk: Rows.check(self, chunk, reset=False), buffer_rows)
 
     def load_modules(self, *, decoder: nn.Module | None = None, encoder: nn.Module | None = None) -> Self:
         """Take the weights of a decoder or an encoder that was trained elsewhere, in a torch loop for instance.

@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 from sklearn.exceptions import ConvergenceWarning
 
 from skvardict._utils.messages import duration, say, warn
+from skvardict.functional import mean_square
 from skvardict.rows import Rows
 from skvardict.training import Outcome, TrainingDivergedError, TrainingSession
 from skvardict.training.health import find_trouble, find_undertraining
@@ -126,11 +127,11 @@ def look_at_rows(estimator, rows: Rows) -> None:
 def warn_about_scale(estimator, rows: Rows) -> None:
     """Warn where the mean square of the first rows is far from 1."""
     _, block = next(rows.slices())
-    mean_square = float(block.square().nanmean())  # without entries that are missing
+    size = mean_square(block)
     low, high = estimator._MEAN_SQUARE_RANGE
-    if not low <= mean_square <= high:
+    if not low <= size <= high:
         warn(
-            f"{_name(estimator)}: the mean square of X is {mean_square:.3g}, but {estimator._SCALE_DEPENDENT} "
+            f"{_name(estimator)}: the mean square of X is {size:.3g}, but {estimator._SCALE_DEPENDENT} "
             "assume about 1. Standardise X, e.g. with skvardict.preprocessing.GlobalStandardizer."
         )
 

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 
 from skvardict._sklearn import epoch_hooks
+from skvardict._utils import ranks
 from skvardict._utils.messages import say
 from skvardict._utils.parameters import check_count
 from skvardict._utils.random import draw_seed, make_generator
+from skvardict.estimators._agreement import agreed_rows
 from skvardict.estimators._identity import fit_identity
 from skvardict.estimators._messages import Watch, describe_end
 from skvardict.rows import Rows, Stream
@@ -21,11 +23,12 @@ from skvardict.training import Checkpoint, Outcome, TrainingPlan, TrainingSessio
 def fitting(estimator) -> Iterator[None]:
     """Turn gradients on, whatever the caller's mode; a fit that fails before it has new weights keeps the features.
 
-    (Those of X that the old weights belong to, so that they can be used.)
+    (Those of X that the old weights belong to, so that they can be used.) Processes that the user has put together with
+    :func:`skvardict.distributed.data_parallel` fit together inside.
     """
     restore = remember_features(estimator)
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), ranks.together():
             yield
     except BaseException:
         restore()
@@ -75,12 +78,12 @@ def run_training(
     saving : tuple
         `checkpoint` and `checkpoint_every` of `fit`.
     """
-    first = rows.first
-    validation: Rows | None = None
-    if X_val is not None:
-        validation = Rows.check_columns(estimator, X_val, "X_val").to(first.device, first.dtype)
-    seed = draw_seed(estimator.random_state)
-    saved = _open_checkpoint(estimator, rows, plan, validation, seed, *saving, continued=continued)
+    validation = agreed_rows(estimator, lambda: _validation_rows(estimator, X_val, rows.first), "X_val")
+    own_seed = draw_seed(estimator.random_state)
+    seed = ranks.from_first(lambda: own_seed)
+    saved = ranks.from_first(
+        lambda: _open_checkpoint(estimator, rows, plan, validation, seed, *saving, continued=continued)
+    )
     if saved is not None:
         seed = saved.seed
     if holds_out and validation is None and isinstance(rows, Rows):
@@ -93,14 +96,20 @@ def run_training(
     _run(estimator, session, plan, rows, validation, seen, saved, watch)
 
 
+def _validation_rows(estimator, X_val, first: Rows) -> Rows | None:
+    if X_val is None:
+        return None
+    return Rows.check_columns(estimator, X_val, "X_val").to(first.device, first.dtype)
+
+
 def _open_checkpoint(
     estimator, rows, plan: TrainingPlan, validation, seed: int, path, every, *, continued: bool
 ) -> Checkpoint | None:
     if path is None:
         return None
     check_count("checkpoint_every", every)
-    first, X_val = rows.first, None if validation is None else validation.X
-    identity = fit_identity(estimator, first.X, X_val, first.device, estimator._train_state if continued else None)
+    first, X_val = rows.first, None if validation is None else validation.seen
+    identity = fit_identity(estimator, first.seen, X_val, first.device, estimator._train_state if continued else None)
     if isinstance(rows, Stream):
         identity["stream"] = f"buffer_rows={rows.buffer_rows}"
     if not isinstance(estimator.max_iter, str) and not estimator._follows_length(plan):
@@ -128,15 +137,18 @@ def open_session(estimator, rows: Rows | Stream, plan: TrainingPlan, *, continue
         session.load_arrays(estimator._train_state)
         session.history = {name: list(values) for name, values in estimator.history_.items()}
         session.kept = estimator.params_, estimator.best_epoch_
+    if ranks.current() is not None:  # builders of users may draw as they like
+        session.to_common_arrays()
     return session
 
 
 def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validation, seen, saved, watch: Watch) -> None:
     X, y = seen
     resumed_epoch = 0 if saved is None else saved.resumed_epoch
-    after_epoch, after_fit = epoch_hooks(
-        estimator, X, y, plan.max_epochs, lambda: _attributes(estimator, session, resumed_epoch)
-    )
+    with ranks.alone():
+        after_epoch, after_fit = epoch_hooks(
+            estimator, X, y, plan.max_epochs, lambda: _attributes(estimator, session, resumed_epoch)
+        )
 
     def on_epoch(session: TrainingSession) -> bool:
         watch.after_epoch(session)
@@ -156,7 +168,8 @@ def end_training(
     if outcome.error is not None:
         outcome.error.add_note(describe_end(estimator, session, outcome))
         raise outcome.error
-    after_fit()
+    with ranks.alone():
+        after_fit()
     watch.at_end(session, outcome)
 
 

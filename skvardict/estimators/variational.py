@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from skvardict._sklearn import COUNT, NON_NEGATIVE, POSITIVE, HasMethods, Interval, StrOptions
+from skvardict._utils import ranks
 from skvardict._utils.parameters import (
     PARTS,
     TRAINING,
@@ -488,7 +489,7 @@ class _SparseVariationalCoder(_VariationalCoder):
             with torch.no_grad():
                 components.copy_(atoms / torch.linalg.vector_norm(atoms, dim=1, keepdim=True))
                 sums = [batch.sum(0, dtype=torch.float64) for _, batch in rows.slices()]
-                model.decoder.offset.copy_(torch.stack(sums).sum(0) / len(rows))
+                model.decoder.offset.copy_(ranks.all_sum(torch.stack(sums).sum(0)) / len(rows))
 
     @property
     def mean_(self) -> np.ndarray:

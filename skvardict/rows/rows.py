@@ -130,6 +130,11 @@ class Rows:
         """What can be looked at before training: all rows, or the first chunk of a stream."""
         return self
 
+    @property
+    def seen(self) -> Any:
+        """What the rows are told from others by, in a checkpoint."""
+        return self.X
+
     # --- rows as tensors ----------------------------------------------------------------------------------------------
 
     def take(self, rows: Tensor) -> Tensor:

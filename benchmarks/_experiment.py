@@ -40,7 +40,8 @@ class Experiment:
 
     def fit(self, model, X: NDArray):
         """Return the fitted model, from `--runs` where it is there; None if training diverged."""
-        model.set_params(verbose=self.arguments.verbose)
+        if "verbose" in model.get_params(deep=False):
+            model.set_params(verbose=self.arguments.verbose)
         try:
             return fit_or_load(model, X, folder=self.arguments.runs / "models")
         except TrainingDivergedError as error:

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from benchmarks._celeba import load_celeba
+from benchmarks._celeba import FlippedFit, load_celeba
 from benchmarks._experiment import Experiment, add_common_arguments
 from benchmarks._sparse_coding import build_fista
 from benchmarks._variational import (
@@ -262,20 +262,21 @@ def measure_prior(model, X: NDArray) -> dict:
 
 
 def fmnist(arguments, experiment: Experiment) -> None:
-    """Convolutional generator on Fashion-MNIST: error, sparsity, information, Frechet distance by latent size."""
-    splits = [fetch_fashion_mnist(split, standardize=False).data for split in ("train", "validation", "test")]
-    X_train, X_test = np.concatenate(splits[:2])[: arguments.n_train], splits[2][: arguments.n_test]
-    convolutional(arguments, experiment, X_train, X_test, (28, 28), "fmnist")
+    """Convolutional generator on Fashion-MNIST by latent size and share on; components that stand for classes."""
+    train, test = (fetch_fashion_mnist(split, standardize=False) for split in ("train+validation", "test"))
+    classes = pd.get_dummies(pd.Series(np.asarray(test.target_names)[test.target[: arguments.n_test]]), dtype=int)
+    X_train, X_test = train.data[: arguments.n_train], test.data[: arguments.n_test]
+    convolutional(arguments, experiment, X_train, X_test, (28, 28), "fmnist", classes)
 
 
 def celeba(arguments, experiment: Experiment) -> None:
-    """Convolutional generator on CelebA; attribute correlations beside what Fashion-MNIST gives."""
+    """Convolutional generator on CelebA, whose training images are flipped at random; components and attributes."""
     data = load_celeba(arguments.folder, arguments.runs, arguments.n_train, arguments.n_test)
     convolutional(arguments, experiment, data.train, data.test, (3, 64, 64), "celeba", data.attributes)
 
 
-def convolutional(arguments, experiment: Experiment, X_train, X_test, image_shape, network, attributes=None) -> None:
-    """Fit every method at every latent size and share on."""
+def convolutional(arguments, experiment: Experiment, X_train, X_test, image_shape, network, attributes) -> None:
+    """Fit every method at every latent size and share on; faces are flipped at random."""
     sheets, correlations = {}, []
     extractor = inception_features(image_shape) if arguments.features == "inception" else None
     for seed, n_components, method, probability in conv_grid(arguments):
@@ -292,7 +293,9 @@ def convolutional(arguments, experiment: Experiment, X_train, X_test, image_shap
             device=arguments.device,
             random_state=seed,
         )
-        model = experiment.fit(model, X_train)
+        is_flipped = network == "celeba"
+        model = experiment.fit(FlippedFit(model, image_shape, seed) if is_flipped else model, X_train)
+        model = model.estimator_ if model is not None and is_flipped else model
         key = {"method": method, "n_components": n_components, "share_on": probability}
         key |= {"n_draws": arguments.draws[0], "seed": seed}
         experiment.add(key, lambda m=model: measure_conv(arguments, m, X_test, extractor))
@@ -303,19 +306,19 @@ def convolutional(arguments, experiment: Experiment, X_train, X_test, image_shap
         experiment.draw("", curves(pd.DataFrame(experiment.rows)))
         sheets[f"{method}, {n_components}, {probability:.0%} on"] = as_grey(atoms, image_shape)
         experiment.draw("_dictionaries", dictionary_sheets(sheets, image_shape[-2:], n_atoms=64))
-        if attributes is not None:
-            correlations.append(strongest(point_biserial(attributes.to_numpy(), codes), attributes, key))
-            experiment.write("_attributes", pd.concat(correlations))
+        correlations.append(strongest(point_biserial(attributes.to_numpy(), codes), attributes, key))
+        experiment.write("_attributes", pd.concat(correlations))
 
 
 def curves(table: pd.DataFrame):
-    """Return Figure 7: information, distance and error against latent size, and error against the share on."""
+    """Return Figure 7: information, distance and error by latent size, and error by the share on at the largest."""
     import matplotlib.pyplot as plt  # noqa: TID251
 
     figure, axes = plt.subplots(1, 4, figsize=(13, 3.2), layout="constrained")
     smallest = table[(table["share_on"] == table.groupby("method")["share_on"].transform("min"))]
     panels = [(smallest, "n_components", name) for name in ("information_binned", "frechet", "mse")]
-    for ax, (rows, x, y) in zip(axes, [*panels, (table, "share_on", "mse")]):
+    largest = table[table["n_components"] == table["n_components"].max()]
+    for ax, (rows, x, y) in zip(axes, [*panels, (largest, "share_on", "mse")]):
         for method, group in rows.groupby("method"):
             group.groupby(x)[y].mean().plot(ax=ax, marker="o", label=method, logx=x == "n_components")
         ax.set(xlabel=x, ylabel=y)

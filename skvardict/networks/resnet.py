@@ -81,6 +81,9 @@ _MOMENTUM, _EPS = 0.1, 1e-5  # torch's: share of a new batch in the averages, an
 class _BatchNorm(nn.Module):
     """Batch normalisation that takes a batch of one row, which has no variance, and keeps no integers."""
 
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, n_units: int):
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.ones(n_units)), nn.Parameter(torch.zeros(n_units))
@@ -90,8 +93,10 @@ class _BatchNorm(nn.Module):
     def forward(self, X: Tensor) -> Tensor:
         if self.training and ranks.current() is not None and ranks.n_rows(len(X)) > 1:
             return self._by_all_rows(X)
-        averages = self.running_mean, self.running_var
-        return nn.functional.batch_norm(X, *averages, self.weight, self.bias, self.training and len(X) > 1)
+        uses_batch = self.training and len(X) > 1
+        return nn.functional.batch_norm(
+            X, self.running_mean, self.running_var, self.weight, self.bias, training=uses_batch
+        )
 
     def _by_all_rows(self, X: Tensor) -> Tensor:
         """Return the rows `X` of this process, normalised by the statistics of a batch that several processes have."""

@@ -4,6 +4,7 @@
     python -m benchmarks.reproduce_vsc table2       # straight-through against sub-gradient: Table 2
     python -m benchmarks.reproduce_vsc sampling     # max, mean and weighted draws: Figures 5, 18
     python -m benchmarks.reproduce_vsc prior        # share of components on: prior draws, course in training
+    python -m benchmarks.reproduce_vsc weights      # the released weight of the divergence, and the printed one
     python -m benchmarks.reproduce_vsc fmnist       # convolutional generator on Fashion-MNIST: Figures 6, 7
     python -m benchmarks.reproduce_vsc celeba --folder FOLDER     # the same on CelebA: Figures 6-8, 20-23
 
@@ -364,11 +365,38 @@ def measure_conv(arguments, model, X: NDArray, extractor) -> dict:
     }
 
 
+def weights(arguments, experiment: Experiment) -> None:
+    """Set what the weight of the divergence does: beside the mean of squares as released, or beside the sum as printed.
+
+    Bounds are in nats of likelihoods of different variance; compare them along the rows of one weight only.
+    """
+    patches = load_standardized(arguments.n_train, arguments.n_test)
+    for seed in arguments.seeds:
+        for method in arguments.methods:
+            for name in ("released", "printed"):
+                n_draws = arguments.draws[0]
+                model = experiment.fit(linear(arguments, method, n_draws, seed, weights=name), patches.train)
+                key = {"weights": name, "method": method, "n_draws": n_draws, "seed": seed}
+                experiment.add(key, lambda m=model, k=key: measure_weights(arguments, m, k, patches.test))
+
+
+def measure_weights(arguments, model, key: dict, X: NDArray) -> dict:
+    """Return a row of Table 1 with quantiles of the probability of being on, and R^2 of what `transform` gives."""
+    row = measure_linear(arguments, model, key, X)
+    if model is not None:
+        levels = (0.01, 0.5, 0.99)
+        found = np.quantile(model.posterior_params(X)["activation_probability"], levels)
+        row |= {f"on_{level}": value for level, value in zip(levels, found)}
+        row |= {"transform_r2": model.score(X), "transform_nonzero": 1 - sparsity(model.transform(X))}
+    return row
+
+
 COMMANDS = {
     "table1": (table1, "vsc_table1"),
     "table2": (table2, "vsc_table2"),
     "sampling": (sampling, "vsc_sampling"),
     "prior": (prior, "vsc_prior"),
+    "weights": (weights, "vsc_weights"),
     "fmnist": (fmnist, "vsc_fmnist"),
     "celeba": (celeba, "vsc_celeba"),
 }
@@ -410,6 +438,9 @@ def parse_arguments(argv=None) -> argparse.Namespace:
             )
         if name == "prior":
             command.add_argument("--methods", nargs="+", choices=THRESHOLDED, default=list(THRESHOLDED))
+        if name == "weights":
+            methods = [*THRESHOLDED, "spike_and_slab"]
+            command.add_argument("--methods", nargs="+", choices=methods, default=methods)
         if name == "table1":
             command.add_argument(
                 "--methods",
@@ -417,7 +448,7 @@ def parse_arguments(argv=None) -> argparse.Namespace:
                 choices=["fista", *recipes.VSC_METHODS],
                 default=[*FIRST_METHODS, *[method for method in recipes.VSC_METHODS if method not in FIRST_METHODS]],
             )
-        if name in ("table1", "table2"):
+        if name in ("table1", "table2", "weights"):
             command.add_argument("--snr-draws", type=int, default=1000)
             command.add_argument("--iwae-draws", type=int, default=200)
     return parser.parse_args(argv)

@@ -91,8 +91,10 @@ class _VariationalCoder(BaseCoder):
         default=0.01,
         accepts=NON_NEGATIVE,
         kind="float",
-        text="Weight of the divergence, summed over components, beside the mean over features of the squared error: it "
-        "stands for a likelihood of variance ``n_features * kl_weight / 2``.",
+        text="Weight of the divergence, summed over components, beside the *mean* over features of the squared error: "
+        "it stands for a likelihood of variance ``n_features * kl_weight / 2``. Papers print weights beside the *sum* "
+        "of squares: divide them by ``n_features``. Fallah & Rozell print .01 beside a sum and have it beside a mean "
+        "in their code (:func:`skvardict.recipes.vsc` knows both).",
     )
     n_draws: int = parameter(default=1, accepts=COUNT, kind="int", text="Posterior draws per row and step.")
     draw_reduction: str = parameter(

@@ -20,9 +20,13 @@ VSC_METHODS: dict[str, dict[str, Any]] = {
 }
 # Of linear generators; a run of another length has schedules of the same shape.
 _EPOCHS, _BATCH_SIZE, _STEPS = 300, 100, 240_000
+# Of the divergences, by whether .01 and .001 stand beside the mean of 256 squares or beside their sum.
+_WEIGHTS = {"released": 1.0, "printed": 1 / 256}
 
 
-def vsc(method: str, *, n_draws: int = 20, **changes: Any) -> ThresholdedVSC | SpikeAndSlabVSC:
+def vsc(
+    method: str, *, n_draws: int = 20, weights: str = "released", **changes: Any
+) -> ThresholdedVSC | SpikeAndSlabVSC:
     """Return a model of Table 1: a linear generator of 256 atoms on 16 x 16 whitened patches.
 
     Parameters
@@ -31,6 +35,10 @@ def vsc(method: str, *, n_draws: int = 20, **changes: Any) -> ThresholdedVSC | S
         A key of ``VSC_METHODS``.
     n_draws : int, default=20
         J; the paper has 1 and 20.
+    weights : {"released", "printed"}, default="released"
+        Of the divergences: beta = .01 (and .001 for a random threshold) beside the *mean* of the squared errors, as in
+        the released code, or beside their *sum*, as printed in eq. 5 and 12. With 256 features the printed weights are
+        1/256 of the others. Loss and learning rates are in the units of the mean either way.
     **changes
         Parameters to replace. With another `max_iter`, warm-ups and decays keep their shares of training.
 
@@ -42,11 +50,12 @@ def vsc(method: str, *, n_draws: int = 20, **changes: Any) -> ThresholdedVSC | S
     Raises
     ------
     ValueError
-        If there is no such method.
+        If there is no such method, or there are no such weights.
 
     References
     ----------
-    Fallah & Rozell, Variational sparse coding with learned thresholding, ICML 2022, section 4.1, appendices C and D.
+    Fallah & Rozell, Variational sparse coding with learned thresholding, ICML 2022, section 4.1, eq. 5 and 12,
+    appendices C and D.
 
     Examples
     --------
@@ -54,9 +63,12 @@ def vsc(method: str, *, n_draws: int = 20, **changes: Any) -> ThresholdedVSC | S
     >>> recipes.vsc("thresholded_laplace", n_draws=1).threshold
     0.25
     """
+    if weights not in _WEIGHTS:
+        raise ValueError(f"There are no weights {weights!r}. Weights are {', '.join(_WEIGHTS)}.")
     settings = {
         **_settings(method),
         "n_draws": n_draws,
+        "kl_weight": 0.01 * _WEIGHTS[weights],
         "optimizer": SGD(
             1e-2,
             dictionary_learning_rate=0.5,
@@ -71,7 +83,7 @@ def vsc(method: str, *, n_draws: int = 20, **changes: Any) -> ThresholdedVSC | S
         settings["warmup"] = Ramp(0.1, 1500 / _STEPS, 6000 / _STEPS, unit="fraction")
     if method == "spike_and_slab":
         return SpikeAndSlabVSC(**{**settings, "temperature": Decay(1.0, 0.5, 0.9995, total=_STEPS), **changes})
-    return ThresholdedVSC(**{**settings, **changes})
+    return ThresholdedVSC(**{**settings, "threshold_kl_weight": 0.001 * _WEIGHTS[weights], **changes})
 
 
 def vsc_conv(
@@ -101,7 +113,8 @@ def vsc_conv(
     n_draws : int, default=20
         20 for Fashion-MNIST, 10 for CelebA.
     kl_weight : float, default=0.01
-        0.01 for Fashion-MNIST, 0.001 for CelebA.
+        0.01 for Fashion-MNIST, 0.001 for CelebA, beside the mean over pixels as in the released code; as printed they
+        stand beside a sum: divide them by the number of pixels.
     **changes
         Parameters to replace.
 

@@ -65,6 +65,14 @@ def test_a_run_that_diverges_is_a_row_of_its_own(folders, monkeypatch):
     assert table["diverged"].all()
 
 
+def test_the_printed_weight_is_a_share_of_the_released_one(folders):
+    command = ["weights", *_options(folders), "--steps", "1", "--snr-draws", "2", "--iwae-draws", "2", "--draws", "2"]
+    reproduce_vsc.main([*command, "--methods", "thresholded_laplace"])
+    table = pd.read_csv(folders / "results" / "vsc_weights.csv")
+    assert table["weights"].tolist() == ["released", "printed"]
+    assert table[["on_0.01", "on_0.99", "transform_r2"]].notna().all(axis=None)
+
+
 def test_the_two_sparse_vaes_differ_in_the_norm_only(folders):
     command = ["patches", *_options(folders), "--steps", "1", "--n-components", "12", "--encoders", "mlp"]
     reproduce_svae.main([*command, "--be", "0.02", "--no-sparse-coding"])

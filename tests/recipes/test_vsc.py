@@ -34,6 +34,18 @@ def test_posteriors_and_thresholds_are_those_of_the_paper(method):
 
 
 @pytest.mark.parametrize("method", ALL)
+def test_printed_weights_stand_beside_a_sum_of_256_squares(method):
+    released, printed = (recipes.vsc(method, weights=weights) for weights in ("released", "printed"))
+    assert released.get_params()["kl_weight"] == recipes.vsc(method).kl_weight == 0.01
+    # |x - D(z)|^2 + .01 KL is 256 times the mean of squares + kl_weight KL.
+    assert 256 * printed.kl_weight == 0.01
+    if method != "spike_and_slab":
+        assert (released.threshold_kl_weight, 256 * printed.threshold_kl_weight) == (0.001, 0.001)
+    with pytest.raises(ValueError, match=r"no weights 'summed'\. Weights are released, printed"):
+        recipes.vsc(method, weights="summed")
+
+
+@pytest.mark.parametrize("method", ALL)
 def test_sizes_and_budget(method):
     model = recipes.vsc(method)
     assert (model.n_components, model.batch_size, model.max_iter) == (256, 100, 300)

@@ -83,6 +83,11 @@ class Gaussian(Thresholdable):
         return self.scale.log() + 0.5 * (1 + log(2 * pi))
 
     @property
+    def variance(self) -> Any:
+        """``scale^2``."""
+        return self.scale**2
+
+    @property
     def mean_absolute(self) -> Any:
         """``scale sqrt(2 / pi)``."""
         return self.scale * sqrt(2 / pi)
@@ -98,6 +103,12 @@ class Gaussian(Thresholdable):
     def body(self, distance: Tensor) -> Tensor:
         """Return ``erf(distance / (scale sqrt(2)))``."""
         return torch.erf(distance / self.scale / sqrt(2))
+
+    def excess_square(self, distance: Tensor) -> Tensor:
+        """Return ``(scale^2 + distance^2) tail - distance scale sqrt(2 / pi) exp(-(distance / scale)^2 / 2)``."""
+        density = self.mean_absolute * torch.exp(-0.5 * (distance / self.scale).square())
+        # Far out the two cancel, to rounding errors of either sign.
+        return ((self.variance + distance.square()) * self.tail(distance) - distance * density).clamp_min(0)
 
     def upper_quantile(self, probability: Tensor) -> Tensor:
         """Return q with ``P(s - loc > q) = probability``."""
@@ -135,6 +146,10 @@ class Gaussian(Thresholdable):
             return float(weights @ gammainc(concentration, concentration / np.exp(log_mean) * nodes)) - probability
 
         return self.scale * float(np.exp(brentq(excess, np.log(1e-6), np.log(1e6))))
+
+    def threshold_at(self, log_odds: Tensor) -> Tensor:
+        """Return ``scale`` times the ``1 - sigmoid(log_odds) / 2`` quantile."""
+        return self.upper_quantile(0.5 * torch.sigmoid(log_odds))
 
 
 def _mean_over_deviations(function: Callable[[Any], Tensor]) -> Tensor:

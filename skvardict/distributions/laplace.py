@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from skvardict.distributions.gamma import Gamma
 from skvardict.distributions.location_scale import Thresholdable
@@ -39,6 +40,11 @@ class Laplace(Thresholdable):
         return self.scale.log() + (1 + log(2))
 
     @property
+    def variance(self) -> Any:
+        """``2 scale^2``."""
+        return 2 * self.scale**2
+
+    @property
     def mean_absolute(self) -> Any:
         """`scale`."""
         return self.scale
@@ -46,6 +52,10 @@ class Laplace(Thresholdable):
     def tail(self, distance: Tensor) -> Tensor:
         """Return ``exp(-distance / scale)``."""
         return torch.exp(-(distance / self.scale))
+
+    def excess_square(self, distance: Tensor) -> Tensor:
+        """Return ``2 scale^2 exp(-distance / scale)``: what exceeds a distance has the law of the whole."""
+        return self.variance * self.tail(distance)
 
     def upper_quantile(self, probability: Tensor) -> Tensor:
         """Return q with ``P(s - loc > q) = probability``."""
@@ -79,3 +89,7 @@ class Laplace(Thresholdable):
     def gamma_mean(self, probability: float, concentration: float) -> float:
         """Return ``scale concentration (probability^(-1 / concentration) - 1)``."""
         return self.scale * concentration * (probability ** (-1 / concentration) - 1)
+
+    def threshold_at(self, log_odds: Tensor) -> Tensor:
+        """Return ``-scale log sigmoid(log_odds)``."""
+        return -self.scale * logsigmoid(log_odds)

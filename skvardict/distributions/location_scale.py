@@ -60,6 +60,16 @@ class Thresholdable(LocationScale):
     scale_power: ClassVar[int]  # the logarithm of scale ** scale_power is what encoders give
 
     @property
+    def mean(self) -> Any:
+        """`loc`, since the law is symmetric."""
+        return self.loc
+
+    @property
+    @abstractmethod
+    def variance(self) -> Any:
+        """Mean of ``(s - loc)^2``."""
+
+    @property
     @abstractmethod
     def mean_absolute(self) -> Any:
         """Mean of ``|s - loc|``."""
@@ -67,6 +77,10 @@ class Thresholdable(LocationScale):
     @abstractmethod
     def tail(self, distance: Tensor) -> Tensor:
         """Return ``P(|s - loc| > distance)`` for non-negative distances."""
+
+    @abstractmethod
+    def excess_square(self, distance: Tensor) -> Tensor:
+        """Return the mean of ``max(|s - loc| - distance, 0)^2`` for non-negative distances."""
 
     @abstractmethod
     def upper_quantile(self, probability: Tensor) -> Tensor:
@@ -103,3 +117,7 @@ class Thresholdable(LocationScale):
     @abstractmethod
     def gamma_mean(self, probability: float, concentration: float) -> float:
         """Return the mean of the Gamma law of t with ``P(|s - loc| > t) = probability``, of a law of numbers."""
+
+    @abstractmethod
+    def threshold_at(self, log_odds: Tensor) -> Tensor:
+        """Return the distance whose :meth:`tail` has these log-odds."""

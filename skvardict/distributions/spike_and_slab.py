@@ -80,6 +80,12 @@ class SpikeAndSlab(Law):
         return self.activation_probability * self.slab.loc
 
     @property
+    def variance(self) -> Tensor:
+        """Variance of the variables, ``P(on) P(off) loc^2 + P(on) scale^2``."""
+        on = self.activation_probability
+        return on * ((1 - on) * self.slab.loc.square() + self.slab.variance)
+
+    @property
     def median(self) -> Tensor:
         """Median of the variables; exactly zero wherever zero has half of the mass on either side."""
         loc, on = self.slab.loc, self.activation_probability
@@ -87,6 +93,30 @@ class SpikeAndSlab(Law):
         outer = (0.5 / on.clamp_min(0.5)).clamp_max(1 - torch.finfo(on.dtype).eps)
         distance = loc.abs() + self.slab.upper_quantile(outer)
         return torch.where(on > 0.5, distance.clamp_min(0), torch.zeros_like(loc)) * loc.sign()
+
+    @property
+    def natural(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Factors of 1, of z and of ``z^2`` in the log-density of z where it is on, over the probability of zero.
+
+        That is ``log-odds - loc^2 / (2 v) - 1/2 log v``, ``loc / v`` and ``-1 / (2 v)`` for a slab of variance v.
+        """
+        loc, variance = self.slab.loc, self.slab.variance
+        gate = self.logit - loc.square() / (2 * variance) - 0.5 * variance.log()
+        return gate, loc / variance, -1 / (2 * variance)
+
+    @classmethod
+    def from_natural(cls, gate: Tensor, linear: Tensor, square: Tensor) -> "SpikeAndSlab":
+        """Return the law with these :attr:`natural` parameters; `square` is negative."""
+        variance = -1 / (2 * square)
+        loc = linear * variance
+        return cls(Gaussian(loc, variance.sqrt()), gate + loc.square() / (2 * variance) + 0.5 * variance.log())
+
+    def where(self, chosen: Tensor, other: "SpikeAndSlab") -> "SpikeAndSlab":
+        """Return the law with the parameters of `other` where `chosen` is true."""
+        loc, scale = (
+            torch.where(chosen, getattr(other.slab, name), getattr(self.slab, name)) for name in ("loc", "scale")
+        )
+        return SpikeAndSlab(Gaussian(loc, scale), torch.where(chosen, other.logit, self.logit))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-probability of zeros and the log-density of other values."""

@@ -159,6 +159,20 @@ class Thresholded(Law):
         return self.activation_probability * self.base.loc
 
     @property
+    def variance(self) -> Tensor:
+        """Variance of the variables for a fixed threshold: ``P(on) P(off) loc^2``, and the mean square of the excess.
+
+        Raises
+        ------
+        TypeError
+            If the threshold is random.
+        """
+        if self.has_random_threshold:
+            raise TypeError("The variance of Thresholded is known for fixed thresholds, but the threshold is a Gamma.")
+        on = self.activation_probability
+        return on * (1 - on) * self.base.loc.square() + self.base.excess_square(self.threshold)
+
+    @property
     def median(self) -> Tensor:
         """Median of the variables, exactly zero wherever fewer than half are on; a Gamma threshold counts as its mean.
 

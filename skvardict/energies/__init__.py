@@ -19,6 +19,7 @@ from skvardict.energies.linear_problem import LinearProblem
 from skvardict.energies.masked_problem import MaskedLinearProblem
 from skvardict.energies.penalty import Penalty
 from skvardict.energies.reconstruction import (
+    expected_reconstruction,
     linear_reconstruction_loss,
     mean_squared_error,
     observed_reconstruction,
@@ -43,6 +44,7 @@ __all__ = [
     "Penalty",
     "VarianceHinge",
     "coupling",
+    "expected_reconstruction",
     "from_sklearn_alpha",
     "linear_reconstruction_loss",
     "mean_squared_error",

@@ -11,6 +11,23 @@ def reconstruction(X: Tensor, X_reconstructed: Tensor) -> Tensor:
     return (X_reconstructed - X).square().mean(-1)
 
 
+def expected_reconstruction(X: Tensor, X_of_mean: Tensor, variance: Tensor, components: Tensor) -> Tensor:
+    """Return the mean of ``1/d |x - D(z)|^2`` over codes z with independent entries, per row, for a linear decoder.
+
+    It is ``1/d |x - D(E z)|^2 + 1/d sum_j Var(z_j) |w_j|^2``, with atoms w_j.
+
+    Parameters
+    ----------
+    X : Tensor of shape (..., n, d)
+    X_of_mean : Tensor of shape (..., n, d)
+        ``D(E z)``.
+    variance : Tensor of shape (..., n, l)
+    components : Tensor of shape (..., l, d)
+    """
+    spread = variance @ components.square().mean(-1, keepdim=True)
+    return reconstruction(X, X_of_mean) + spread.squeeze(-1)
+
+
 def observed_reconstruction(X: Tensor, X_reconstructed: Tensor) -> Tensor:
     """Return the mean of ``(x_f - D(z)_f)^2`` over the observed entries of each row; 0 where there are none.
 

@@ -28,9 +28,11 @@ from skvardict.preprocessing import GlobalStandardizer
 
 RESULTS = Path(__file__).parent / "results"
 MODELS = {
-    "thresholded Laplace": lambda epochs: ThresholdedVSC(256, max_iter=epochs, random_state=0),
-    "thresholded Gaussian": lambda epochs: ThresholdedVSC(256, base="gaussian", max_iter=epochs, random_state=0),
-    "spike and slab": lambda epochs: SpikeAndSlabVSC(256, max_iter=epochs, random_state=0),
+    "thresholded Laplace": lambda epochs: ThresholdedVSC(256, expectation="draws", max_iter=epochs, random_state=0),
+    "thresholded Gaussian": lambda epochs: ThresholdedVSC(
+        256, expectation="draws", base="gaussian", max_iter=epochs, random_state=0
+    ),
+    "spike and slab": lambda epochs: SpikeAndSlabVSC(256, expectation="draws", max_iter=epochs, random_state=0),
 }
 SHARE = 0.1
 

@@ -19,14 +19,16 @@ from skvardict.training.loop import _step
 ROWS, FEATURES, ATOMS = 100, 256, 256
 N_STEPS, N_REPEATS = 20, 8
 MODELS = {
-    "thresholded Laplace": lambda draws: ThresholdedVSC(ATOMS, n_draws=draws, warmup=None),
-    "thresholded Laplace, mean": lambda draws: ThresholdedVSC(ATOMS, n_draws=draws, draw_reduction="mean", warmup=None),
-    "thresholded Laplace, Gamma": lambda draws: ThresholdedVSC(
-        ATOMS, n_draws=draws, threshold_prior="gamma", warmup=None
+    "thresholded Laplace": lambda draws: ThresholdedVSC(ATOMS, expectation="draws", n_draws=draws, warmup=None),
+    "thresholded Laplace, mean": lambda draws: ThresholdedVSC(
+        ATOMS, expectation="draws", n_draws=draws, draw_reduction="mean", warmup=None
     ),
-    "thresholded Gaussian": lambda draws: ThresholdedVSC(ATOMS, n_draws=draws, base="gaussian"),
-    "spike and slab": lambda draws: SpikeAndSlabVSC(ATOMS, n_draws=draws, warmup=None),
-    "SVAE-Norm": lambda draws: SparseVAE(ATOMS, n_draws=draws),
+    "thresholded Laplace, Gamma": lambda draws: ThresholdedVSC(
+        ATOMS, expectation="draws", n_draws=draws, threshold_prior="gamma", warmup=None
+    ),
+    "thresholded Gaussian": lambda draws: ThresholdedVSC(ATOMS, expectation="draws", n_draws=draws, base="gaussian"),
+    "spike and slab": lambda draws: SpikeAndSlabVSC(ATOMS, expectation="draws", n_draws=draws, warmup=None),
+    "SVAE-Norm": lambda draws: SparseVAE(ATOMS, expectation="draws", n_draws=draws),
 }
 
 

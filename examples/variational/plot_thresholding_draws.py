@@ -46,6 +46,7 @@ for n_draws in (1, 5, 20):
     models[n_draws] = ThresholdedVSC(
         64,
         activation_probability=0.1,
+        expectation="draws",
         n_draws=n_draws,
         encoder=MLP((128, 128)),
         max_iter=12,

@@ -19,7 +19,7 @@ from skvardict.estimators.dictionary import (
     VarianceDictionaryLearning,
     WeightDecayDictionaryLearning,
 )
-from skvardict.estimators.variational import SparseVAE, ThresholdedVSC
+from skvardict.estimators.variational import SparseVAE, SpikeAndSlabVSC, ThresholdedVSC
 from skvardict.networks import CODE_ENCODERS, DECODERS, LISTA, MLP, Linear, ResidualMLP
 from skvardict.rows import Rows
 from skvardict.rows.checks import validate_rows
@@ -27,7 +27,7 @@ from skvardict.solvers import ADMM, FISTA, ISTA
 from skvardict.training import SGD, Adam, OnlineUpdate, Run, TargetSparsity, TrainingSession, train_together
 
 _DICTIONARIES = (VarianceDictionaryLearning, StandardDictionaryLearning, WeightDecayDictionaryLearning)
-_VARIATIONAL = (SparseVAE, ThresholdedVSC)
+_VARIATIONAL = (SparseVAE, ThresholdedVSC, SpikeAndSlabVSC)
 # What is trained with a leading axis; of a user's subclass nobody knows.
 _PARTS = {
     "decoder": (Linear, MLP),
@@ -123,6 +123,8 @@ def why_alone(estimator: Any) -> str | None:
         estimator._validate_params()
     except (ValueError, TypeError) as error:
         return f"{name} cannot be fitted: {error}"
+    if type(estimator) is SpikeAndSlabVSC and not estimator._is_exact():
+        return f"{name} draws gates, which have no form for several models at once; expectation='exact' draws nothing"
     for role, types in _PARTS.items():
         part = getattr(estimator, role)
         known = part in _NAMES[role] if isinstance(part, str) else type(part) in types
@@ -255,11 +257,13 @@ def _terms_of_variational(estimator) -> tuple[Hashable, ...]:
     return (
         repr(_part(estimator.decoder, estimator._DECODERS)),
         repr(_part(estimator.encoder, estimator._ENCODERS)),
-        repr(estimator._latent()),
+        repr(estimator._family()),
+        estimator._is_exact(),
+        estimator._divergence(),
         estimator.n_draws,
         estimator.draw_reduction,
         estimator.transform_algorithm,
-        estimator.kl_weight > 0,
+        "auto" if isinstance(estimator.kl_weight, str) else estimator.kl_weight > 0,
     )
 
 

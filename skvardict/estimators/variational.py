@@ -37,7 +37,8 @@ from skvardict.distributions import (
 )
 from skvardict.estimators._base import BaseCoder
 from skvardict.estimators._fields import Encoder, Solver
-from skvardict.models import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent, VariationalModel
+from skvardict.models import DenseLatent, LearntNoise, SpikeAndSlabLatent, ThresholdedLatent, VariationalModel
+from skvardict.models.latents import Latent
 from skvardict.networks import (
     DECODERS,
     MLP,
@@ -49,9 +50,19 @@ from skvardict.networks import (
     build_decoder,
     build_posterior_encoder,
 )
-from skvardict.objectives import VariationalObjective
+from skvardict.objectives import BaseVariationalObjective, ExactVariationalObjective, VariationalObjective
 from skvardict.rows import ROWS_PER_CHUNK, Rows
-from skvardict.training import SGD, Adam, CosineRate, Decay, EarlyStopping, Ramp, StepDecay, TrainingPlan
+from skvardict.training import (
+    SGD,
+    Adam,
+    CosineRate,
+    Decay,
+    EarlyStopping,
+    OnlineUpdate,
+    Ramp,
+    StepDecay,
+    TrainingPlan,
+)
 from skvardict.training.optimizers import Schedule
 from skvardict.training.protocol import Sums, add_sums
 
@@ -73,6 +84,7 @@ class _VariationalCoder(BaseCoder):
     _ENCODERS: ClassVar[Mapping[str, Part]] = POSTERIOR_ENCODERS  # what names stand for
     _DECODERS: ClassVar[Mapping[str, Part]] = DECODERS
     _AUTO_OPTIMIZER: ClassVar[Adam | SGD] = Adam(1e-3)
+    _AUTO_OPTIMIZER_EXACT: ClassVar[Adam] = Adam(1e-3)  # where nothing is drawn
     transform_algorithm: str  # whose names a subclass lists
     _ATTRIBUTES: ClassVar[Mapping[str, str]] = {
         "history_ : dict of list": 'One entry per epoch: "energy" and its terms "reconstruction" and "kl" (with a '
@@ -80,6 +92,7 @@ class _VariationalCoder(BaseCoder):
         "on validation rows, R^2 of the posterior mean and the number of components whose mean divergence is below "
         "0.01 nat.",
         "n_dead_ : int": "Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.",
+        "kl_weight_ : float": "Weight of the divergence that the model was fitted with.",
         "noise_seed_ : int": 'Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.',
     }
 
@@ -87,16 +100,31 @@ class _VariationalCoder(BaseCoder):
     prior_scale: float | None = parameter(
         default=None, accepts=[*POSITIVE, None], kind="float or None", text="Scale of the prior."
     )
-    kl_weight: float = parameter(
+    kl_weight: float | str = parameter(
         default=0.01,
-        accepts=NON_NEGATIVE,
-        kind="float",
+        accepts=[*NON_NEGATIVE, StrOptions({"auto"})],
+        kind='float or "auto"',
         text="Weight of the divergence, summed over components, beside the *mean* over features of the squared error: "
         "it stands for a likelihood of variance ``n_features * kl_weight / 2``. Papers print weights beside the *sum* "
         "of squares: divide them by ``n_features``. Fallah & Rozell print .01 beside a sum and have it beside a mean "
-        "in their code (:func:`skvardict.recipes.vsc` knows both).",
+        'in their code (:func:`skvardict.recipes.vsc` knows both). "auto": the variance is learnt, as the running mean '
+        "of the squared error; the weight is in `kl_weight_` and, by epochs, in the history.",
     )
-    n_draws: int = parameter(default=1, accepts=COUNT, kind="int", text="Posterior draws per row and step.")
+    expectation: str = parameter(
+        default="auto",
+        accepts=[StrOptions({"auto", "exact", "draws"})],
+        kind='{"auto", "exact", "draws"}',
+        text='How the mean over codes is taken in training. "exact": in closed form, by mean and variance of codes, '
+        "for linear decoders; nothing is drawn, and gradients have neither noise nor bias. "
+        '"draws": over `n_draws` draws, reduced by `draw_reduction`, as in the papers. "auto": "exact" where the '
+        'decoder is "linear", the laws allow it, and `draw_reduction` is neither "softmax" nor "iwae".',
+    )
+    n_draws: int = parameter(
+        default=1,
+        accepts=COUNT,
+        kind="int",
+        text='Posterior draws per row and step of ``expectation="draws"``, and of ``transform_algorithm="max_elbo"``.',
+    )
     draw_reduction: str = parameter(
         default="mean",
         accepts=[StrOptions({"max", "mean", "softmax", "iwae"})],
@@ -128,8 +156,29 @@ class _VariationalCoder(BaseCoder):
     )
 
     @abstractmethod
-    def _latent(self) -> Any:
+    def _latent(self) -> Latent:
         """Return the family of posterior and prior."""
+
+    def _family(self) -> Latent:
+        """Return the family of posterior and prior, with the heads that suit the way of training."""
+        latent = self._latent()
+        return latent.for_expectations() if self._is_exact() else latent
+
+    def _is_exact(self) -> bool:
+        """Return whether the mean over codes is taken in closed form."""
+        if self.expectation != "auto":
+            return self.expectation == "exact"
+        is_linear = self.decoder == "linear" or isinstance(self.decoder, Linear)
+        is_mean = self.draw_reduction in ("mean", "max")  # the others are bounds of their own
+        return is_linear and is_mean and self._latent().has_closed_form
+
+    @property
+    def kl_weight_(self) -> float:
+        """Weight of the divergence that the model was fitted with."""
+        if "params_" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} has no kl_weight_ before fit.")
+        learnt = self.params_.get("noise.kl_weight")
+        return self._kl_weights()["kl"] if learnt is None else float(learnt)
 
     def posterior_params(self, X: ArrayLike) -> dict[str, Array]:
         """Return the parameters of the posterior of every row.
@@ -253,8 +302,8 @@ class _VariationalCoder(BaseCoder):
     def energy(self, X: ArrayLike) -> dict[str, float]:
         """Return the training objective by term (unweighted) and in all, as means per row.
 
-        The terms are those of ``history_`` for validation rows: of `n_draws` draws, reduced as `draw_reduction` says,
-        from noise that is the same at every call, without warm-ups.
+        The terms are those of ``history_`` for validation rows: in closed form where training is, else of `n_draws`
+        draws, reduced as `draw_reduction` says, from noise that is the same at every call, without warm-ups.
 
         Parameters
         ----------
@@ -263,9 +312,9 @@ class _VariationalCoder(BaseCoder):
         Returns
         -------
         energies : dict
-            "reconstruction", the mean squared error; "kl", of thresholded models the paper's divergence of the base
-            variables, with a random threshold also "threshold_kl"; and "total", weighted. For thresholded models
-            ``-total / kl_weight`` is no bound of a likelihood, up to whatever constant: see :meth:`elbo`.
+            "reconstruction", the mean squared error; "kl", of thresholded models trained by draws the paper's
+            divergence of the base variables, with a random threshold also "threshold_kl"; and "total", weighted. For
+            such models ``-total / kl_weight`` is no bound of a likelihood, up to whatever constant: see :meth:`elbo`.
 
         References
         ----------
@@ -275,7 +324,7 @@ class _VariationalCoder(BaseCoder):
         plan = self._plan(len(rows))
         sums: Sums = {}
 
-        def evaluate(model: VariationalModel, block: Tensor) -> VariationalObjective:
+        def evaluate(model: VariationalModel, block: Tensor) -> BaseVariationalObjective:
             objective = self._build_objective(model, len(block), plan)
             add_sums(sums, objective.evaluate(block))
             return objective
@@ -283,7 +332,7 @@ class _VariationalCoder(BaseCoder):
         objective = self._map_blocks(evaluate, rows, self.n_draws)[-1]
         terms = objective.summarize(sums, validation=True)
         return {
-            **{name: terms[f"validation_{name}"] for name in ("reconstruction", *objective.model.kl_weights)},
+            **{name: terms[f"validation_{name}"] for name in ("reconstruction", *objective.model.weights)},
             "total": terms["validation_energy"],
         }
 
@@ -306,14 +355,24 @@ class _VariationalCoder(BaseCoder):
         self.noise_seed_ = session.generator.initial_seed()
 
     def _kl_weights(self) -> dict[str, float]:
-        return {"kl": self.kl_weight}
+        """Return the weights of the divergences; of one that is learnt, zero."""
+        return {"kl": 0.0 if isinstance(self.kl_weight, str) else self.kl_weight}
+
+    def _optimizer(self, plan: TrainingPlan) -> Any:
+        is_auto = isinstance(self.optimizer, str)
+        return self._AUTO_OPTIMIZER_EXACT if is_auto and self._is_exact() else super()._optimizer(plan)
+
+    def _initialize(self, model, rows: Rows, generator: torch.Generator) -> None:
+        if model.noise is not None:
+            sums = [batch.square().sum(dtype=torch.float64) for _, batch in rows.slices()]
+            model.noise.start_(float(ranks.all_sum(torch.stack(sums).sum())) / (len(rows) * rows.n_features))
 
     def _schedules(self) -> dict[str, Any]:
         """Return what the model schedules by itself."""
         return {}
 
     def _build_model(self, n_features: int, generator: torch.Generator) -> VariationalModel:
-        latent = self._latent()
+        latent = self._family()
         decoder = build_decoder(
             self.decoder,
             n_features,
@@ -336,24 +395,49 @@ class _VariationalCoder(BaseCoder):
             n_features=n_features,
             kl_weights=self._kl_weights(),
             solver=self.solver,
+            noise=LearntNoise(0.0, n_features) if isinstance(self.kl_weight, str) else None,
         )
+        self._check_expectation(model)
         model.check_algorithm(self.transform_algorithm)
         return model
 
-    def _build_objective(self, model: VariationalModel, batch_rows: float, plan: TrainingPlan) -> VariationalObjective:
+    def _check_expectation(self, model: VariationalModel) -> None:
+        """Raise a ValueError where the mean over codes has no closed form, but is asked for."""
+        name = type(self).__name__
+        if self._is_exact() and not model.is_linear:
+            raise ValueError(
+                f"{name}: expectation='exact' needs a linear decoder, but the decoder is of "
+                f"{type(model.decoder).__name__}: the mean of what it makes of codes has no closed form. Use "
+                "expectation='draws', or decoder='linear'."
+            )
+        if self._is_exact() and not model.latent.has_closed_form:
+            raise ValueError(
+                f"{name}: expectation='exact' needs a divergence in closed form, but there is none from the prior "
+                f"{model.latent.prior!r}. Use expectation='draws', or another prior."
+            )
+
+    def _build_objective(
+        self, model: VariationalModel, batch_rows: float, plan: TrainingPlan
+    ) -> BaseVariationalObjective:
+        optimizer, schedules = self._optimizer(plan), self._schedules()
+        common: dict[str, Any] = {
+            "model": model,
+            "atom_norm": self.atom_norm,
+            "dictionary_learning_rate": getattr(optimizer, "dictionary_learning_rate", None),
+        }
+        if self._is_exact():
+            statistics = isinstance(optimizer, OnlineUpdate)
+            return ExactVariationalObjective(**common, divergence=self._divergence(), gives_statistics=statistics)
         if self.draw_reduction == "iwae" and self.n_draws == 1 and model.latent.prior_activation_probability < 1:
             raise ValueError(
                 f"{type(self).__name__}: draw_reduction='iwae' needs n_draws >= 2 for codes with zeros, but n_draws=1: "
                 "what a draw adds to the bound is measured against the others. Raise n_draws."
             )
-        return VariationalObjective(
-            model=model,
-            n_draws=self.n_draws,
-            draw_reduction=self.draw_reduction,
-            atom_norm=self.atom_norm,
-            dictionary_learning_rate=getattr(self._optimizer(plan), "dictionary_learning_rate", None),
-            **self._schedules(),
-        )
+        return VariationalObjective(**common, n_draws=self.n_draws, draw_reduction=self.draw_reduction, **schedules)
+
+    def _divergence(self) -> str:
+        """Return whose gates are compared with the prior's."""
+        return "row"
 
     def _encode_block(self, model, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         return model.encode(X, self.transform_algorithm, n_draws=self.n_draws, noise_seed=self.noise_seed_)
@@ -440,6 +524,7 @@ class _SparseVariationalCoder(_VariationalCoder):
         "resnet": ResNet((512, 1024, 512, 256)),
     }
     _DECODERS: ClassVar[Mapping[str, Part]] = {**DECODERS, "linear": Linear(offset=True)}
+    _AUTO_OPTIMIZER_EXACT: ClassVar[Adam] = Adam(1e-2, encoder_learning_rate=1e-3, schedule=CosineRate(0.05))
     _AUTO_OPTIMIZER: ClassVar[Adam | SGD] = SGD(
         1e-2,
         dictionary_learning_rate=0.5,
@@ -458,14 +543,24 @@ class _SparseVariationalCoder(_VariationalCoder):
         kind="float",
         text="Share of components that are on under the prior.",
     )
+    divergence: str = parameter(
+        default="row",
+        accepts=[StrOptions({"row", "aggregate"})],
+        kind='{"row", "aggregate"}',
+        text='Of gates from those of the prior. "row": in every row each component is held near '
+        '`activation_probability`, the evidence bound. "aggregate": its mean over the rows of a batch is, and rows are '
+        "free to have it on or off, so that P(on) spreads to 0 and 1 and codes repeat; what is minimised is then no "
+        'bound. Needs ``expectation="exact"``.',
+    )
     n_draws: int = 20
     draw_reduction: str = "max"
     transform_algorithm: str = parameter(
         default="auto",
-        accepts=[StrOptions({"auto", "mean", "median", "top_k", "max_elbo", "solver"})],
-        kind='{"auto", "solver", "top_k", "max_elbo", "mean", "median"}',
+        accepts=[StrOptions({"auto", "mean", "median", "support", "top_k", "max_elbo", "solver"})],
+        kind='{"auto", "solver", "support", "top_k", "max_elbo", "mean", "median"}',
         text='"solver": the most probable codes of a linear dictionary under a Laplace prior of the same mean absolute '
-        'value, by FISTA, started at the posterior mean. "top_k": the components with the largest ``|E z|``, as many '
+        'value, by FISTA, started at the posterior mean. "support": the means of the components that are on with '
+        'probability above 1/2, zero elsewhere. "top_k": the components with the largest ``|E z|``, as many '
         'as are on under the prior, at their mean. "max_elbo": the best of `n_draws` draws made from noise that is the '
         'same for every row. "mean": posterior mean of the code, dense. "median": posterior median, zero wherever a '
         'component is on with probability below 1/2. "auto": "solver" for a linear decoder, else "top_k".',
@@ -485,6 +580,7 @@ class _SparseVariationalCoder(_VariationalCoder):
     early_stopping: bool | EarlyStopping = False
 
     def _initialize(self, model, rows: Rows, generator: torch.Generator) -> None:
+        super()._initialize(model, rows, generator)
         if isinstance(model.decoder, AffineDecoder):
             components = model.decoder.components
             atoms = torch.randn(components.shape, generator=generator)
@@ -503,7 +599,19 @@ class _SparseVariationalCoder(_VariationalCoder):
         return self.params_["decoder.offset"]
 
     def _schedules(self) -> dict[str, Any]:
-        return {"noise_warmup": self._noise_warmup()}
+        warmup = self._noise_warmup()
+        return {} if self._is_exact() else {"noise_warmup": warmup}
+
+    def _divergence(self) -> str:
+        return self.divergence
+
+    def _check_expectation(self, model: VariationalModel) -> None:
+        super()._check_expectation(model)
+        if self.divergence == "aggregate" and not self._is_exact():
+            raise ValueError(
+                f"{type(self).__name__}: divergence='aggregate' needs expectation='exact', for which the decoder has "
+                "to be linear and the threshold no Gamma. Use divergence='row'."
+            )
 
     def _noise_warmup(self) -> Schedule | None:
         warmup = _WARMUP if isinstance(self.warmup, str) else self.warmup
@@ -619,7 +727,7 @@ class ThresholdedVSC(_SparseVariationalCoder):
         return ThresholdedLatent(Thresholded(self._base_prior(), threshold), self.gradient == "straight_through")
 
     def _kl_weights(self) -> dict[str, float]:
-        weights = {"kl": self.kl_weight}
+        weights = super()._kl_weights()
         return weights if self.threshold_prior is None else weights | {"threshold_kl": self.threshold_kl_weight}
 
     def _noise_warmup(self):
@@ -673,4 +781,5 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
     def _schedules(self) -> dict[str, Any]:
         temperature = Decay() if isinstance(self.temperature, str) else self.temperature
         check_part(temperature)
-        return super()._schedules() | {"temperature": temperature}
+        schedules = super()._schedules()
+        return {} if self._is_exact() else schedules | {"temperature": temperature}

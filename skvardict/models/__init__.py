@@ -3,11 +3,12 @@
 from skvardict.models.dictionary import DictionaryModel, TunedWeight
 from skvardict.models.latents import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent
 from skvardict.models.masked import MaskedDictionaryModel
-from skvardict.models.variational import VariationalModel
+from skvardict.models.variational import LearntNoise, VariationalModel
 
 __all__ = [
     "DenseLatent",
     "DictionaryModel",
+    "LearntNoise",
     "MaskedDictionaryModel",
     "SpikeAndSlabLatent",
     "ThresholdedLatent",

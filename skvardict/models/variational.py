@@ -13,14 +13,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from skvardict._utils import ranks
 from skvardict._utils.modules import evaluating
 from skvardict._utils.random import make_generator
+from skvardict.distributions import SpikeAndSlab
 from skvardict.energies import L1, reconstruction
 from skvardict.functional import Weight, add_weighted, per_row
 from skvardict.models.latents import Anneal, Latent, Noise
+from skvardict.models.refinement import refine
 from skvardict.networks import LinearDecoder
 from skvardict.solvers import FISTA, SolverResult
 
+_REFINEMENTS = 20  # steps of transform_algorithm="refine"
+_FOLLOWING = 0.05  # of the learnt noise, per batch
 _DRAW_ENTRIES = 2**22  # of codes or decoded draws held at a time: 16 MB of float32
 
 
@@ -30,6 +35,42 @@ class Codes(NamedTuple):
     codes: Tensor
     n_iter: Tensor | None = None
     converged: Tensor | None = None
+
+
+class LearntNoise(nn.Module):
+    """The weight of the divergence as a saved number that follows the squared error: the likelihood's noise, learnt.
+
+    A Gaussian likelihood of variance v per feature has its largest bound at v = the mean squared error, and v stands
+    for the weight ``2 v / n_features``. The running mean reaches over about twenty batches.
+
+    Parameters
+    ----------
+    kl_weight : float
+        First value.
+    n_features : int
+
+    References
+    ----------
+    Rybkin, Daniilidis & Levine, Simple and effective VAE training with calibrated decoders, ICML 2021, section 3.3.
+    """
+
+    kl_weight: Tensor
+
+    def __init__(self, kl_weight: float, n_features: int):
+        super().__init__()
+        self.n_features = n_features
+        self.register_buffer("kl_weight", torch.tensor(kl_weight))
+
+    @torch.no_grad()
+    def start_(self, mean_square: float) -> None:
+        """Begin at the error of a reconstruction of zeros."""
+        self.kl_weight.fill_(2 * mean_square / self.n_features)
+
+    @torch.no_grad()
+    def follow_(self, error: Tensor) -> None:
+        """Move towards what the errors of the rows of a batch, (..., n), ask for."""
+        wanted = ranks.all_mean(error.mean(-1), error.shape[-1]) * (2 / self.n_features)
+        self.kl_weight.lerp_(wanted.reshape(self.kl_weight.shape), _FOLLOWING)
 
 
 @dataclass
@@ -47,6 +88,8 @@ class VariationalModel:
         Weight of every divergence that `latent` names.
     solver : solver or None
         For ``encode(..., algorithm="solver")``; None is ``FISTA(max_iter=1000, restart=True)``.
+    noise : LearntNoise or None
+        The weight "kl", where training looks for it.
     """
 
     decoder: nn.Module
@@ -56,6 +99,17 @@ class VariationalModel:
     n_features: int
     kl_weights: Mapping[str, Weight]
     solver: Any = None
+    noise: LearntNoise | None = None
+
+    @property
+    def weights(self) -> Mapping[str, Weight]:
+        """Weights of the divergences, with the one that training has found where it looks for one."""
+        return self.kl_weights if self.noise is None else {**self.kl_weights, "kl": self.noise.kl_weight}
+
+    def follow_noise_(self, error: Tensor) -> None:
+        """Let the learnt noise follow the errors of the rows of a batch, (..., n)."""
+        if self.noise is not None:
+            self.noise.follow_(error.detach())
 
     @property
     def is_linear(self) -> bool:
@@ -64,7 +118,8 @@ class VariationalModel:
 
     def modules(self) -> dict[str, nn.Module]:
         """Return the parts that are trained and saved, by name."""
-        return {"decoder": self.decoder, "encoder": self.encoder}
+        parts = {"decoder": self.decoder, "encoder": self.encoder, "noise": self.noise}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def posterior(self, X: Tensor) -> Any:
         """Return the posterior that the encoder gives to the rows."""
@@ -88,7 +143,7 @@ class VariationalModel:
         Parameters
         ----------
         X : Tensor of shape (n, d)
-        algorithm : {"mean", "median", "top_k", "max_elbo", "solver", "auto"}
+        algorithm : {"mean", "median", "support", "refine", "top_k", "max_elbo", "solver", "auto"}
             "auto": "solver" for a linear decoder, else "top_k".
         n_draws, noise_seed : int
             For "max_elbo": the number of draws, and the seed of their noise, which is the same for every row.
@@ -99,11 +154,17 @@ class VariationalModel:
             blocks = X.split(self.rows_at_a_time(n_draws))
             return Codes(torch.cat([self._best_codes(rows, n_draws, noise_seed) for rows in blocks]))
         posterior = self.posterior(X)
+        if algorithm == "refine":
+            posterior = self._refined(X, posterior)
+            algorithm = "support"
         if algorithm == "median":
             return Codes(posterior.median)
         summary = self.latent.summary(posterior)
         if algorithm == "mean":
             return Codes(summary["code_mean"])
+        if algorithm == "support":
+            on = self.latent.on(posterior) > 0.5
+            return Codes(torch.where(on, summary["mean"], 0))
         if algorithm == "top_k":
             return Codes(self._top_k(summary))
         result = self._solve(X, summary["code_mean"])
@@ -116,16 +177,28 @@ class VariationalModel:
                 "transform_algorithm='solver' needs decoder='linear', but the decoder is of "
                 f"{type(self.decoder).__name__}. Use another transform_algorithm."
             )
+        if algorithm == "refine" and not (self.is_linear and isinstance(self.latent.prior, SpikeAndSlab)):
+            raise ValueError(
+                "transform_algorithm='refine' needs a spike-and-slab prior and decoder='linear', but the prior is "
+                f"{self.latent.prior!r} and the decoder of {type(self.decoder).__name__}. Use transform_algorithm="
+                "'support'."
+            )
         if algorithm == "solver" and self.latent.l1_scale is None:
             raise ValueError(
                 f"transform_algorithm='solver' needs prior='laplace', but the prior is {self.latent.prior!r}. "
                 "Use transform_algorithm='mean'."
             )
 
+    def _refined(self, X: Tensor, posterior: Any) -> SpikeAndSlab:
+        """Return the posterior after steps towards the smallest loss of each row."""
+        decoder: Any = self.decoder
+        weight, rows, prior = float(self.weights["kl"]), decoder.centered(X), self.latent.prior.like(X)
+        return refine(posterior, prior, rows, decoder.components, weight, _REFINEMENTS) if weight > 0 else posterior
+
     def _solve(self, X: Tensor, start: Tensor) -> SolverResult:
         """Return the most probable codes under a Laplace prior of the prior's mean absolute value."""
         self.check_algorithm("solver")
-        penalty = L1(float(self.kl_weights["kl"]) / self.latent.l1_scale, positive=False)  # type: ignore[operator]
+        penalty = L1(float(self.weights["kl"]) / self.latent.l1_scale, positive=False)  # type: ignore[operator]
         problem = self.decoder.coding_problem(X, penalty)  # type: ignore[operator]
         solver = FISTA(max_iter=1000, restart=True) if self.solver is None else self.solver
         return solver.solve(problem, start)
@@ -179,7 +252,7 @@ class VariationalModel:
         return self.latent.codes(posterior, self.latent.draw_noise(posterior, n_draws, generator), Anneal())
 
     def _log_likelihood(self, X: Tensor, codes: Tensor) -> Tensor:
-        n_features, weight = X.shape[-1], float(self.kl_weights["kl"])
+        n_features, weight = X.shape[-1], float(self.weights["kl"])
         if weight == 0:
             raise ValueError(
                 "A bound needs kl_weight > 0: it is half the variance of the likelihood per feature. Fit with a "
@@ -195,7 +268,7 @@ class VariationalModel:
             loss = self.decode(codes).sub_(X).square_().mean(-1)
             if self.latent.kl_depends_on_draw:
                 for name, value in self.latent.kl(posterior, codes).items():
-                    loss = add_weighted(loss, per_row(self.kl_weights[name]), value.sum(-1))
+                    loss = add_weighted(loss, per_row(self.weights[name]), value.sum(-1))
         best = loss.argmin(0)
         rows = torch.arange(best.numel(), device=X.device)
         return tuple(part.flatten(1, -2)[best.flatten(), rows].view(part.shape[1:]) for part in noise)

@@ -88,13 +88,13 @@ class LinearDecoder(nn.Module):
 
     def coding_problem(self, X: Tensor, *terms: Any, in_training: bool = False) -> LinearProblem:
         """Return the problem that works with the Gram matrix of the atoms; `terms` are penalty, coupling and hinge."""
-        return LinearProblem(self._centered(X), self.components.detach(), *terms)
+        return LinearProblem(self.centered(X), self.components.detach(), *terms)
 
     def reconstruction_loss(self, codes: Tensor, X: Tensor) -> Tensor:
         """Return ``mean |X - D(Z)|^2`` with its closed-form gradient in the atoms."""
-        return linear_reconstruction_loss(self.components, codes, self._centered(X))
+        return linear_reconstruction_loss(self.components, codes, self.centered(X))
 
-    def _centered(self, X: Tensor) -> Tensor:
+    def centered(self, X: Tensor) -> Tensor:
         """Return what the atoms have to reconstruct."""
         return X
 
@@ -120,7 +120,8 @@ class AffineDecoder(LinearDecoder):
         """Return ``offset + codes @ components``."""
         return affine(self.offset, codes, self.components)
 
-    def _centered(self, X: Tensor) -> Tensor:
+    def centered(self, X: Tensor) -> Tensor:
+        """Return ``X - offset``."""
         return X - self.offset
 
 

@@ -70,11 +70,11 @@ def importance_weighted(
     codes, log_support = model.latent.scored_codes(law, noise)
     error = reconstruction(X, decode(codes))
     ratio = model.latent.log_ratio(law, codes).sum(-1)
-    kl_weight = per_row(model.kl_weights["kl"])
+    kl_weight = per_row(model.weights["kl"])
     loss = error - kl_weight * ratio
     weights = softmax_weights(loss.detach(), kl_weight)
     kl = log(len(loss)) - torch.special.entr(weights).sum(0) - (weights * ratio).sum(0)
-    others = {name: torch.zeros_like(kl) for name in model.kl_weights if name != "kl"}  # they are part of the law
+    others = {name: torch.zeros_like(kl) for name in model.weights if name != "kl"}  # they are part of the law
     support = None
     if log_support is not None and is_on(kl_weight):
         gain = kl_weight * _gains(-loss.detach() / kl_weight)

@@ -15,8 +15,8 @@ same, at the cost of one draw.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,95 +24,49 @@ from torch import Tensor, nn
 from skvardict._utils import ranks
 from skvardict._utils.random import generator_for, make_generator
 from skvardict.energies import reconstruction
-from skvardict.functional import (
-    Weight,
-    count_active,
-    per_batch,
-    per_row,
-    pooled_r2,
-    schatten_bound,
-    stack_weights,
-)
-from skvardict.models import VariationalModel
+from skvardict.functional import count_active, per_batch, per_row, stack_weights
 from skvardict.models.latents import Anneal, Noise
-from skvardict.models.variational import VariationalModelsTogether
-from skvardict.networks import LinearDecoder, constrain_atoms_
-from skvardict.objectives.groups import decoder_group, encoder_group
+from skvardict.networks import LinearDecoder
+from skvardict.objectives._variational import BaseVariationalObjective
 from skvardict.objectives.importance import ReducedDraws, importance_weighted, softmax_weights
-from skvardict.training.protocol import ParameterGroup, Position, Step, Sums
+from skvardict.training.protocol import Position, Step, Sums
 
 _EVALUATION_SEED = 0  # validation sees the same noise every epoch, or epochs could not be compared
-_COLLAPSED_KL = 1e-2  # nats, per component and row, on average
-
-
-class _ScaledGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, value: Tensor, factor: Tensor) -> Tensor:
-        ctx.save_for_backward(factor)
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx, grad_output: Tensor):
-        return grad_output * ctx.saved_tensors[0][..., None, None], None
 
 
 @dataclass
-class VariationalObjective:
-    """Losses, validation energy, schedules and constraints of a variational sparse coder.
+class VariationalObjective(BaseVariationalObjective):
+    """Losses, validation energy and schedules of a variational sparse coder whose posteriors are drawn from.
 
     Parameters
     ----------
-    model : VariationalModel
+    model, atom_norm, dictionary_learning_rate
+        As in :class:`BaseVariationalObjective`.
     n_draws : int
     draw_reduction : {"max", "mean", "softmax", "iwae"}
-    atom_norm : float or None
-    dictionary_learning_rate : float or None
-        Step eta of a linear dictionary, ``A += eta mean(r z^T)``, limited to the inverse of the largest eigenvalue of
-        ``mean(z z^T)`` over the batch, beyond which it may diverge; None: steps are not limited.
     noise_warmup, temperature : callable or None
         Schedules of the warm-ups.
     """
 
-    is_comparable: ClassVar[bool] = True
-
-    model: VariationalModel
     n_draws: int
     draw_reduction: str
-    atom_norm: Weight | None
-    dictionary_learning_rate: Weight | None = None
     noise_warmup: Callable[[Position], float] | None = None
     temperature: Callable[[Position], float] | None = None
     anneal: Anneal = field(default_factory=Anneal)
-
-    def modules(self) -> dict[str, nn.Module]:
-        """Return the parts that are trained and saved, by name."""
-        return self.model.modules()
-
-    def state(self) -> dict[str, Tensor]:
-        """Return what else changes in training: nothing."""
-        return {}
-
-    def parameter_groups(self) -> list[ParameterGroup]:
-        """Return the trained tensors of encoder and decoder."""
-        return [encoder_group(self.model.encoder), decoder_group(self.model.decoder)]
 
     def advance_to(self, position: Position) -> None:
         """Set the warm-ups of noise and temperature."""
         schedules = {"noise": self.noise_warmup, "temperature": self.temperature}
         self.anneal = Anneal(**{name: schedule(position) for name, schedule in schedules.items() if schedule})
 
-    def constrain_(self) -> None:
-        """Put the atoms back to their norm."""
-        if self.atom_norm is not None:
-            constrain_atoms_(self.model.decoder.atom_matrices(), self.atom_norm)  # type: ignore[operator]
-
     def step(self, X: Tensor, generator: torch.Generator) -> Step:
         """Return the losses of a batch, ready for one backward pass, and sums for the history."""
         posterior = self.model.posterior(X)
         noise = self._chosen_noise(X, posterior, self._generator_of_step(X, generator), self.anneal)
         made = self._reduced(X, posterior, noise, self.anneal, self._decode_in_training)
+        self.model.follow_noise_(made.error)
         losses = {"reconstruction": made.error.mean(-1)}
-        losses |= {name: per_batch(self.model.kl_weights[name]) * value.mean(-1) for name, value in made.terms.items()}
+        losses |= {name: per_batch(self.model.weights[name]) * value.mean(-1) for name, value in made.terms.items()}
         if made.support is not None:
             losses["support"] = made.support.mean(-1)
         return Step(losses, self._sums(made.codes.detach(), made.error, made.terms))
@@ -134,32 +88,17 @@ class VariationalObjective:
             "kl_by_component": kl.mean(-2) * X.shape[-2],
         }
 
-    def summarize(self, sums: Sums, *, validation: bool) -> dict[str, float]:
-        """Return the history entries of an epoch, per row, in the units of the package."""
-        n_rows = float(sums["n_rows"])
-        means = {name: float(sums[name]) / n_rows for name in ("reconstruction", *self.model.kl_weights)}
-        weights = {name: float(weight) for name, weight in self.model.kl_weights.items()}
-        energy = means["reconstruction"] + sum(weight * means[name] for name, weight in weights.items())
+    def _sparsity(self, sums: Sums) -> float:
         n_active = sums["n_active"]
-        sparsity = 1 - float(n_active.sum()) / (float(sums["n_codes"]) * len(n_active))
-        if not validation:
-            return {
-                "energy": energy,
-                **means,
-                "draw_l1": float(sums["draw_l1"]) / float(sums["n_codes"]),
-                "sparsity": sparsity,
-                # Draws of small noise hardly pass a threshold: in the warm-up that is no trouble.
-                "n_dead": int((n_active == 0).sum()) if self.anneal.is_over else 0,
-                "noise_warmup": float(self.anneal.noise),
-            }
-        mean_error = float(sums["mean_reconstruction"])
+        return 1 - float(n_active.sum()) / (float(sums["n_codes"]) * len(n_active))
+
+    def _entries(self, sums: Sums) -> dict[str, float]:
         return {
-            "validation_energy": energy,
-            **{f"validation_{name}": value for name, value in means.items()},
-            "validation_mean_reconstruction": mean_error / n_rows,
-            "validation_r2": pooled_r2(mean_error, sums["square_sum"], sums["row_sum"], n_rows),
-            "validation_sparsity": sparsity,
-            "validation_n_collapsed": int((sums["kl_by_component"] / n_rows <= _COLLAPSED_KL).sum()),
+            "draw_l1": float(sums["draw_l1"]) / float(sums["n_codes"]),
+            "sparsity": self._sparsity(sums),
+            # Draws of small noise hardly pass a threshold: in the warm-up that is no trouble.
+            "n_dead": int((sums["n_active"] == 0).sum()) if self.anneal.is_over else 0,
+            "noise_warmup": float(self.anneal.noise),
         }
 
     def together(
@@ -169,19 +108,7 @@ class VariationalObjective:
         state: Mapping[str, Tensor],
     ) -> "VariationalObjective":
         """Return the objective of several models as one; `modules` hold their parameters along a first axis."""
-        like = next(modules["decoder"].parameters())
-        own = {field.name: getattr(self.model, field.name) for field in fields(VariationalModel)}
-        own |= modules
-        own["kl_weights"] = {
-            name: stack_weights([member.model.kl_weights[name] for member in members], like)
-            for name in self.model.kl_weights
-        }
-        stacked = {
-            name: None if getattr(self, name) is None else stack_weights([getattr(m, name) for m in members], like)
-            for name in ("atom_norm", "dictionary_learning_rate")
-        }
-        values = {field.name: getattr(self, field.name) for field in fields(VariationalObjective)} | stacked
-        return _ObjectivesTogether(**values | {"model": VariationalModelsTogether(**own)}, members=members)
+        return _ObjectivesTogether(**self._together(members, modules), members=members)
 
     def _generator_of_step(self, X: Tensor, generator: Any) -> Any:
         return generator_for(X.device, generator)
@@ -228,7 +155,7 @@ class VariationalObjective:
         """Return the weights of the draws, shape (J, n) and constant; equal for the mean."""
         if self.draw_reduction == "mean":
             return torch.full_like(error, 1 / len(error)).detach()
-        kl_weights = {name: per_row(weight) for name, weight in self.model.kl_weights.items()}
+        kl_weights = {name: per_row(weight) for name, weight in self.model.weights.items()}
         loss = error.detach() + sum(kl_weights[name] * value.detach() for name, value in terms.items())
         return softmax_weights(loss, kl_weights["kl"])
 
@@ -238,10 +165,7 @@ class VariationalObjective:
         flat = self.model.pooled(codes.detach())
         is_smaller = flat.shape[-2] < flat.shape[-1] and ranks.current() is None
         gram = flat @ flat.mT if is_smaller else ranks.all_sum(flat.mT @ flat)
-        n_codes = ranks.all_count(flat.shape[-2])
-        curvature = schatten_bound(gram) * (per_batch(self.dictionary_learning_rate) / n_codes)
-        factor = 1 / curvature.clamp_min(1)
-        atoms = _ScaledGradient.apply(self.model.decoder.components, factor)
+        atoms = self._limited(self.model.decoder.components, gram, ranks.all_count(flat.shape[-2]))
         return torch.func.functional_call(self.model.decoder, {"components": atoms}, (codes,))
 
     @torch.no_grad()

@@ -57,6 +57,7 @@ def svae(
         "prior": "laplace",
         "prior_scale": 0.1,
         "kl_weight": kl_weight_sum / n_features,
+        "expectation": "draws",
         "atom_norm": norms[name],
         "encoder": "resnet",
         "optimizer": Adam(1e-3),

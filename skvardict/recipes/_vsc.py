@@ -67,6 +67,7 @@ def vsc(
         raise ValueError(f"There are no weights {weights!r}. Weights are {', '.join(_WEIGHTS)}.")
     settings = {
         **_settings(method),
+        "expectation": "draws",
         "n_draws": n_draws,
         "kl_weight": 0.01 * _WEIGHTS[weights],
         "optimizer": SGD(

@@ -117,10 +117,10 @@ class OnlineSteps:
 
     def step(self, made: Step, X: Tensor, generator: torch.Generator) -> None:
         """Add the batch to the sums and move the atoms; step down the gradient of the encoder's loss."""
-        if self.encoder_steps is not None:
-            self.encoder_steps.step(made._replace(losses={"encoder": made.losses["encoder"]}), X, generator)
         if made.statistics is None:
             raise ValueError("OnlineUpdate works from statistics of codes, but this model gives none. Use Adam().")
+        if self.encoder_steps is not None:
+            self.encoder_steps.step(made._replace(losses={"encoder": made.losses["encoder"]}), X, generator)
         with torch.no_grad():
             self._add(made.statistics)
             self._replace_dead(made.statistics.codes, X, generator)

@@ -229,7 +229,8 @@ def test_image_shapes_may_be_integers_of_numpy():
 
 def test_weights_without_a_divergence_choose_the_best_draw(X):
     def objective(reduction):
-        model = ThresholdedVSC(6, kl_weight=0, n_draws=4, draw_reduction=reduction, encoder=MLP((8,)))
+        settings = {"expectation": "draws", "n_draws": 4, "draw_reduction": reduction, "encoder": MLP((8,))}
+        model = ThresholdedVSC(6, kl_weight=0, **settings)
         return model._build_objective(model._build_model(10, torch.Generator().manual_seed(0)), 60, model._plan(60))
 
     rows = torch.from_numpy(50 * X[:60])

@@ -135,19 +135,31 @@ def alone(members, X):
 
 WEIGHTS = {"beta": [10.0, 3.0, 0.5, 30.0], "gamma": [5.0, 1.0, 20.0, 2.0], "atom_norm": [1.0, 0.5, 2.0, 1.0]}
 VARIATIONAL = {
-    "SVAE": SparseVAE(encoder=MLP((10,))),
-    "SVAE, draws": SparseVAE(encoder=MLP((10,)), n_draws=3, draw_reduction="max"),
-    "SVAE, mean of draws": SparseVAE(encoder=ResidualMLP((10, 10)), n_draws=2, prior="gaussian", atom_norm=None),
+    "SVAE": SparseVAE(encoder=MLP((10,)), expectation="draws"),
+    "SVAE, exact": SparseVAE(encoder=ResidualMLP((10, 10))),
+    "SVAE, draws": SparseVAE(encoder=MLP((10,)), n_draws=3, draw_reduction="max", expectation="draws"),
+    "SVAE, mean of draws": SparseVAE(
+        encoder=ResidualMLP((10, 10)), n_draws=2, prior="gaussian", atom_norm=None, expectation="draws"
+    ),
     "SVAE, Cauchy": SparseVAE(encoder=MLP((10,)), n_draws=2, prior="cauchy"),
     "SVAE, MLP decoder": SparseVAE(encoder=MLP((10,)), decoder=MLP((8,)), atom_norm=None),
-    "TVSC": ThresholdedVSC(encoder=MLP((10,)), n_draws=4),
-    "TVSC, Gaussian": ThresholdedVSC(encoder=MLP((10,)), n_draws=2, base="gaussian", draw_reduction="softmax"),
+    "TVSC": ThresholdedVSC(encoder=MLP((10,)), n_draws=4, expectation="draws"),
+    "TVSC, Gaussian": ThresholdedVSC(
+        encoder=MLP((10,)), n_draws=2, base="gaussian", draw_reduction="iwae", expectation="draws"
+    ),
+    "TVSC, exact": ThresholdedVSC(encoder=MLP((10,))),
+    "TVSC, Gaussian, exact": ThresholdedVSC(encoder=MLP((10,)), base="gaussian", divergence="aggregate"),
+    "SSVSC, exact": SpikeAndSlabVSC(encoder=MLP((10,))),
+    "SSVSC, learnt noise": SpikeAndSlabVSC(encoder=MLP((10,)), kl_weight="auto"),
+    "SSVSC, online": SpikeAndSlabVSC(encoder=MLP((10,)), optimizer=OnlineUpdate()),
     "TVSC, Gamma": ThresholdedVSC(encoder=MLP((10,)), n_draws=3, threshold_prior="gamma"),
     "TVSC, Gamma, importance": ThresholdedVSC(
         encoder=MLP((10,)), n_draws=3, threshold_prior="gamma", draw_reduction="iwae"
     ),
-    "TVSC, Gaussian, importance": ThresholdedVSC(encoder=MLP((10,)), n_draws=2, base="gaussian", draw_reduction="iwae"),
-    "SVAE, importance": SparseVAE(encoder=MLP((10,)), n_draws=2, draw_reduction="iwae"),
+    "TVSC, Gaussian, importance": ThresholdedVSC(
+        encoder=MLP((10,)), n_draws=2, base="gaussian", draw_reduction="iwae", expectation="draws"
+    ),
+    "SVAE, importance": SparseVAE(encoder=MLP((10,)), n_draws=2, draw_reduction="iwae", expectation="draws"),
 }
 
 
@@ -194,7 +206,8 @@ def test_variational_members_end_as_they_do_alone(name, early_stopping, X, sizes
         VARIATIONAL[name], early_stopping=EarlyStopping(validation_fraction=0.2) if early_stopping else False
     )
     for number, member in enumerate(members):
-        member.estimator.set_params(kl_weight=0.001 * (1 + number))
+        if member.estimator.kl_weight != "auto":
+            member.estimator.set_params(kl_weight=0.001 * (1 + number))
     expected = alone(members, X)
     assert fit_together(members, X) == [None] * 4
     assert sizes_of_programs == [4]
@@ -398,7 +411,7 @@ def test_an_interrupt_keeps_whole_epochs(X, monkeypatch):
 @pytest.mark.parametrize(
     ("estimator", "words"),
     [
-        (SpikeAndSlabVSC(), "not among the estimators"),
+        (SpikeAndSlabVSC(expectation="draws"), "draws gates"),
         (VarianceDictionaryLearning(encoder=Conv((28, 28))), "encoder=Conv"),
         (
             VarianceDictionaryLearning(

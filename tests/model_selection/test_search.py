@@ -281,7 +281,7 @@ def test_draws_of_parameters_are_those_of_scikit_learn():
         (make_pipeline(PCA(4), LogisticRegression(max_iter=2000)), {"pca__n_components": [2, 4]}, "has 0 steps"),
         (PCA(4), {"n_components": [2, 4]}, "PCA is neither an estimator of skvardict nor a Pipeline"),
         (make_pipeline(small_coder(), small_coder()), {"memory": [None]}, "has 2 steps"),
-        (SpikeAndSlabVSC(4, max_iter=1, random_state=0), {"max_iter": [1, 2]}, "SpikeAndSlabVSC"),
+        (SpikeAndSlabVSC(4, expectation="draws", max_iter=1, random_state=0), {"max_iter": [1, 2]}, "SpikeAndSlabVSC"),
     ],
 )
 def test_what_cannot_be_trained_together_is_left_to_scikit_learn(estimator, grid, reason, trained):

@@ -37,8 +37,10 @@ def is_solvable(latent):
     return latent.l1_scale is not None
 
 
-@pytest.mark.parametrize("algorithm", ["mean", "median", "top_k", "max_elbo", "solver", "auto"])
+@pytest.mark.parametrize("algorithm", ["mean", "median", "support", "refine", "top_k", "max_elbo", "solver", "auto"])
 def test_codes_are_deterministic_and_row_by_row(latent, algorithm, X):
+    if algorithm == "refine" and not isinstance(latent, SpikeAndSlabLatent):
+        pytest.skip("no minima in closed form")
     if algorithm in ("solver", "auto") and not is_solvable(latent):
         pytest.skip("the prior is no Laplace law, nor one that stands for it")
     made = model_of(latent, solver=FISTA(max_iter=5000, tol=1e-10, restart=True))

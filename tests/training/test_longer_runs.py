@@ -40,7 +40,7 @@ BOUND = {
     "cosine": lambda **kw: vdl(optimizer=Adam(1e-3, schedule=CosineRate(0.1)), **kw),
     "cosine of the encoder": lambda **kw: vdl(optimizer=OnlineUpdate(encoder_optimizer=Adam(schedule=CosineRate(0.1)))),
     "warm-up of noise": lambda **kw: ThresholdedVSC(
-        5, encoder=MLP((8,)), random_state=0, warmup=Ramp(0.1, 0.0, 0.5, unit="fraction"), **kw
+        5, expectation="draws", encoder=MLP((8,)), random_state=0, warmup=Ramp(0.1, 0.0, 0.5, unit="fraction"), **kw
     ),
 }
 

@@ -137,7 +137,7 @@ def test_a_divergence_names_the_epoch_that_is_kept(X, meddle):
 
 def test_a_single_pass_over_a_stream_trains(X):
     # The rate begins at a thousandth and the noise at a tenth: that would be the whole pass.
-    settings = {"encoder": MLP((16,)), "batch_size": 20, "random_state": 0}
+    settings = {"encoder": MLP((16,)), "batch_size": 20, "random_state": 0, "expectation": "draws"}
     model = ThresholdedVSC(8, max_iter=1, **settings).fit_stream(iter([X]))
     still = ThresholdedVSC(
         8,

@@ -67,6 +67,15 @@ class Latent(ABC):
     def l1_scale(self) -> float | None:
         """Mean absolute value of the Laplace prior that the solver puts in place of the prior; None: it cannot."""
 
+    @property
+    @abstractmethod
+    def has_closed_form(self) -> bool:
+        """Whether moments of the codes and their divergence from the prior have one."""
+
+    def for_expectations(self) -> "Latent":
+        """Return the family whose heads suit training in closed form; by default the same."""
+        return self
+
     @abstractmethod
     def posterior(self, outputs: Tensor) -> Any:
         """Return the posterior for outputs of the encoder, shape (n, n_heads * l)."""
@@ -113,9 +122,17 @@ class Latent(ABC):
         """Return the divergences that are trained, by name, (n, l), or with the leading axis of `codes`."""
         return {"kl": self.code_kl(posterior, codes)}
 
+    def moments(self, posterior: Any) -> tuple[Tensor, Tensor]:
+        """Return mean and variance of the codes, where they have a closed form."""
+        return posterior.mean, posterior.variance
+
     def code_kl(self, posterior: Any, codes: Tensor) -> Tensor:
         """Return ``KL(q(z|x) || p(z))`` of the codes, (n, l), or estimated at the codes, with their leading axis."""
         return kl_divergence(posterior, self.prior.like(codes), codes)
+
+    def on(self, posterior: Any) -> Tensor:
+        """Return the probabilities that codes are not zero, (n, l)."""
+        return posterior.activation_probability
 
     def log_ratio(self, posterior: Any, codes: Tensor) -> Tensor:
         """Return ``log p(z) - log q(z|x)`` of drawn codes, entry by entry, (J, n, l)."""

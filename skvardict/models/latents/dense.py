@@ -31,6 +31,11 @@ class DenseLatent(Latent):
         return not has_closed_form(Gaussian, type(self.prior))
 
     @property
+    def has_closed_form(self) -> bool:
+        """Whether the divergence has one; the moments always have."""
+        return not self.kl_depends_on_draw
+
+    @property
     def l1_scale(self) -> float | None:
         """Scale of a Laplace prior."""
         return self.prior.scale if isinstance(self.prior, Laplace) else None
@@ -46,6 +51,10 @@ class DenseLatent(Latent):
 
     def _with_less_noise(self, posterior: Gaussian, omega: Weight) -> Gaussian:
         return Gaussian(posterior.loc, posterior.scale * omega)
+
+    def on(self, posterior: Gaussian) -> Tensor:
+        """Return ones."""
+        return torch.ones_like(posterior.loc)
 
     def summary(self, posterior: Gaussian) -> dict[str, Tensor]:
         """Return "mean", "scale" and "code_mean" (the same as "mean")."""

@@ -1,6 +1,7 @@
 """Codes behind a gate: zero, or drawn from a Gaussian slab."""
 
 from dataclasses import dataclass, replace
+from math import log
 
 import torch
 from torch import Tensor
@@ -19,28 +20,38 @@ class SpikeAndSlabLatent(Latent):
     ----------
     prior : SpikeAndSlab
         Its parameters are numbers.
+    starts_at_prior : bool
+        Whether the encoder's heads are relative to the prior. In closed form training leaves it; by draws, most
+        components stay there.
     """
 
     prior: SpikeAndSlab
+    starts_at_prior: bool = False
     n_heads = 3
+    has_closed_form = True
 
     @property
     def prior_activation_probability(self) -> float:
         """Share of components that are on under the prior."""
-        return float(self.prior.like(torch.ones((), dtype=torch.float64)).activation_probability)
+        # On the CPU even where models are sketched on the device "meta", which has no numbers.
+        return float(self.prior.like(torch.ones((), dtype=torch.float64, device="cpu")).activation_probability)
 
     @property
     def l1_scale(self) -> float:
         """Mean absolute value of the slab."""
         return self.prior.slab.mean_absolute
 
-    def posterior(self, outputs: Tensor) -> SpikeAndSlab:
-        """Return the posterior; heads are mean and log variance of the slab, and the gate's log-odds.
+    def for_expectations(self) -> "SpikeAndSlabLatent":
+        """Return the family that starts at the prior."""
+        return replace(self, starts_at_prior=True)
 
-        Unlike in the other families they are not relative to the prior's: started there, most components stay there.
-        """
+    def posterior(self, outputs: Tensor) -> SpikeAndSlab:
+        """Return the posterior; heads are mean and log variance of the slab, and the gate's log-odds."""
         mean, log_variance, logit = outputs.chunk(3, -1)
-        return SpikeAndSlab(Gaussian(mean, bounded_exp(0.5 * log_variance, LARGEST_LOG_SCALE)), logit)
+        log_scale = 0.5 * log_variance
+        if self.starts_at_prior:
+            log_scale, logit = log_scale + log(self.prior.slab.scale), logit + self.prior.logit
+        return SpikeAndSlab(Gaussian(mean, bounded_exp(log_scale, LARGEST_LOG_SCALE)), logit)
 
     def codes(self, posterior: SpikeAndSlab, noise: Noise, anneal: Anneal) -> Tensor:
         """Return ``gate * slab``; in the warm-up the slab is ``omega mean + (omega scale + sqrt(1 - omega)) noise``."""

@@ -25,30 +25,46 @@ class ThresholdedLatent(Latent):
         a Gamma threshold every row and component has a Gamma threshold of its own.
     straight_through : bool
         Whether gradients skip the threshold function.
+    has_gate : bool
+        Whether every row and component has a fixed threshold of its own, by the log-odds of being on that the encoder
+        gives. With the prior's threshold P(on) is a function of the scale: a component can be on in most draws only if
+        these are noise.
     """
 
     prior: Thresholded
     straight_through: bool
+    has_gate: bool = False
 
     @property
     def n_heads(self) -> int:  # type: ignore[override]
         """Numbers per component that the encoder has to give."""
-        return 4 if self.prior.has_random_threshold else 2
+        return 4 if self.prior.has_random_threshold else 3 if self.has_gate else 2
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether moments of the codes and their divergence from the prior have one."""
+        return not self.prior.has_random_threshold
 
     @property
     def prior_activation_probability(self) -> float:
         """Share of components that are on under the prior."""
-        return float(self.prior.like(torch.ones((), dtype=torch.float64)).activation_probability)
+        # On the CPU even where models are sketched on the device "meta", which has no numbers.
+        return float(self.prior.like(torch.ones((), dtype=torch.float64, device="cpu")).activation_probability)
 
     @property
     def l1_scale(self) -> float:
         """Mean absolute value of the base variable."""
         return self.prior.base.mean_absolute
 
-    def posterior(self, outputs: Tensor) -> Thresholded:
-        """Return the posterior; heads: mean, log b (or log variance), log concentration and log rate of the threshold.
+    def for_expectations(self) -> "ThresholdedLatent":
+        """Return the family with a gate of its own for every row; without zeros there is none."""
+        return replace(self, has_gate=self.prior_activation_probability < 1)
 
-        All but the mean are relative to the prior's.
+    def posterior(self, outputs: Tensor) -> Thresholded:
+        """Return the posterior; heads: mean, log b (or log variance), and what the threshold follows from.
+
+        That is nothing, the log-odds of being on, or log concentration and log rate of a Gamma threshold. All but the
+        mean are relative to the prior's.
         """
         base, threshold = self.prior.base, self.prior.threshold
         mean, head, *heads = outputs.chunk(self.n_heads, -1)
@@ -56,6 +72,9 @@ class ThresholdedLatent(Latent):
         if isinstance(threshold, Gamma):
             starts = log(threshold.concentration), log(threshold.rate)
             threshold = Gamma(*(bounded_exp(head + start, _LARGEST_LOG_GAMMA) for head, start in zip(heads, starts)))
+        elif self.has_gate:
+            on = self.prior_activation_probability
+            threshold = replace(base, loc=mean, scale=scale).threshold_at(heads[0] + log(on / (1 - on)))
         return Thresholded(replace(base, loc=mean, scale=scale), threshold).like(outputs)
 
     def shared_noise(self, posterior: Thresholded, n_draws: int, generator: torch.Generator) -> Noise:

@@ -11,7 +11,8 @@ of the first seed serves the others. A seed draws splits, models, labels and noi
 - error_1 to error_50: test error in per cent of logistic regression on the codes of so many labelled rows per class
   (codes of variational models are posterior means), C chosen on validation rows;
 - mse_weak, mse_strong: squared error per pixel of the reconstruction of noisy rows, noise of 0.5 and 1.5 standard
-  deviations of the pixels, against the clean rows;
+  deviations of the pixels, against the clean rows; codes of the encoder, or, for linear decoders, of the solver with a
+  weight that allows for the noise;
 - frechet_pixels, frechet_features: distance of generated rows to held-out rows, in pixels and in the hidden layer of a
   classifier (64 units). A mixture of Gaussians is fitted to the codes of the training rows, and its draws are
   decoded; frechet_prior is the distance in features of draws from the prior of the model.
@@ -25,6 +26,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +67,8 @@ N_LABEL_DRAWS = 5
 SIZES = {"digits": {"n_train": 1000, "n_test": 398}, "mnist": {"n_train": 10_000, "n_test": 2000}}
 N_FEATURES, LENGTHS = {"digits": 64, "mnist": 784}, {"digits": 32, "mnist": 64}
 BATCH_SIZE = 128
+SOLVER = " solver"
+WITH_SOLVER = ("SDL", "VDL", "SVAE", "SVAE-Norm", "thresholded", "spike and slab")
 TRIVIAL = ("pixels", "Wiener", "Gaussians on PCA")
 BUDGET = ("n_train", "n_test", "steps")
 
@@ -133,6 +137,15 @@ def methods(arguments, seed: int, sigma: float = 0.0) -> dict[str, dict[float, A
         "spike and slab": {weight: SpikeAndSlabVSC(length, kl_weight=weight, **sparse) for weight in weights},
         "NMF": {rank: ShiftedNMF(rank) for rank in ranks},
     }
+
+
+def noise_allowance(model, label: str, sigma: float) -> dict[str, float]:
+    """Return the weight that the solver takes for noisy rows, where the model was fitted on clean ones."""
+    if not label.removesuffix(SOLVER).endswith("noise 0"):
+        return {}
+    if hasattr(model, "alpha_"):
+        return {"alpha": 4 * model.alpha_}
+    return {"kl_weight": model.kl_weight + 2 * sigma**2 / model.n_features_in_}  # variances add
 
 
 def noisy(X: NDArray, sigma: float, seed: int) -> NDArray:
@@ -254,19 +267,21 @@ class Bench:
         """Return the errors of a method at both levels of noise, and what candidates they are of."""
         found: dict[str, Any] = {}
         for level, sigma in NOISE.items():
-            labels = (
-                [chosen[f"mse_{level}_by"]] if chosen else [*self.candidates(method), *self.candidates(method, sigma)]
-            )
+            labels = [*self.candidates(method), *self.candidates(method, sigma)]
+            labels += [f"{label}{SOLVER}" for label in labels] if method in WITH_SOLVER else []
+            labels = [chosen[f"mse_{level}_by"]] if chosen else labels
             errors = {label: self.denoising_error(method, label, sigma, "validation") for label in labels}
             best = min(errors, key=errors.__getitem__)
             found |= {f"mse_{level}": self.denoising_error(method, best, sigma, "test"), f"mse_{level}_by": best}
         return found
 
     def denoising_error(self, method: str, label: str, sigma: float, split: str) -> float:
-        """Return the error of one candidate."""
-        model, (X, _) = self.fit(method, label), getattr(self.splits, split)
+        """Return the error of one candidate, with codes of its `transform` or of the solver."""
+        model, (X, _) = self.fit(method, label.removesuffix(SOLVER)), getattr(self.splits, split)
         if model is None:
             return float("inf")
+        if label.endswith(SOLVER):
+            model = deepcopy(model).set_params(transform_algorithm="solver", **noise_allowance(model, label, sigma))
         return mse(model.inverse_transform(model.transform(noisy(X, sigma, self.seed))), X)
 
     def generate(self, method: str, chosen: Mapping[str, Any]) -> dict[str, Any]:

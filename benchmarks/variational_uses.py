@@ -68,7 +68,7 @@ SIZES = {"digits": {"n_train": 1000, "n_test": 398}, "mnist": {"n_train": 10_000
 N_FEATURES, LENGTHS = {"digits": 64, "mnist": 784}, {"digits": 32, "mnist": 64}
 BATCH_SIZE = 128
 SOLVER = " solver"
-WITH_SOLVER = ("SDL", "VDL", "SVAE", "SVAE-Norm", "thresholded", "spike and slab")
+WITH_SOLVER = ("SDL", "VDL", "SVAE", "SVAE-Norm", "thresholded, draws", "spike and slab, draws")
 TRIVIAL = ("pixels", "Wiener", "Gaussians on PCA")
 BUDGET = ("n_train", "n_test", "steps")
 
@@ -133,8 +133,8 @@ def methods(arguments, seed: int, sigma: float = 0.0) -> dict[str, dict[float, A
         "VAE": {weight: SparseVAE(length, kl_weight=weight, **vae, **dense) for weight in weights},
         "SVAE": {weight: SparseVAE(length, kl_weight=weight, atom_norm=None, **dense) for weight in weights},
         "SVAE-Norm": {weight: SparseVAE(length, kl_weight=weight, **dense) for weight in weights},
-        "thresholded": {weight: ThresholdedVSC(length, kl_weight=weight, **sparse) for weight in weights},
-        "spike and slab": {weight: SpikeAndSlabVSC(length, kl_weight=weight, **sparse) for weight in weights},
+        "thresholded, draws": {weight: ThresholdedVSC(length, kl_weight=weight, **sparse) for weight in weights},
+        "spike and slab, draws": {weight: SpikeAndSlabVSC(length, kl_weight=weight, **sparse) for weight in weights},
         "NMF": {rank: ShiftedNMF(rank) for rank in ranks},
     }
 

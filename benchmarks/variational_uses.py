@@ -70,7 +70,7 @@ SIZES = {"digits": {"n_train": 1000, "n_test": 398}, "mnist": {"n_train": 10_000
 N_FEATURES, LENGTHS = {"digits": 64, "mnist": 196}, {"digits": 32, "mnist": 64}
 BATCH_SIZE = 128
 SOLVER = " solver"
-WITH_SOLVER = ("SDL", "VDL", "SVAE", "SVAE-Norm", "thresholded, draws", "spike and slab, draws")
+WITHOUT_SOLVER = ("PCA", "NMF", "VAE")
 TRIVIAL = ("pixels", "Wiener", "Gaussians on PCA")
 BUDGET = ("n_train", "n_test", "steps")
 
@@ -130,7 +130,8 @@ def methods(arguments, seed: int, sigma: float = 0.0) -> dict[str, dict[float, A
     n_batches = -(-arguments.n_train * (N_COPIES if sigma else 1) // BATCH_SIZE)
     fit = {"batch_size": BATCH_SIZE, "max_iter": max(1, round(arguments.steps / n_batches)), "random_state": seed}
     dense = {**fit, "encoder": MLP((256,))}
-    sparse = {**dense, "transform_algorithm": "mean", "n_draws": 10}
+    sparse = {**dense, "transform_algorithm": "mean"}
+    free, drawn = {**sparse, "divergence": "aggregate"}, {**sparse, "expectation": "draws", "n_draws": 10}
     vae = {"prior": "gaussian", "prior_scale": 1.0, "atom_norm": None, "decoder": MLP((256,))}
     return {
         "PCA": {rank: PCA(rank, random_state=seed) for rank in ranks},
@@ -139,8 +140,11 @@ def methods(arguments, seed: int, sigma: float = 0.0) -> dict[str, dict[float, A
         "VAE": {weight: SparseVAE(length, kl_weight=weight, **vae, **dense) for weight in weights},
         "SVAE": {weight: SparseVAE(length, kl_weight=weight, atom_norm=None, **dense) for weight in weights},
         "SVAE-Norm": {weight: SparseVAE(length, kl_weight=weight, **dense) for weight in weights},
-        "thresholded, draws": {weight: ThresholdedVSC(length, kl_weight=weight, **sparse) for weight in weights},
-        "spike and slab, draws": {weight: SpikeAndSlabVSC(length, kl_weight=weight, **sparse) for weight in weights},
+        "thresholded": {weight: ThresholdedVSC(length, kl_weight=weight, **sparse) for weight in weights},
+        "spike and slab": {weight: SpikeAndSlabVSC(length, kl_weight=weight, **sparse) for weight in weights},
+        "spike and slab, aggregate": {weight: SpikeAndSlabVSC(length, kl_weight=weight, **free) for weight in weights},
+        "thresholded, draws": {weight: ThresholdedVSC(length, kl_weight=weight, **drawn) for weight in weights},
+        "spike and slab, draws": {weight: SpikeAndSlabVSC(length, kl_weight=weight, **drawn) for weight in weights},
         "NMF": {rank: ShiftedNMF(rank) for rank in ranks},
     }
 
@@ -285,7 +289,7 @@ class Bench:
         found: dict[str, Any] = {}
         for level, sigma in NOISE.items():
             labels = [*self.candidates(method), *self.candidates(method, sigma)]
-            labels += [f"{label}{SOLVER}" for label in labels] if method in WITH_SOLVER else []
+            labels += [f"{label}{SOLVER}" for label in labels] if method not in WITHOUT_SOLVER else []
             labels = [chosen[f"mse_{level}_by"]] if chosen else labels
             errors = {label: self.denoising_error(method, label, sigma, "validation") for label in labels}
             best = min(errors, key=errors.__getitem__)

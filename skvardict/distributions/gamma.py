@@ -87,10 +87,13 @@ class Gamma(Law):
         Marsaglia & Tsang, A simple method for generating gamma variables, ACM TOMS 26, 2000, sections 4 and 6.
         """
         concentration = self.like(like).concentration.detach()
+        tiny = torch.finfo(like.dtype).tiny
+        if like.is_cuda:  # where one kernel draws all of them, and those to be drawn anew could only be waited for
+            draws = torch._standard_gamma(concentration.expand(shape).contiguous(), generator=generator)
+            return draws.clamp_min_(tiny)
         below_one = (concentration < 1).to(like.dtype)
         d = concentration + below_one - 1 / 3
         power = below_one / concentration
-        tiny = torch.finfo(like.dtype).tiny
         log_v = like.new_empty(shape).uniform_(tiny, 1, generator=generator).log_()
         root = like.new_empty(shape).normal_(generator=generator).mul_(d.rsqrt() / 3).add_(1)
         # w as 1 + w was rounded, so that nothing cancels at large concentrations.

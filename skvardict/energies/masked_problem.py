@@ -15,6 +15,11 @@ from skvardict.functional import gram, schatten_bound
 from skvardict.solvers.protocol import Gap
 
 
+def may_have_missing(X: Tensor) -> bool:
+    """Return whether entries may be missing; on a GPU, where asking would wait for the device, they always may."""
+    return X.is_cuda or bool(X.isnan().any())
+
+
 class MaskedLinearProblem(EnergyProblem):
     """Codes for a linear dictionary from the observed entries of each row.
 

@@ -1,5 +1,6 @@
 """Pure functions on tensors. All accept leading batch axes: ``(..., n, k)`` codes, ``(..., k, d)`` atoms."""
 
+from skvardict.functional.devices import LateAnswer, number_like, numbers_like, to_device, to_host
 from skvardict.functional.dictionary_update import (
     atom_sweep_,
     project_atoms,
@@ -9,6 +10,7 @@ from skvardict.functional.dictionary_update import (
 )
 from skvardict.functional.linalg import (
     affine,
+    cholesky,
     gram,
     inner_product,
     power_iteration,
@@ -36,12 +38,14 @@ from skvardict.functional.weights import Weight, add_weighted, is_on, per_batch,
 
 __all__ = [
     "HingeConstants",
+    "LateAnswer",
     "Moments",
     "Weight",
     "add_weighted",
     "affine",
     "atom_sweep_",
     "batch_moments",
+    "cholesky",
     "count_active",
     "gram",
     "hinge_constants",
@@ -54,6 +58,8 @@ __all__ = [
     "mean_of_rows",
     "mean_square",
     "merged_moments",
+    "number_like",
+    "numbers_like",
     "per_batch",
     "per_row",
     "pooled_r2",
@@ -68,4 +74,6 @@ __all__ = [
     "split_signs",
     "stack_weights",
     "std_of",
+    "to_device",
+    "to_host",
 ]

@@ -7,6 +7,7 @@ constant the squared error of the rows is ``tr(W^T A W) - 2 tr(W^T B)``.
 import torch
 from torch import Tensor
 
+from skvardict.functional.linalg import cholesky
 from skvardict.functional.weights import Weight
 
 _BLOCK = 16  # atoms that move together; larger blocks take shorter steps
@@ -86,4 +87,4 @@ def ridge_atoms(gram: Tensor, cross: Tensor, weight: Tensor | float, previous: T
     previous : Tensor of shape (..., l, d), optional
     """
     system, right = ridge_system(gram, cross, weight, previous)
-    return torch.cholesky_solve(right, torch.linalg.cholesky(system))
+    return torch.cholesky_solve(right, cholesky(system))

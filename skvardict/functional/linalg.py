@@ -31,6 +31,15 @@ def inner_product(first: Tensor, second: Tensor) -> Tensor:
     return (first * second).sum((-2, -1))
 
 
+def cholesky(matrix: Tensor) -> Tensor:
+    """Return the lower Cholesky factor; one that does not exist raises on the CPU, and is not finite on a GPU.
+
+    Asking a GPU whether it does would wait for it.
+    """
+    factor, info = torch.linalg.cholesky_ex(matrix, check_errors=not matrix.is_cuda)
+    return torch.where(info[..., None, None] == 0, factor, torch.nan) if matrix.is_cuda else factor
+
+
 def gram(rows: Tensor) -> Tensor:
     """Return ``rows @ rows^T``, shape (..., k, k)."""
     return rows @ rows.mT

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from skvardict._utils import ranks
+from skvardict.functional.devices import number_like
 from skvardict.functional.linalg import affine
 from skvardict.functional.weights import Weight
 
@@ -73,6 +74,9 @@ def mean_and_std(codes: Tensor) -> tuple[Tensor, Tensor]:
 
     Where the standard deviation is at the level of rounding, and for a single row, it is exactly zero.
     """
+    if codes.is_cuda and ranks.current() is None:  # one kernel, whose running means leave constants without rounding
+        variance, mean = torch.var_mean(codes, -2, correction=min(codes.shape[-2] - 1, 1), keepdim=True)
+        return mean, variance.sqrt_()
     origin = mean_of_rows(codes)
     moments = batch_moments(codes, origin).of_all_ranks()
     return origin + moments.total / moments.n_rows, std_of(moments)
@@ -91,8 +95,10 @@ def hinge_of_std(std: Tensor, std_threshold: Weight) -> Tensor:
 def count_active(codes: Tensor) -> Tensor:
     """Return how many rows of `codes` (n, l) have a non-zero entry, per component, shape (l,), as integers.
 
-    Signs add up several times faster than torch counts along an axis, and exactly below 2^24 rows.
+    On the CPU signs add up several times faster than torch counts along an axis, and exactly below 2^24 rows.
     """
+    if codes.is_cuda:
+        return torch.count_nonzero(codes, dim=-2)
     return codes.sign().abs_().sum(-2).long()
 
 
@@ -130,7 +136,7 @@ def hinge_constants(count: int, std_threshold: Weight, weight: Weight, like: Ten
     """Return the constants with which :func:`hinge_pull` returns ``weight * r_j`` for `count` rows."""
     degrees = max(count - 1, 1)
     values = weight * (2 * std_threshold / sqrt(degrees)), weight * (-2 / degrees)
-    return HingeConstants(*(_constant(value, like) for value in values))
+    return HingeConstants(*(number_like(value, like) for value in values))
 
 
 def hinge_pull(moments: Moments, origin: Tensor, constants: HingeConstants) -> tuple[Tensor, Tensor]:
@@ -143,12 +149,6 @@ def hinge_pull(moments: Moments, origin: Tensor, constants: HingeConstants) -> t
     inverse = torch.threshold_(_scatter(moments), 0.0, torch.inf).rsqrt_()
     pull = torch.addcmul(constants.offset, inverse, constants.slope).clamp_min_(0)
     return pull, torch.add(origin, moments.total, alpha=1 / moments.n_rows)
-
-
-def _constant(value: float | Tensor, like: Tensor) -> Tensor:
-    if isinstance(value, Tensor):
-        return value.to(dtype=like.dtype, device=like.device)
-    return torch.full((), value, dtype=like.dtype, device=like.device)
 
 
 def _scatter(moments: Moments) -> Tensor:

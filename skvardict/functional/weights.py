@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skvardict.functional.devices import numbers_like
+
 Weight = float | Tensor
 
 
@@ -33,7 +35,7 @@ def stack_weights(values: Sequence[Any], like: Tensor) -> Weight:
     first = values[0]
     if all(value == first for value in values):
         return first
-    return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None, None]
+    return numbers_like(values, like)[:, None, None]
 
 
 def add_weighted(base: Tensor, weight: Weight, term: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ class DictionaryModel:
         if self.tuned is None:
             return self.penalty
         alpha = self.tuned.alpha
-        return self.penalty.with_alpha(alpha if alpha.dim() else float(alpha))
+        return self.penalty.with_alpha(alpha if alpha.dim() or alpha.is_cuda else float(alpha))
 
     def problem(
         self, X: Tensor, prediction: Tensor | None, *, in_training: bool = False, penalty: Penalty | None = None

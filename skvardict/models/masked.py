@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from skvardict._utils import ranks
 from skvardict.energies import Coupling, EnergyProblem, MaskedLinearProblem, Penalty, observed_reconstruction
+from skvardict.energies.masked_problem import may_have_missing
 from skvardict.models.dictionary import DictionaryModel
 from skvardict.solvers import ADMM, SolverResult
 
@@ -72,8 +73,7 @@ class MaskedDictionaryModel(DictionaryModel):
 
 def _have_missing(X: Tensor, in_training: bool) -> bool:
     """Return whether an entry is missing; in training, of the whole batch, whose rows have one kind of problem."""
-    has_missing = X.isnan().any()
-    return ranks.any_of(has_missing) if in_training else bool(has_missing)
+    return ranks.any_of(may_have_missing(X)) if in_training else bool(X.isnan().any())
 
 
 def _zeros_for_missing(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

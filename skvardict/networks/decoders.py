@@ -155,6 +155,7 @@ class MLPDecoder(nn.Module):
         # Of the power iteration that follows the weights through training; zero before its first call. Saved with
         # the weights, or a resumed run would take other steps.
         self.register_buffer("direction", torch.zeros(n_components))
+        self._is_tracking = False
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return the reconstructions."""
@@ -213,8 +214,11 @@ class MLPDecoder(nn.Module):
         that goes on from call to call. No bound, but a third of :meth:`lipschitz_squared`, which is one: in
         training on MNIST it lay 1 to 4 % above the largest norm over the rows.
         """
-        first_call = not bool(self.direction.any())
-        start = torch.ones_like(self.direction) if first_call else self.direction
+        is_known = self.direction.any()
+        # A GPU is asked until it has said yes once.
+        first_call = not (self._is_tracking and is_known.is_cuda) and not bool(is_known)
+        self._is_tracking = True
+        start = torch.where(is_known, self.direction, 1.0)
         n_iter = 10 * _POWER_ITERATIONS if first_call else _POWER_ITERATIONS
         norm_sq, direction = power_iteration(self._normal_operator, start, n_iter)
         self.direction.copy_(direction)

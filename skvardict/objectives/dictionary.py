@@ -18,7 +18,16 @@ from torch import Tensor, nn
 from skvardict._utils import ranks
 from skvardict._utils.modules import evaluating
 from skvardict.energies import Penalty, VarianceHinge, mean_squared_error
-from skvardict.functional import Weight, count_active, mean_and_std, pooled_r2, quadratic_error, stack_weights
+from skvardict.functional import (
+    LateAnswer,
+    Weight,
+    count_active,
+    mean_and_std,
+    numbers_like,
+    pooled_r2,
+    quadratic_error,
+    stack_weights,
+)
 from skvardict.models import DictionaryModel
 from skvardict.networks import constrain_atoms_, reconstruction_loss
 from skvardict.objectives.groups import decoder_group, encoder_group
@@ -270,6 +279,7 @@ class _ObjectivesTogether(DictionaryObjective):
     def __post_init__(self):
         super().__post_init__()
         self._alphas: list[float] = []  # of the last step
+        self._has_dead = LateAnswer()
 
     def advance_to(self, position: Any) -> None:
         """Set the weights of the penalties at the positions of the members."""
@@ -283,7 +293,8 @@ class _ObjectivesTogether(DictionaryObjective):
 
     def _replace(self, position: Any, X: Tensor, codes: Tensor, generator: Any) -> None:
         if self.replacement is not None:
-            for index in self.replacement.have_dead().flatten().nonzero().flatten().tolist():
+            have_dead = self.replacement.have_dead().flatten()
+            for index in have_dead.nonzero().flatten().tolist() if self._has_dead(have_dead.any()) else ():
                 self.members[index]._replace(position[index], X[index], codes[index], generator[index])
 
     def _like(self) -> Tensor:
@@ -293,6 +304,6 @@ class _ObjectivesTogether(DictionaryObjective):
 def _stack_targets(targets: Sequence[TargetSparsity], like: Tensor) -> TargetSparsity:
     """Return a target whose settings are one number per model, (m,)."""
     settings: dict[str, Any] = {
-        name: like.new_tensor([getattr(target, name) for target in targets]) for name in ("target", "rate")
+        name: numbers_like([getattr(target, name) for target in targets], like) for name in ("target", "rate")
     }
     return TargetSparsity(**settings)

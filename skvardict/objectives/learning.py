@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from skvardict._utils import ranks
-from skvardict.functional import project_atoms
+from skvardict.functional import LateAnswer, project_atoms
 from skvardict.models import DictionaryModel
 from skvardict.training.protocol import Position
 
@@ -40,7 +40,7 @@ class Annealing:
 
 _IDLE = 8  # rows per atom without which an atom counts as dead
 _LAST = 0.8  # fraction of training after which atoms are left alone
-_CHECKS = 2  # looks at the atoms within that many rows: each waits for a GPU
+_CHECKS = 2  # looks at the atoms within that many rows
 
 
 class Replacement:
@@ -60,6 +60,7 @@ class Replacement:
         self.n_replaced = 0
         self._every = max(1, round(_IDLE * model.n_components / _CHECKS / batch_rows))
         self._idle: Tensor | None = None
+        self._has_dead = LateAnswer()
 
     @property
     def idle(self) -> Tensor:
@@ -81,7 +82,7 @@ class Replacement:
     def together(self, model: DictionaryModel, idle: Tensor) -> "Replacement":
         """Return what counts for several models, whose counts are `idle` and lie along a first axis."""
         several = copy(self)
-        several.model, several._idle = model, idle
+        several.model, several._idle, several._has_dead = model, idle, LateAnswer()
         return several
 
     @torch.no_grad()
@@ -111,6 +112,8 @@ class Replacement:
             return
         atoms: Tensor = self.model.decoder.components  # type: ignore[assignment]
         is_dead = self.idle >= _IDLE * len(atoms)
+        if not self._has_dead(is_dead.any()):
+            return
         dead, in_use = is_dead.nonzero().squeeze(1), (~is_dead).nonzero().squeeze(1)
         left = X - codes @ atoms
         error = ranks.whole(left.square().sum(1))

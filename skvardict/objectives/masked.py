@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from skvardict._utils import ranks
+from skvardict.energies.masked_problem import may_have_missing
 from skvardict.objectives.dictionary import DictionaryObjective, Sums
 from skvardict.training.protocol import Position, Statistics
 
@@ -21,14 +22,14 @@ class MaskedDictionaryObjective(DictionaryObjective):
     """
 
     def _statistics(self, codes: Tensor, X: Tensor) -> Statistics:
-        if not bool(X.isnan().any()):
+        if not may_have_missing(X):
             return super()._statistics(codes, X)
         counts = (~X.isnan()).sum(-1, keepdim=True, dtype=codes.dtype)
         weighted = codes * torch.where(counts > 0, X.shape[-1] / counts.clamp_min(1), 0)
         return Statistics(codes, weighted.mT @ codes, weighted.mT @ self._filled(X, codes))
 
     def _decoder_loss(self, codes: Tensor, X: Tensor, statistics: Statistics | None) -> Tensor:
-        if not bool(X.isnan().any()):
+        if not may_have_missing(X):
             return super()._decoder_loss(codes, X, statistics)
         return self.model.reconstruction(X, codes).mean(-1)
 
@@ -38,7 +39,7 @@ class MaskedDictionaryObjective(DictionaryObjective):
     @torch.no_grad()
     def evaluate(self, X: Tensor) -> Sums:
         """Return sums over a validation batch; of squares and entries those that the mean observed entry stands for."""
-        if not ranks.any_of(X.isnan().any()):
+        if not ranks.any_of(may_have_missing(X)):
             return super().evaluate(X)
         counts, squares, entries = ranks.all_sums((~X.isnan()).sum(-2).to(X.dtype), X.square().nansum(-2), X.nansum(-2))
         sums = {"square_sum": squares, "row_sum": entries}

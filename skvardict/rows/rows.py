@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from skvardict._utils.messages import warn
+from skvardict.functional import to_device
 from skvardict.rows.batches import batch_slices, mean_batch_size
 from skvardict.rows.checks import (
     BLOCK_ENTRIES,
@@ -130,6 +131,21 @@ class Rows:
         """What can be looked at before training: all rows, or the first chunk of a stream."""
         return self
 
+    def at_hand(self) -> "Rows":
+        """Return the rows held on the GPU, for use again and again, where they take at most half of its free memory."""
+        if self.device.type != "cuda" or isinstance(self.X, Tensor):
+            return self
+        dtype = torch.uint8 if self.X.dtype == np.uint8 else self.dtype
+        n_bytes = len(self) * self.n_features * dtype.itemsize
+        if 2 * n_bytes > torch.cuda.mem_get_info(self.device)[0]:
+            return self
+        held = torch.empty((len(self), self.n_features), dtype=dtype, device=self.device)
+        for where, block in self.to(dtype=dtype).blocks():
+            held[where] = block
+        other = copy(self)
+        other.X, other.index, other._pages = held, None, MappedPages(held)
+        return other
+
     @property
     def seen(self) -> Any:
         """What the rows are told from others by, in a checkpoint."""
@@ -174,8 +190,11 @@ class Rows:
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield all rows once, batch by batch, in the random order drawn from `generator`."""
-        for rows in self.shuffled_order(batch_size, generator):
-            yield self.take(rows)
+        order = self.numbers(torch.randperm(len(self), generator=generator))
+        if isinstance(self.X, Tensor):
+            order = to_device(order, self.X.device)
+        for where in batch_slices(len(self), batch_size):
+            yield self._take(order[where])
 
     def shuffled_order(self, batch_size: int, generator: torch.Generator) -> list[Tensor]:
         """Return the numbers of the rows in the batches of :meth:`shuffled`."""
@@ -268,7 +287,7 @@ class Rows:
     def _take(self, rows: Tensor) -> Tensor:
         if isinstance(self.X, Tensor):
             # Detached, or training would leave gradients in it.
-            return self._place(self.X.detach().index_select(0, rows.to(self.X.device)))
+            return self._place(self.X.detach().index_select(0, to_device(rows, self.X.device)))
         block = self._allocate(len(rows))
         # The system may map two megabytes for every row that is touched: let go after a few of them.
         piece = MappedPages.BYTES_HELD // BYTES_PER_FAULT if self._pages.are_mapped else max(1, len(rows))
@@ -278,7 +297,9 @@ class Rows:
         return self._place(self._check(block, rows))
 
     def _allocate(self, n_rows: int) -> Tensor:
-        return torch.empty((n_rows, *self.X.shape[1:]), dtype=_torch_dtype(self.X.dtype))
+        shape, dtype = (n_rows, *self.X.shape[1:]), _torch_dtype(self.X.dtype)
+        # From pinned memory rows go to a GPU while the host reads the next ones.
+        return torch.empty(shape, dtype=dtype, device="cpu", pin_memory=self.device.type == "cuda")
 
     def _gather(self, rows: np.ndarray, block: np.ndarray) -> None:
         if self.X.flags.c_contiguous and block.dtype == self.X.dtype:
@@ -293,6 +314,8 @@ class Rows:
         return block
 
     def _place(self, block: Tensor) -> Tensor:
+        if self.device.type == "cuda" and block.device.type == "cpu":
+            block = block.to(self.device, non_blocking=True)
         return block.to(device=self.device, dtype=self.dtype)
 
     def _require_finite(self) -> None:

@@ -48,6 +48,10 @@ class SpreadRows(Rows):
         """What the rows are told from others by: all, or their number and the first where each process has some."""
         return self._seen
 
+    def at_hand(self) -> "SpreadRows":
+        """Return the rows where they are: a process uses a part of them."""
+        return self
+
     def read(self, start: int = 0, stop: int | None = None) -> Tensor:
         """Return rows `start` to `stop`, in all processes."""
         return self.take(torch.arange(len(self))[start:stop])

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skvardict.functional import to_device
 from skvardict.rows.batches import batch_slices
 from skvardict.rows.rows import Rows
 
@@ -108,6 +109,10 @@ class Stream:
         """Rows of the last pass; 0 before the end of the first."""
         return self._n_rows
 
+    def at_hand(self) -> "Stream":
+        """Return the stream: it has more rows than are held anywhere."""
+        return self
+
     def mean_batch_size(self, batch_size: int) -> float:
         """Return the number of rows in the batches of a pass, all but the last ones."""
         return batch_size
@@ -128,7 +133,7 @@ class Stream:
                 n_held, block = n_held + n_taken, block[n_taken:]
                 if n_held == capacity:
                     order = torch.randperm(capacity, generator=generator)
-                    yield buffer[order[:batch_size]].to(device)
+                    yield to_device(buffer[order[:batch_size]], device)
                     # The rows that stay close the gaps.
                     buffer[: capacity - batch_size] = buffer[order[batch_size:]]
                     n_held -= batch_size
@@ -137,7 +142,7 @@ class Stream:
         self._n_rows = n_rows
         order = torch.randperm(n_held, generator=generator)
         for where in batch_slices(n_held, batch_size):
-            yield buffer[order[where]].to(device)
+            yield to_device(buffer[order[where]], device)
 
     def _blocks(self, most_rows: int) -> Iterator[torch.Tensor]:
         cpu = torch.device("cpu")

@@ -6,6 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from skvardict.functional import cholesky
 from skvardict.solvers.protocol import Lasso
 
 RELAXATION = 1.9
@@ -34,12 +35,14 @@ class ScaledLasso:
         if factor is not None and self.is_thin:
             factor = self.scale.mT * factor
             inner = factor.mT @ factor
-            self.left = (factor @ torch.linalg.inv(inner + _penalty_like(inner, penalty)) * -RELAXATION).float()
+            # Positive definite: that an inverse exists need not be asked of a GPU.
+            inverse, _ = torch.linalg.inv_ex(inner + _penalty_like(inner, penalty), check_errors=not inner.is_cuda)
+            self.left = (factor @ inverse * -RELAXATION).float()
             self.right = factor.mT.float()
         else:
             assert lasso.hessian is not None
             hessian = self.scale.mT * lasso.hessian * self.scale
-            inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian + _penalty_like(hessian, penalty)))
+            inverse = torch.cholesky_inverse(cholesky(hessian + _penalty_like(hessian, penalty)))
             self.offset_matrix = (self.scale.mT * inverse * RELAXATION).float()
             self.matrix = (RELAXATION * penalty * inverse - _penalty_like(hessian, RELAXATION / 2)).float()
 

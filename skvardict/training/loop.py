@@ -18,7 +18,7 @@ from torch import Tensor
 
 from skvardict._utils import ranks
 from skvardict._utils.random import private_global_generator
-from skvardict.functional import mean_square
+from skvardict.functional import mean_square, to_host
 from skvardict.rows import Rows, Stream
 from skvardict.training.checkpoint import Checkpoint
 from skvardict.training.early_stopping import EarlyStopping
@@ -110,6 +110,7 @@ def train(
     if validation is not None and session.n_epochs > 0 and not resumed:
         # A continued run competes with what it starts from: the last state of the run before, and its best.
         patience.update(_choose_start(session, validation, plan, outcome))
+    rows, validation = rows.at_hand(), None if validation is None else validation.at_hand()
     last_good = session.to_arrays()
     try:
         while not outcome.is_finished:
@@ -260,6 +261,7 @@ def _evaluate(session: TrainingSession, validation: Rows, batch_size: int) -> di
 
 def _summarize(session: TrainingSession, sums: Sums, *, validation: bool) -> dict[str, float]:
     """Return history entries from sums; those of all processes, which then decide alike."""
+    sums = to_host(sums)
     if ranks.current() is not None:
         values = [torch.as_tensor(value, dtype=torch.float64, device="cpu") for value in sums.values()]
         sums = dict(zip(sums, ranks.all_sums(*values), strict=True))

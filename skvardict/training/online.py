@@ -12,7 +12,17 @@ from torch import Tensor
 from skvardict._sklearn import Interval
 from skvardict._utils import ranks
 from skvardict._utils.parameters import Part, parameter, with_parameters
-from skvardict.functional import Weight, atom_sweep_, is_on, project_atoms, ridge_atoms, ridge_system, stack_weights
+from skvardict.functional import (
+    LateAnswer,
+    Weight,
+    atom_sweep_,
+    is_on,
+    project_atoms,
+    ridge_atoms,
+    ridge_system,
+    stack_weights,
+    to_host,
+)
 from skvardict.training.optimizers import Adam, GradientSteps
 from skvardict.training.protocol import ParameterGroup, Position, Statistics, Step
 
@@ -109,6 +119,7 @@ class OnlineSteps:
         self.idle = self.components.new_zeros(n_components).detach()
         self.rows = torch.zeros(2, dtype=torch.float64)  # seen, and in the window
         self.n_replaced = 0
+        self._has_dead = LateAnswer()
 
     def advance(self, position: Position) -> None:
         """Set the rates of the encoder's step."""
@@ -134,7 +145,7 @@ class OnlineSteps:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the sums, and the state of the encoder's optimiser."""
         sums = {"gram": self.gram, "cross": self.cross, "idle": self.idle, "rows": self.rows}
-        arrays = {f"online.{name}": value.cpu().numpy().copy() for name, value in sums.items()}
+        arrays = {f"online.{name}": value.numpy().copy() for name, value in to_host(sums).items()}
         return arrays if self.encoder_steps is None else arrays | self.encoder_steps.to_arrays()
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -184,9 +195,10 @@ class OnlineSteps:
 
     def _replace_dead(self, codes: Tensor, X: Tensor, generator: torch.Generator) -> None:
         """Put badly reconstructed rows in the place of atoms that codes no longer use."""
-        dead = (self.idle >= _IDLE * len(self.components)).nonzero().squeeze(1)
-        if len(dead) == 0:
+        is_dead = self.idle >= _IDLE * len(self.components)
+        if not self._has_dead(is_dead.any()):
             return
+        dead = is_dead.nonzero().squeeze(1)
         X = torch.where(X.isnan(), codes @ self.components, X)  # missing entries, where a model allows them
         error = ranks.whole((X - codes @ self.components).square().sum(1))
         dead = dead[: int((error > 0).sum())]
@@ -240,6 +252,7 @@ class _OnlineStepsTogether(OnlineSteps):
         self.gram, self.cross, self.idle = (moments[f"online.{name}"] for name in ("gram", "cross", "idle"))
         encoders = [member.encoder_steps for member in members if member.encoder_steps is not None]
         self.encoder_steps = encoders[0].together(encoders, leaf_of, moments) if encoders else None
+        self._has_dead = LateAnswer()
 
     @property
     def _is_positive(self) -> bool:
@@ -250,7 +263,7 @@ class _OnlineStepsTogether(OnlineSteps):
 
     def _replace_dead(self, codes: Tensor, X: Tensor, generators: Any) -> None:
         have_dead = (self.idle >= _IDLE * codes.shape[-1]).flatten(1).any(1)
-        for index in have_dead.nonzero().squeeze(1).tolist() if bool(have_dead.any()) else ():
+        for index in have_dead.nonzero().squeeze(1).tolist() if self._has_dead(have_dead.any()) else ():
             self.members[index]._replace_dead(codes[index], X[index], generators[index])
 
     def _settings(self) -> tuple[Weight | None, Weight, Weight, Weight]:

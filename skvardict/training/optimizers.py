@@ -19,7 +19,7 @@ from torch import Tensor
 from skvardict._sklearn import NON_NEGATIVE, POSITIVE, Interval, StrOptions
 from skvardict._utils import ranks
 from skvardict._utils.parameters import Part, check_part, parameter, with_parameters
-from skvardict.functional import is_on, per_batch, stack_weights
+from skvardict.functional import is_on, number_like, numbers_like, per_batch, stack_weights, to_host
 from skvardict.training.protocol import ParameterGroup, Position, Step
 
 Schedule = Callable[[Position], float]
@@ -263,6 +263,12 @@ class _Rule(ABC):
     def first_state(self, tensor: Tensor, group: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the state of a parameter before its first step."""
 
+    def count_(self, states: list[dict[str, Tensor]]) -> None:
+        """Count the step that is about to begin, of all groups at once, where the rule counts steps."""
+        steps = [state["step"] for state in states if "step" in state]
+        if steps:
+            torch._foreach_add_(steps, 1)
+
     def step_(self, group: Mapping[str, Any], moving: list[_Moving]) -> None:
         """Make a step, in place."""
         if not (isinstance(group["lr"], Tensor) or isinstance(group["weight_decay"], Tensor)):
@@ -302,7 +308,6 @@ class _AdamRule(_Rule):
         self, group: Mapping[str, Any], tensors: list[Tensor], gradients: list[Tensor], states: list[dict[str, Tensor]]
     ) -> None:
         steps, means, squares = ([state[name] for state in states] for name in self.state_names)
-        torch._foreach_add_(steps, 1)
         steps = [step.flatten()[0] if step.dim() else step for step in steps]  # of several models: all alike
         torch._fused_adam_(
             tensors,
@@ -411,6 +416,7 @@ class GradientSteps:
     def move(self) -> None:
         """Make the step of the gradients that parameters have, and drop these."""
         states = iter(self._states)
+        groups = []
         for group in self.groups:
             pairs = zip(group["params"], states)
             moving = [_Moving(tensor, tensor.grad, state) for tensor, state in pairs if tensor.grad is not None]
@@ -418,7 +424,10 @@ class GradientSteps:
                 if not state:
                     state.update(self.rule.first_state(tensor, group))
             if moving:
-                self.rule.step_(group, moving)
+                groups.append((group, moving))
+        self.rule.count_([state for _, moving in groups for _, _, state in moving])
+        for group, moving in groups:
+            self.rule.step_(group, moving)
         for _, tensor in self._stepped:
             tensor.grad = None
 
@@ -447,11 +456,13 @@ class GradientSteps:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return moments as arrays named ``<index of the parameter>.<name>``, and what rates are relative to."""
+        moments = to_host(
+            {f"{index}.{name}": value for index, state in enumerate(self._states) for name, value in state.items()}
+        )
         return {
-            f"{index}.{name}": value.cpu().numpy().copy()
-            for index, state in enumerate(self._states)
-            for name, value in state.items()
-            if "step" not in state or float(state["step"]) > 0
+            name: value.numpy().copy()
+            for name, value in moments.items()
+            if moments.get(f"{name.partition('.')[0]}.step", 1) > 0
         } | {"bounds": np.array([group.get("bound", 0.0) for group, _ in self._stepped])}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -488,7 +499,7 @@ class _GradientStepsTogether(GradientSteps):
         for index, state in enumerate(members[0]._states):
             self._states[index] = {name: moments[f"{index}.{name}"] for name in state}
         self._bounded = [
-            (tensors, tensors[0].new_tensor([member._bounded[part][1] for member in members]))
+            (tensors, numbers_like([member._bounded[part][1] for member in members], tensors[0]))
             for part, (tensors, _) in enumerate(self._bounded)
         ]
         for name in ("weight_decay", "lr", "initial_lr"):
@@ -526,7 +537,7 @@ def _are_alike(schedules: Sequence[Any], others: Sequence[Any]) -> bool:
 
 def _by_member(value: float | Tensor, tensor: Tensor) -> Tensor:
     """Return a number, or one per stacked model (M,), in a shape that multiplies `tensor` (M, ...)."""
-    value = torch.as_tensor(value, dtype=tensor.dtype, device=tensor.device)
+    value = number_like(value, tensor)
     return value.reshape(value.shape + (1,) * (tensor.dim() - 1)) if value.dim() else value
 
 

@@ -11,9 +11,16 @@ Sums = dict[str, Any]  # by name: tensors on the device, or numbers that are kno
 
 
 def add_sums(sums: Sums, terms: Sums) -> None:
-    """Add the terms of another batch to the sums."""
-    for name, term in terms.items():
-        sums[name] = sums[name] + term if name in sums else term
+    """Add the terms of another batch to the sums; tensors of one type in one call."""
+    old = {name: term for name, term in terms.items() if name in sums}
+    for kind in {getattr(term, "dtype", None) for term in old.values()}:
+        some = {name: term for name, term in old.items() if getattr(term, "dtype", None) == kind}
+        if kind is None:
+            sums.update({name: sums[name] + term for name, term in some.items()})
+        else:
+            added = torch._foreach_add([sums[name] for name in some], list(some.values()))
+            sums.update(zip(some, added, strict=True))
+    sums.update({name: term for name, term in terms.items() if name not in old})
 
 
 class Position(NamedTuple):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from skvardict._utils import ranks
+from skvardict.functional import to_host
 from skvardict.training.early_stopping import EarlyStopping
 from skvardict.training.history import History
 from skvardict.training.protocol import Objective, Position
@@ -184,4 +185,4 @@ class TrainingSession:
 
 def to_numpy(snapshot: Mapping[str, Tensor]) -> Arrays:
     """Return tensors as arrays that share no memory with them."""
-    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in snapshot.items()}
+    return {name: tensor.detach().numpy().copy() for name, tensor in to_host(snapshot).items()}

@@ -12,6 +12,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from skvardict.functional import to_host
 from skvardict.rows import Rows
 from skvardict.rows.batches import batch_slices
 from skvardict.training.early_stopping import EarlyStopping
@@ -121,7 +122,7 @@ class _Training:
     def __init__(self, runs: Sequence[Run]):
         self.runs = list(runs)
         self.stack = Stack([run.session for run in runs])
-        self.rows = self.runs[0].rows.whole()
+        self.rows = self.runs[0].rows.whole().at_hand()
         self.sums: Sums = {}
         self._remember()
 
@@ -272,7 +273,7 @@ class _Training:
             self.sums[name][where] += term
 
     def _sums_of_members(self) -> list[Sums]:
-        sums = {name: value.cpu() for name, value in self.sums.items()}
+        sums = to_host(self.sums)
         return [_of_member(sums, index) for index in range(len(self.runs))]
 
 

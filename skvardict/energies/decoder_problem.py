@@ -50,6 +50,11 @@ class DecoderProblem(EnergyProblem):
         self.reconstruction_curvature = reconstruction_curvature
         self.reconstruction_metric = reconstruction_metric
 
+    @property
+    def has_own_gradient(self) -> bool:
+        """Whether the decoder gives its gradient."""
+        return hasattr(self.decoder, "reconstruction_gradient")
+
     def decode(self, codes: Tensor) -> Tensor:
         """Return ``decoder(codes)`` without a graph."""
         with torch.no_grad():
@@ -80,8 +85,8 @@ class DecoderProblem(EnergyProblem):
         return kept
 
     def _reconstruction_gradient(self, point: Tensor) -> Tensor:
-        if hasattr(self.decoder, "reconstruction_gradient"):
-            return self.decoder.reconstruction_gradient(point, self.X)
+        if self.has_own_gradient:
+            return self.decoder.reconstruction_gradient(point, self.X)  # type: ignore[attr-defined]
         with torch.enable_grad():
             leaf = point.detach().requires_grad_()
             value = reconstruction(self.X, self.decoder(leaf)).sum()

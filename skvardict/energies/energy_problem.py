@@ -14,7 +14,7 @@ from skvardict.energies.coupling import Coupling
 from skvardict.energies.penalty import Penalty
 from skvardict.energies.reconstruction import reconstruction
 from skvardict.energies.variance_hinge import RunningHinge, VarianceHinge
-from skvardict.functional import Weight, is_on, per_batch
+from skvardict.functional import Weight, is_on, number_like, per_batch
 from skvardict.solvers.protocol import Gap, Lasso
 
 
@@ -90,13 +90,20 @@ class EnergyProblem(ABC):
         stepping._step = step
         return stepping
 
+    @property
+    def has_own_gradient(self) -> bool:
+        """Whether gradients are the problem's own operations on tensors."""
+        return True
+
+    def for_steps(self) -> Self:
+        """Return the problem with what `proximal_step` reads, and nothing else: here, with everything."""
+        return self
+
     def proximal_step(self, point: Tensor) -> Tensor:
         """Return ``prox(point - step * gradient(point), step)``, with the step given before."""
         assert self._step is not None, "with_step comes first"
         step = self._step
-        moved = torch.addcmul(
-            point, self.row_gradient(point), torch.as_tensor(-step, dtype=point.dtype, device=point.device)
-        )
+        moved = torch.addcmul(point, self.row_gradient(point), number_like(-step, point))
         if is_on(self.slope):
             moved = moved - step * self.slope
         if self._running is not None:

@@ -47,6 +47,11 @@ class L1(Penalty):
         """Shrink by ``step * alpha``."""
         return soft_threshold(point, step * self.alpha, positive=self.positive)
 
+    @property
+    def rest(self) -> Penalty:
+        """The projection, whatever `alpha`, where codes are non-negative."""
+        return self.with_alpha(0.0) if self.positive else self
+
     def prox_of_rest_(self, point: Tensor, step: float | Tensor) -> Tensor:
         """Project on the non-negative codes; signed codes have no slope."""
         return point.clamp_min_(0) if self.positive else self.prox(point, step)

@@ -28,9 +28,13 @@ class _StepMatrices(NamedTuple):
 
     matrix: Tensor
     offset: Tensor
-    diagonal: Tensor  # of `matrix`, (..., 1, l): a view, which the hinge writes into
-    own_diagonal: Tensor  # a copy without the hinge
+    own_diagonal: Tensor  # a copy of that of `matrix`, (..., 1, l), without the hinge
     hinge: HingeConstants | None
+
+    @property
+    def diagonal(self) -> Tensor:
+        """The diagonal of `matrix`, which the hinge writes into."""
+        return self.matrix.diagonal(dim1=-2, dim2=-1).unsqueeze(-2)
 
 
 class LinearProblem(EnergyProblem):
@@ -108,18 +112,26 @@ class LinearProblem(EnergyProblem):
         diagonal = matrix.diagonal(dim1=-2, dim2=-1).unsqueeze(-2).add_(1)
         offset = (self._left(self.linear) - self.slope).mul_(step)
         hinge = None if self._running is None else self._running.constants_times(step, offset)
-        stepping._matrices = _StepMatrices(matrix, offset, diagonal, diagonal.clone(), hinge)
+        stepping._matrices = _StepMatrices(matrix, offset, diagonal.clone(), hinge)
         return stepping
+
+    def for_steps(self) -> Self:
+        """Return the problem with what `proximal_step` reads: the matrices, the hinge, and the rest of the penalty."""
+        made = object.__new__(type(self))
+        vars(made).update(penalty=self.penalty.rest, _matrices=self._matrices, _running=self._running, _step=self._step)
+        return made
 
     def proximal_step(self, point: Tensor) -> Tensor:
         """Return ``prox_of_rest_(z M + C)``, with the hinge in the diagonal of M and a row of C."""
         assert self._matrices is not None, "with_step comes first"
         assert self._step is not None
-        matrix, offset, diagonal, own_diagonal, hinge = self._matrices
+        matrix, offset, own_diagonal, hinge = self._matrices
         if hinge is None or self._running is None:
             return self.prox_of_rest_(affine(offset, point, matrix), self._step)
         pull, mean = self._running.pull(point, hinge)
-        torch.add(own_diagonal, pull, out=diagonal)  # in place: a copy of M would cost as much as the hinge
+        torch.add(
+            own_diagonal, pull, out=self._matrices.diagonal
+        )  # in place: a copy of M would cost as much as the hinge
         return self.prox_of_rest_(affine(offset, point, matrix).addcmul_(pull, mean, value=-1), self._step)
 
     def keep_rows(self, keep: Tensor, ended_codes: Tensor) -> Self:

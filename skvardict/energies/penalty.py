@@ -74,6 +74,11 @@ class Penalty(ABC):
         """Return the sum of :meth:`measure` over the codes of a batch, shape (...)."""
         return self.measure(codes).sum(-1)
 
+    @property
+    def rest(self) -> "Penalty":
+        """The penalty as far as :meth:`prox_of_rest_` reads it."""
+        return self
+
     def prox_of_rest_(self, point: Tensor, step: float | Tensor) -> Tensor:
         """Return ``prox(point + step * slope, step)``; it may overwrite `point`."""
         return self.prox(point, step)

@@ -1,8 +1,7 @@
 """Every row ends on its own: at the first tested iterate that meets the criterion, where it then stays.
 
 There are two ways to get there, with equal results. On the CPU, where shapes are free, ended rows of a 2-D batch leave
-the computation. With leading batch axes and on a GPU all rows stay, and a mask holds the ended ones in place: static
-shapes, and no waiting for the device between two tests.
+the computation. With leading batch axes all rows stay, and a mask holds the ended ones in place, as on a GPU.
 """
 
 from typing import NamedTuple, Protocol
@@ -14,24 +13,22 @@ from skvardict._utils import ranks
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers.protocol import CodingProblem
 
-_TESTS_PER_SYNC = 4  # on a GPU: how many convergence tests pass before the host asks whether all rows have ended
-
 
 class Iterate(NamedTuple):
-    """Codes `z`, momentum point `x`, and momentum parameter `t`: a float, or one per row, (..., n, 1)."""
+    """Codes `z`, momentum point `x`, and momentum parameter `t` per row, (..., n, 1); None: it is that of all rows."""
 
     z: Tensor
     x: Tensor
-    t: float | Tensor
+    t: Tensor | None
 
     def keep_rows(self, keep: Tensor) -> "Iterate":
         """Return the rows `keep` (indices)."""
-        t = self.t.index_select(-2, keep) if isinstance(self.t, Tensor) else self.t
+        t = None if self.t is None else self.t.index_select(-2, keep)
         return Iterate(self.z.index_select(-2, keep), self.x.index_select(-2, keep), t)
 
     def where(self, accepted: Tensor, other: "Iterate") -> "Iterate":
         """Return these rows where `accepted` (..., n, 1), those of `other` elsewhere."""
-        t = torch.where(accepted, self.t, other.t) if isinstance(self.t, Tensor) else self.t
+        t = None if self.t is None or other.t is None else torch.where(accepted, self.t, other.t)
         return Iterate(torch.where(accepted, self.z, other.z), torch.where(accepted, self.x, other.x), t)
 
 
@@ -94,8 +91,6 @@ class MaskedRows:
     def __init__(self, start: Tensor, max_iter: int):
         self.n_iter = torch.full(start.shape[:-1], max_iter, device=start.device)
         self.ended: Tensor | None = None  # until the first test
-        self._tests_per_sync = 1 if start.device.type == "cpu" else _TESTS_PER_SYNC
-        self._n_tests = 0
 
     def end(
         self, met: Tensor, iteration: int, problem: CodingProblem, rule: StepRule, at: Iterate
@@ -104,12 +99,11 @@ class MaskedRows:
         newly = met.unsqueeze(-1) if self.ended is None else met.unsqueeze(-1) & ~self.ended
         self.n_iter = torch.where(newly.squeeze(-1), iteration, self.n_iter)
         self.ended = newly if self.ended is None else self.ended | newly
-        self._n_tests += 1
         return problem, Iterate(at.z, torch.where(self.ended, at.z, at.x), at.t)
 
     def all_ended(self) -> bool:
-        """Return whether all rows of this process have ended; on a GPU only after every few tests."""
-        return self._n_tests % self._tests_per_sync == 0 and self.ended is not None and bool(self.ended.all())
+        """Return whether all rows of this process have ended."""
+        return self.ended is not None and bool(self.ended.all())
 
     def result(self, problem: CodingProblem, codes: Tensor) -> SolverResult:
         """Return the result."""

@@ -5,7 +5,7 @@ Notation: ``z`` codes, ``x`` the point at which the gradient is taken, ``t`` the
     z+ = prox(x - step * grad(x));  t+ = (1 + sqrt(1 + 4 t^2)) / 2;  x+ = z+ + (t - 1) / t+ (z+ - z)
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,10 +13,18 @@ from torch import Tensor
 from skvardict._sklearn import COUNT, NON_NEGATIVE, POSITIVE, BaseEstimator, StrOptions
 from skvardict._utils import ranks
 from skvardict._utils.parameters import check_settings
+from skvardict.functional import LateAnswer, numbers_like
+from skvardict.functional.graphs import Repeated
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers._rows import Iterate, LeavingRows, MaskedRows, StepRule, follow_rows
 from skvardict.solvers.protocol import CodingProblem
-from skvardict.solvers.step_rules import BacktrackingStep, choose_step, next_momentum
+from skvardict.solvers.step_rules import (
+    BacktrackingStep,
+    ConstantStep,
+    choose_step,
+    momentum_weights,
+    next_momentum,
+)
 
 
 class FISTA(BaseEstimator):
@@ -117,43 +125,111 @@ class FISTA(BaseEstimator):
         whole = problem = problem.start_at(start)
         problem, rule = choose_step(problem, start, self.step_size, use_metric=self._use_metric)
         at = Iterate(start, start, self._first_t(rule, start))
-        rows = follow_rows(start, self.max_iter)
         check_every = self.check_every or problem.check_every
+        if start.is_cuda:
+            return self._solve_in_blocks(whole, problem, rule, at, check_every)
+        rows = follow_rows(start, self.max_iter)
+        weights = momentum_weights(self.max_iter)
         for iteration in range(1, self.max_iter + 1):
-            z, accepted = rule.advance(problem, at.x, rows.ended)
-            x, t = (z, at.t) if rule.has_momentum else self._extrapolate(problem, at, z)
-            before, at = at, Iterate(z, x, t)
-            if accepted is not None:
-                at = at.where(accepted, before)
+            at, before, accepted = self._iterate(problem, rule, at, rows.ended, weights[iteration - 1])
             if iteration % check_every == 0 or iteration == self.max_iter:
-                met = self._meets_criterion(problem, at.z, before.z)
-                met = met if accepted is None else met & accepted.squeeze(-1)
+                met = self._meets_criterion(problem, at.z, before.z, accepted)
                 problem, at = rows.end(met, iteration, problem, rule, at)
-                if _all_have_ended(rows, problem):
+                if iteration < self.max_iter and _all_have_ended(rows, problem):
                     break
         return rows.result(whole, at.z)
 
-    def _extrapolate(self, problem: CodingProblem, at: Iterate, z: Tensor) -> tuple[Tensor, float | Tensor]:
+    def _solve_in_blocks(
+        self, whole: CodingProblem, problem: CodingProblem, rule: StepRule, at: Iterate, check_every: int
+    ) -> SolverResult:
+        """Return the result of iterations on a GPU, which makes those from one test to the next at a time.
+
+        All rows stay, the ended ones in place: no shape depends on a number. That all have ended is heard one test
+        later, when it changes nothing.
+        """
+        reads = problem.for_steps() if isinstance(rule, ConstantStep) and self.criterion == "change" else problem
+        codes, settings = at.z, (type(self), self.restart, self.criterion, self.tol)
+        state = _Blocks(
+            at,
+            rule,
+            codes.new_zeros(codes.shape[:-1], dtype=torch.int64),
+            codes.new_zeros((*codes.shape[:-1], 1), dtype=torch.bool),
+        )
+        # Sums over processes are no part of a recording.
+        is_alone = ranks.current() is None
+        blocks = Repeated(self._advance, reads, state, settings, is_captured=is_alone and problem.has_own_gradient)
+        weights, have_ended = _weights_like(codes, self.max_iter), LateAnswer()
+        for begin in range(0, self.max_iter, check_every):
+            blocks.apply(weights[begin : begin + check_every])
+            is_last = begin + check_every >= self.max_iter
+            if not is_last and have_ended(_have_ended(blocks.state.ended, problem)):
+                break
+        at, _, n_iter, ended = blocks.state
+        return SolverResult(at.z.clone(), n_iter.clone(), ended.squeeze(-1).clone(), whole)
+
+    def _advance(self, problem: CodingProblem, state: "_Blocks", weights: Tensor) -> "_Blocks":
+        """Return the state after as many iterations as there are weights, and a test."""
+        at, rule, n_iter, ended = state
+        for weight in weights.unbind():
+            at, before, accepted = self._iterate(problem, rule, at, ended, weight)
+        n_iter = torch.add(n_iter, ~ended.squeeze(-1), alpha=len(weights))
+        ended = ended | self._meets_criterion(problem, at.z, before.z, accepted).unsqueeze(-1)
+        return _Blocks(Iterate(at.z, torch.where(ended, at.z, at.x), at.t), rule, n_iter, ended)
+
+    def _iterate(
+        self, problem: CodingProblem, rule: StepRule, at: Iterate, ended: Tensor | None, weight: float | Tensor
+    ) -> tuple[Iterate, Iterate, Tensor | None]:
+        """Return the next iterate, the one before where a row has moved, and which rows were let move (None: all)."""
+        z, accepted = rule.advance(problem, at.x, ended)
+        x, t = (z, at.t) if rule.has_momentum else self._extrapolate(problem, at, z, weight)
+        after = Iterate(z, x, t)
+        return (after if accepted is None else after.where(accepted, at)), at, accepted
+
+    def _extrapolate(
+        self, problem: CodingProblem, at: Iterate, z: Tensor, weight: float | Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         """Return the next momentum point and parameter after the step from `at` to `z`."""
         t = at.t
+        if t is None:
+            return torch.lerp(at.z, z, weight), None
         if self.restart:
             t = torch.where(_points_uphill(problem, at.x, z, z - at.z), 1.0, t)
         momentum, t = next_momentum(t)
         return torch.lerp(at.z, z, 1 + momentum), t
 
-    def _first_t(self, rule: StepRule, start: Tensor) -> float | Tensor:
-        """Return 1: one for each row where rows restart, or their steps are accepted, on their own."""
-        if not (self.restart or isinstance(rule, BacktrackingStep)):
-            return 1.0
-        return torch.ones_like(start[..., :1])
+    def _first_t(self, rule: StepRule, start: Tensor) -> Tensor | None:
+        """Return 1 for each row, where rows restart, or their steps are accepted, on their own."""
+        return torch.ones_like(start[..., :1]) if self.restart or isinstance(rule, BacktrackingStep) else None
 
-    def _meets_criterion(self, problem: CodingProblem, z: Tensor, before: Tensor) -> Tensor:
+    def _meets_criterion(self, problem: CodingProblem, z: Tensor, before: Tensor, accepted: Tensor | None) -> Tensor:
         """Return which rows have converged, shape (..., n), by the change from `before` to `z`."""
         if self.criterion == "gap":
             gap, objective = problem.relative_gap(z)
-            return gap <= self.tol * objective
-        # Without a division, two zero codes count as converged, and a code that has just left zero does not.
-        return (z - before).square_().sum(-1) <= self.tol**2 * before.square().sum(-1)
+            met = gap <= self.tol * objective
+        else:
+            # Without a division, two zero codes count as converged, and a code that has just left zero does not.
+            met = (z - before).square_().sum(-1) <= self.tol**2 * before.square().sum(-1)
+        return met if accepted is None else met & accepted.squeeze(-1)
+
+
+class _Blocks(NamedTuple):
+    """Where iterations in blocks are: an iterate, what the rule remembers, and how far rows have come."""
+
+    at: Iterate
+    rule: StepRule
+    n_iter: Tensor  # (..., n)
+    ended: Tensor  # (..., n, 1)
+
+
+def _weights_like(codes: Tensor, n_iter: int) -> Tensor:
+    """Return :func:`momentum_weights` on the device of `codes`."""
+    return numbers_like(momentum_weights(n_iter), codes)
+
+
+def _have_ended(ended: Tensor, problem: CodingProblem) -> Tensor:
+    """Return what :func:`_all_have_ended` does, of rows that are marked, on their device."""
+    is_shared = problem.couples_rows and ranks.current() is not None
+    return ranks.all_min(ended.all().float()) > 0 if is_shared else ended.all()
 
 
 def _all_have_ended(rows: LeavingRows | MaskedRows, problem: CodingProblem) -> bool:

@@ -51,5 +51,7 @@ class ISTA(FISTA):
     ):
         super().__init__(max_iter, tol, step_size, criterion=criterion, check_every=check_every)
 
-    def _extrapolate(self, problem: CodingProblem, at: Iterate, z: Tensor) -> tuple[Tensor, float | Tensor]:
+    def _extrapolate(
+        self, problem: CodingProblem, at: Iterate, z: Tensor, weight: float | Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         return z, at.t

@@ -98,6 +98,13 @@ class CodingProblem(Protocol):
     def with_step(self, step: float | Tensor) -> Self:
         """Return the problem with all that one size of step makes constant; `proximal_step` then takes it."""
 
+    @property
+    def has_own_gradient(self) -> bool:
+        """Whether gradients are the problem's own operations on tensors, which can be recorded, and not autograd's."""
+
+    def for_steps(self) -> Self:
+        """Return the problem with what `proximal_step` reads, and nothing else."""
+
     def proximal_step(self, point: Tensor) -> Tensor:
         """Return ``prox(point - step * gradient(point), step)``, by fewer operations where a problem can."""
 

@@ -1,5 +1,6 @@
 """How far a proximal gradient step goes: a constant, a bound of the curvature, backtracking, or a matrix."""
 
+from functools import lru_cache
 from math import sqrt
 
 import torch
@@ -141,6 +142,16 @@ def next_momentum(t):
     root = sqrt(1 + 4 * t * t) if isinstance(t, float) else torch.sqrt(1 + 4 * t * t)
     t_next = (1 + root) / 2
     return (t - 1) / t_next, t_next
+
+
+@lru_cache(maxsize=16)
+def momentum_weights(n_iter: int) -> list[float]:
+    """Return ``1 + (t - 1) / t+`` of the first iterations, where no row restarts; not to be changed."""
+    weights, t = [], 1.0
+    for _ in range(n_iter):
+        momentum, t = next_momentum(t)
+        weights.append(1 + momentum)
+    return weights
 
 
 def choose_step(

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skvardict._sklearn import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from skvardict._utils.defaults import RunsWithDefaults
 from skvardict._utils.messages import warn
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.energies import observed_reconstruction, reconstruction
@@ -39,7 +40,7 @@ class Encoding(NamedTuple):
     converged: Array
 
 
-class FittedCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class FittedCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What an estimator does with its fitted model; a subclass says how it is built and how it codes rows."""
 
     _allows_missing = False  # whether entries of X may be NaN

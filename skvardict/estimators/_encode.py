@@ -7,6 +7,7 @@ import torch
 from sklearn.utils.validation import check_array
 from torch import Tensor
 
+from skvardict._utils.defaults import with_defaults
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.estimators._fixed_dictionary import Coding, FixedDictionary, encode_rows, names_hints, share
 from skvardict.rows import Rows
@@ -14,6 +15,7 @@ from skvardict.rows import Rows
 _ROWS_PER_CHUNK = 2500
 
 
+@with_defaults
 @names_hints()
 def sparse_encode(
     X: ArrayLike,
@@ -93,6 +95,7 @@ def sparse_encode(
     return encode_rows(rows, dictionary, "sparse_encode", sparse_output=sparse_output)[0]
 
 
+@with_defaults
 def alpha_max(X: ArrayLike, components: ArrayLike, *, positive: bool = True) -> float:
     """Return the smallest `alpha` for which every code of ``sparse_encode(X, components)`` is zero.
 

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch.overrides import TorchFunctionMode
 
 from skvardict import networks, solvers, training
+from skvardict._utils.defaults import with_defaults
 from skvardict._utils.random import make_generator
 from skvardict._utils.types import FilePath
 from skvardict._version import __version__
@@ -46,6 +47,7 @@ class FileVersionWarning(InconsistentVersionWarning):
         )
 
 
+@with_defaults
 def save(estimator: Any, path: FilePath) -> None:
     """Write a fitted estimator, transformer or pipeline of skvardict to a file without code in it.
 
@@ -129,6 +131,7 @@ def _describe_steps(estimator, arrays: Arrays) -> dict[str, Any]:
     return {"steps": described}
 
 
+@with_defaults
 def load(path: FilePath, **parameters: Any) -> Any:
     """Return what :func:`save` or ``estimator.save(path)`` wrote to `path`. No code from the file is run.
 

@@ -8,6 +8,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from skvardict._utils.defaults import with_defaults
 from skvardict._utils.messages import warn
 from skvardict._utils.parameters import check_count
 from skvardict._utils.types import Array, ArrayLike
@@ -47,6 +48,7 @@ class SparsePath(NamedTuple):
     n_nonzero: np.ndarray
 
 
+@with_defaults
 @names_hints()
 def sparse_encode_path(
     X: ArrayLike,
@@ -121,6 +123,7 @@ def sparse_encode_path(
     return SparsePath(weights, stack(codes), stack(gaps), n_nonzero / len(rows))
 
 
+@with_defaults
 def alpha_for_nonzeros(
     X: ArrayLike, components: ArrayLike, n_nonzero_coefs: float, *, positive: bool = True, tol: float = 1e-4
 ) -> float:

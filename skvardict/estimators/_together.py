@@ -11,6 +11,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 
+from skvardict._utils.defaults import with_defaults
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict.estimators._messages import Watch, look_at_rows
 from skvardict.estimators._training import end_training, open_session, remember_features
@@ -72,6 +73,7 @@ class Member:
     rows: np.ndarray | None = None
 
 
+@with_defaults
 def fit_together(members: Sequence[Member], X, *, max_bytes: int | None = None) -> list[Exception | None]:
     """Fit every member on its rows of `X`, as ``estimator.fit(X[rows])`` would.
 

@@ -9,6 +9,7 @@ import torch
 
 from skvardict._sklearn import epoch_hooks
 from skvardict._utils import ranks
+from skvardict._utils.defaults import caller_settings, with_defaults
 from skvardict._utils.messages import say
 from skvardict._utils.parameters import check_count
 from skvardict._utils.random import draw_seed, make_generator
@@ -145,14 +146,14 @@ def open_session(estimator, rows: Rows | Stream, plan: TrainingPlan, *, continue
 def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validation, seen, saved, watch: Watch) -> None:
     X, y = seen
     resumed_epoch = 0 if saved is None else saved.resumed_epoch
-    with ranks.alone():
-        after_epoch, after_fit = epoch_hooks(
-            estimator, X, y, plan.max_epochs, lambda: _attributes(estimator, session, resumed_epoch)
-        )
+    fitted = with_defaults(lambda: _attributes(estimator, session, resumed_epoch))
+    with caller_settings(), ranks.alone():
+        after_epoch, after_fit = epoch_hooks(estimator, X, y, plan.max_epochs, fitted)
 
     def on_epoch(session: TrainingSession) -> bool:
         watch.after_epoch(session)
-        return after_epoch()
+        with caller_settings():
+            return after_epoch()
 
     outcome = train(session, plan, rows, validation, on_epoch, saved)
     end_training(estimator, session, outcome, watch, after_fit)
@@ -168,7 +169,7 @@ def end_training(
     if outcome.error is not None:
         outcome.error.add_note(describe_end(estimator, session, outcome))
         raise outcome.error
-    with ranks.alone():
+    with caller_settings(), ranks.alone():
         after_fit()
     watch.at_end(session, outcome)
 

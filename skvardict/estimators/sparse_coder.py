@@ -16,6 +16,7 @@ from skvardict._sklearn import (
     TransformerMixin,
     checks_parameters,
 )
+from skvardict._utils.defaults import RunsWithDefaults
 from skvardict._utils.parameters import RUN, parameter, with_parameters
 from skvardict._utils.types import Array, ArrayLike, FilePath
 from skvardict.estimators._coding import Encoding, check_codes
@@ -28,7 +29,7 @@ from skvardict.rows.checks import to_array
 
 
 @with_parameters
-class SparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class SparseCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Transformer of rows to their sparse codes in a given dictionary; nothing is learnt.
 
     `transform` is :func:`skvardict.sparse_encode`. `fit` checks parameters and data and remembers the names of the

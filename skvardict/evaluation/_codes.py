@@ -7,11 +7,13 @@ import numpy as np
 from scipy.sparse import issparse
 from torch import Tensor
 
+from skvardict._utils.defaults import with_defaults
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.metrics import dead_components, psnr, r2, sparsity
 from skvardict.rows import to_array
 
 
+@with_defaults
 def evaluate_codes(
     estimator: Any,
     X: ArrayLike,

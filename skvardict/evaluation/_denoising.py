@@ -8,11 +8,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from skvardict._utils.defaults import with_defaults
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.evaluation._codes import as_named, as_plain, check_not_empty, evaluate_codes
 from skvardict.metrics import psnr
 
 
+@with_defaults
 def denoising_table(
     estimators: Any,
     X: ArrayLike,

@@ -16,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, has_fit_parameter
 
+from skvardict._utils.defaults import with_defaults
 from skvardict._utils.messages import say
 from skvardict._utils.types import FilePath
 from skvardict.evaluation._codes import as_named, as_plain, check_not_empty, seed_names
@@ -30,6 +31,7 @@ _MAX_ITER = 2000
 Labelled = tuple[Any, Any]
 
 
+@with_defaults
 def low_label_curve(
     estimators: Any,
     train: Labelled,
@@ -151,6 +153,7 @@ def low_label_curve(
     return pd.DataFrame([row for index in range(len(candidates)) for row in found[index]])
 
 
+@with_defaults
 def low_label_summary(table: pd.DataFrame) -> pd.DataFrame:
     """Choose candidates on validation, and average over draws.
 
@@ -190,6 +193,7 @@ def low_label_summary(table: pd.DataFrame) -> pd.DataFrame:
     return summary.loc[best].reset_index(drop=True)
 
 
+@with_defaults
 def low_label_differences(table: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Compare models with one of them on the same labelled rows: paired differences of test errors.
 

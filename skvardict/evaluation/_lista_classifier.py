@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from torch import nn
 
 from skvardict._sklearn import COUNT, POSITIVE, BaseEstimator, Interval
+from skvardict._utils.defaults import RunsWithDefaults
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict._utils.types import ArrayLike, RandomState
 from skvardict.networks import LISTAEncoder
@@ -28,7 +29,7 @@ from skvardict.training import Adam, ParameterGroup
 _UPDATES_PER_TEST = 50
 
 
-class LISTAClassifier(ClassifierMixin, BaseEstimator):
+class LISTAClassifier(RunsWithDefaults, ClassifierMixin, BaseEstimator):
     """A LISTA encoder and a linear layer, trained on labels from scratch.
 
     Scores of the classes are ``E(x) w + b``, E being the encoder; cross-entropy is minimised with Adam.

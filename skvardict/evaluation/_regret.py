@@ -12,6 +12,7 @@ from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 
+from skvardict._utils.defaults import with_defaults
 from skvardict._utils.messages import say, shown
 from skvardict._utils.types import ArrayLike, FilePath
 from skvardict.evaluation._codes import as_named, check_not_empty, evaluate_codes, seed_names
@@ -21,6 +22,7 @@ from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
 from skvardict.storage.points import PointStore, fingerprint_fit, point_key
 
 
+@with_defaults
 def regret_curve(
     estimators: Any,
     X_train: ArrayLike,
@@ -151,6 +153,7 @@ def regret_curve(
     return table
 
 
+@with_defaults
 def regret_summary(table: pd.DataFrame) -> pd.DataFrame:
     """Average a regret curve over seeds.
 

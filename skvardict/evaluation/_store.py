@@ -7,11 +7,13 @@ from typing import Any
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
+from skvardict._utils.defaults import with_defaults
 from skvardict._utils.types import ArrayLike, FilePath
 from skvardict.model_selection._fits import fit_all
 from skvardict.storage.points import ObjectStore, fingerprint_fit, point_key
 
 
+@with_defaults
 def fit_or_load(estimator: Any, X: ArrayLike, *, folder: FilePath, fit_params: Mapping[str, Any] | None = None) -> Any:
     """Return a fitted clone of `estimator`, from `folder` if the same fit was finished before.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
+from skvardict._utils.defaults import with_defaults
 from skvardict._utils.parameters import check_count
 from skvardict._utils.types import RandomState
 from skvardict.images._coding import CODINGS, PatchCoder, patch_coder
@@ -17,6 +18,7 @@ from skvardict.preprocessing._overlapping import put_back, take_out
 _NAME = "denoise_image"
 
 
+@with_defaults
 @overload
 def denoise_image(
     image: ArrayLike,

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt
 from sklearn.utils import check_random_state
 
+from skvardict._utils.defaults import with_defaults
 from skvardict._utils.parameters import check_count
 from skvardict._utils.types import RandomState
 from skvardict.images._coding import PatchCoder, patch_coder
@@ -20,6 +21,7 @@ _RANGE_SHARE = 0.02  # of the range of the pixels, as their deviation from what 
 _FILL_NOISE = 2.0  # times that deviation: what the penalty takes for the noise of pixels filled in before
 
 
+@with_defaults
 @overload
 def inpaint_image(
     image: ArrayLike,

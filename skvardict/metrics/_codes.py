@@ -5,7 +5,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from skvardict._utils.defaults import with_defaults
 
+
+@with_defaults
 def sparsity(codes: ArrayLike | Tensor) -> float:
     """Return the fraction of entries of `codes` that are exactly zero.
 
@@ -45,6 +48,7 @@ def sparsity(codes: ArrayLike | Tensor) -> float:
     return int((values == 0).sum()) / n_entries
 
 
+@with_defaults
 def dead_component_mask(codes: ArrayLike | Tensor) -> NDArray[np.bool_] | Tensor:
     """Return which components are zero in every row of `codes`.
 
@@ -78,6 +82,7 @@ def dead_component_mask(codes: ArrayLike | Tensor) -> NDArray[np.bool_] | Tensor
     return (values == 0).all(0)
 
 
+@with_defaults
 def dead_components(codes: ArrayLike | Tensor) -> int:
     """Return the number of components that are zero in every row of `codes`.
 

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from skvardict._utils.defaults import with_defaults
 from skvardict.metrics._arrays import as_float64
 
 # What is compared with the threshold, per component, and the threshold that the literature uses.
@@ -16,6 +17,7 @@ _CRITERIA = {
 }
 
 
+@with_defaults
 def posterior_collapse(kl: ArrayLike | Tensor, *, tol: float = 1e-2, share: float = 0.95) -> float:
     """Return the fraction of components whose posterior is the prior: ``KL <= tol`` on at least `share` of the rows.
 
@@ -50,6 +52,7 @@ def posterior_collapse(kl: ArrayLike | Tensor, *, tol: float = 1e-2, share: floa
     return _small_share("posterior_collapse", "kl", kl, tol, share)
 
 
+@with_defaults
 def feature_collapse(codes: ArrayLike | Tensor, *, tol: float = 1e-2, share: float = 0.95) -> float:
     """Return the fraction of components that are (almost) never used: ``|z| <= tol`` on at least `share` of the rows.
 
@@ -84,6 +87,7 @@ def feature_collapse(codes: ArrayLike | Tensor, *, tol: float = 1e-2, share: flo
     return _small_share("feature_collapse", "codes", codes, tol, share)
 
 
+@with_defaults
 def active_components(
     values: ArrayLike | Tensor, *, criterion: str = "max", threshold: float | None = None
 ) -> NDArray[np.bool_]:

@@ -8,10 +8,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from skvardict._utils.defaults import with_defaults
 from skvardict.metrics._arrays import as_float64
 from skvardict.rows import to_array
 
 
+@with_defaults
 def frechet_distance(
     X: ArrayLike | Tensor,
     Y: ArrayLike | Tensor,
@@ -69,6 +71,7 @@ def frechet_distance(
     return float(difference @ difference) + spread - 2 * _overlap(*deviations)
 
 
+@with_defaults
 def inception_features(image_shape: tuple[int, ...], *, device: str | torch.device = "cpu") -> Callable:
     """Return the Inception-v3 feature extractor of the FID, 2048 features, for `frechet_distance`.
 

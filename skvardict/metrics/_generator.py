@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from skvardict._utils.defaults import with_defaults
 from skvardict.metrics._arrays import as_float64, check_same_rows
 
 
@@ -30,6 +31,7 @@ class SparseCodingObjective(NamedTuple):
     zero_code: float
 
 
+@with_defaults
 def sparse_coding_objective(
     X: ArrayLike | Tensor, X_reconstructed: ArrayLike | Tensor, codes: ArrayLike | Tensor, *, alpha: float
 ) -> SparseCodingObjective:
@@ -80,6 +82,7 @@ def sparse_coding_objective(
     return SparseCodingObjective(reconstruction + l1, reconstruction, l1, float((rows**2).sum() / (2 * n)))
 
 
+@with_defaults
 def estimated_dictionary(X: ArrayLike | Tensor, codes: ArrayLike | Tensor) -> NDArray[np.float64]:
     """Return the linear dictionary that best reproduces `X` from `codes`: least squares, atoms as rows.
 
@@ -119,6 +122,7 @@ def estimated_dictionary(X: ArrayLike | Tensor, codes: ArrayLike | Tensor) -> ND
     return np.linalg.pinv(values.T @ values, hermitian=True) @ (values.T @ rows)
 
 
+@with_defaults
 def point_biserial(attributes: ArrayLike | Tensor, codes: ArrayLike | Tensor) -> NDArray[np.float64]:
     """Return the correlation of every binary attribute with every component.
 

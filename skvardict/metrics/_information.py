@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata
 from torch import Tensor
 
+from skvardict._utils.defaults import with_defaults
 from skvardict.metrics._arrays import as_float64
 
 # The bins of Fallah & Rozell's experiments: 20 edges on [-2, 2] and a bin of its own for exact zeros, 23 symbols.
@@ -12,6 +13,7 @@ DEFAULT_EDGES = np.sort(np.concatenate([np.linspace(-2, 2, 20), [-1e-50, 1e-50]]
 DEFAULT_EDGES.flags.writeable = False
 
 
+@with_defaults
 def multi_information(
     codes: ArrayLike | Tensor, *, method: str = "binned", bin_edges: ArrayLike | None = None
 ) -> float:

@@ -10,12 +10,14 @@ from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 from torch import Tensor
 
+from skvardict._utils.defaults import with_defaults
 from skvardict.metrics._arrays import as_finite, as_float64, with_axes
 from skvardict.rows.batches import batch_slices
 
 _BLOCK_ENTRIES = 2**21  # 16 MB of float64
 
 
+@with_defaults
 def iwae_bound(log_weights: ArrayLike | Tensor) -> float:
     """Return the importance-weighted bound on the log-likelihood, in nats per row.
 
@@ -51,6 +53,7 @@ def iwae_bound(log_weights: ArrayLike | Tensor) -> float:
     return float((logsumexp(weights, axis=0) - log(len(weights))).mean())
 
 
+@with_defaults
 def jaccard_consistency(
     codes: ArrayLike | Tensor, components: ArrayLike | Tensor | None = None, *, min_norm_squared: float = 0.1
 ) -> np.ndarray:
@@ -121,6 +124,7 @@ def _jaccard(supports: np.ndarray) -> np.ndarray:
     return np.divide(total, n_pairs, out=np.full(len(total), np.nan), where=n_pairs > 0)
 
 
+@with_defaults
 def gradient_snr(
     loss: Callable[[], Tensor],
     parameter_groups: Mapping[str, Iterable[Tensor]],

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from skvardict._utils.defaults import with_defaults
 from skvardict.rows import Rows, to_array
 
 
+@with_defaults
 def psnr(X: ArrayLike | Tensor, X_reconstructed: ArrayLike | Tensor, *, data_range: float = 1.0) -> float:
     """Return the mean over rows of the peak signal-to-noise ratio, in decibels.
 
@@ -67,6 +69,7 @@ def psnr(X: ArrayLike | Tensor, X_reconstructed: ArrayLike | Tensor, *, data_ran
         return float(np.mean(10 * np.log10(data_range**2 / errors)))
 
 
+@with_defaults
 def r2(X: ArrayLike | Tensor, X_reconstructed: ArrayLike | Tensor) -> float:
     """Return the coefficient of determination, pooled over the whole array.
 

@@ -15,6 +15,7 @@ from skvardict._sklearn import (
     StrOptions,
     TransformerMixin,
 )
+from skvardict._utils.defaults import RunsWithDefaults
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.preprocessing._shapes import resolve_image_shape
 from skvardict.rows import Rows
@@ -38,7 +39,7 @@ class LocalContrast(NamedTuple):
     local_scale: Any
 
 
-class LocalContrastNormalizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class LocalContrastNormalizer(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Subtract the local mean of each pixel and divide by the local standard deviation.
 
     With G a Gaussian window of sum one, ``*`` valid convolution, and x an image:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
+from skvardict._utils.defaults import with_defaults
 from skvardict.datasets._patches import check_images, check_request, cut_patches
 from skvardict.preprocessing._contrast import LocalContrast, LocalContrastNormalizer, mean_local_deviation
 from skvardict.rows import to_array
@@ -69,6 +70,7 @@ class NormalizedPatches:
         return (values * self.local_scale + self.local_mean) * self.std + self.mean
 
 
+@with_defaults
 def extract_normalized_patches(
     images: Sequence[ArrayLike],
     n_patches: int,

@@ -8,9 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skvardict._utils.defaults import caller_settings
 from skvardict.functional import to_device
 from skvardict.rows.batches import batch_slices
 from skvardict.rows.rows import Rows
+
+_END = object()
 
 Chunks = Iterable[Any] | Callable[[], Iterable[Any]]
 
@@ -51,7 +54,14 @@ class ChunkSource:
         return self._begin() if pending is None else pending
 
     def _begin(self) -> Iterator[Any]:
-        return map(rows_of_batch, self._chunks() if callable(self._chunks) else self._chunks)
+        with caller_settings():
+            chunks = iter(self._chunks() if callable(self._chunks) else self._chunks)
+        while True:
+            with caller_settings():
+                batch = next(chunks, _END)
+            if batch is _END:
+                return
+            yield rows_of_batch(batch)
 
 
 def rows_of_batch(batch: Any) -> Any:

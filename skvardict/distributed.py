@@ -44,8 +44,9 @@ def data_parallel(rows: str = "same", group: Any = None) -> AbstractContextManag
     Notes
     -----
     The first process writes checkpoints, prints and warns. ``random_state=None`` takes the seed of the first. Callbacks
-    are called in every process, and each may end the fit. Layers that look at a batch (batch normalisation) or draw by
-    themselves (dropout) in networks of the user see the rows of their process.
+    are called in every process, and each may end the fit. An error that others cannot know of, out of memory in a step
+    for instance, has to end its process: they wait for it until then. Layers that look at a batch (batch normalisation)
+    or draw by themselves (dropout) in networks of the user see the rows of their process.
 
     Examples
     --------

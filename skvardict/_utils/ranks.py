@@ -98,6 +98,7 @@ def _speaking() -> Iterator[None]:
 
 _chosen: ContextVar[Ranks | None] = ContextVar("chosen", default=None)  # by the user's context
 _current: ContextVar[Ranks | None] = ContextVar("current", default=None)  # in a fit inside it
+_speaks: ContextVar[bool] = ContextVar("speaks", default=True)  # whether this process warns and prints
 
 
 @contextmanager
@@ -133,11 +134,13 @@ def _start_group() -> bool:
 @contextmanager
 def together() -> Iterator[None]:
     """Work together inside the block with the ranks that the user has chosen, if any."""
-    token = _current.set(_chosen.get())
+    ranks = _chosen.get()
+    token, speaking = _current.set(ranks), _speaks.set(ranks is None or ranks.index == 0)
     try:
         yield
     finally:
         _current.reset(token)
+        _speaks.reset(speaking)
 
 
 @contextmanager
@@ -156,9 +159,8 @@ def current() -> Ranks | None:
 
 
 def is_first() -> bool:
-    """Return whether this is the rank that writes and warns for all."""
-    ranks = _current.get()
-    return ranks is None or ranks.index == 0
+    """Return whether this is the rank that writes and warns for all, also in what it does alone."""
+    return _speaks.get()
 
 
 # --- numbers and tensors ----------------------------------------------------------------------------------------------

@@ -119,6 +119,16 @@ def test_a_stream_that_all_read_gives_the_fit_of_one_process(ran):
     assert_same_bits(states)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_updates_are_those_of_one_process(ran):
+    X = work.make_rows()
+    model = work.VarianceDictionaryLearning(8, max_iter=2, batch_size=40, random_state=0)
+    expected = work.state_of(model.partial_fit(X[:90]).partial_fit(X[90:]))
+    states = [made["partial"] for made in ran("streams", 2)]
+    assert_equal_states(states[0], expected)
+    assert_same_bits(states)
+
+
 def test_streams_of_their_own_are_read_to_the_end_of_the_longest(ran):
     made = ran("streams", 2)
     assert_same_bits([one["shard"] for one in made])
@@ -191,6 +201,13 @@ def test_without_a_seed_ranks_take_that_of_the_first(ran):
     made = ran("ways_out", 2)
     assert_same_bits([one["any seed"] for one in made])
     assert made[1]["score"] > 0  # of one rank, while the other goes on
+
+
+def test_the_first_rank_speaks_for_all(ran):
+    first, second = ran("ways_out", 2)
+    assert sum("1/3" in line for line in first["said"]) == 1
+    assert any("mean square" in text for text in first["warned"])
+    assert second["said"] == second["warned"] == []
 
 
 def test_one_rank_interrupts_or_stops_all(ran):

@@ -4,6 +4,7 @@
 leaves what the scenario returns in FOLDER.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
+from sklearn.base import clone
 
 from skvardict import (
     SparseVAE,
@@ -94,7 +96,20 @@ def state_of(model):
 
 def fit_all(X):
     """Return the fitted state of all models by name."""
-    return {name: state_of(model.fit(with_gaps(X) if "missing" in name else X)) for name, model in models().items()}
+    return {name: state_of(model.fit(rows_for(name, X), **validation_for(name, X))) for name, model in models().items()}
+
+
+def rows_for(name, X):
+    return with_gaps(X) if "missing" in name else X
+
+
+def validation_for(name, X, part=lambda rows: rows):
+    """Rows for validation for some of the models."""
+    return {"X_val": part(X[::3])} if name in ("VDL-NL", "VSC") else {}
+
+
+def equal_part(X):
+    return np.array_split(X, dist.get_world_size())[dist.get_rank()]
 
 
 def shard_of(X, bounds):
@@ -115,7 +130,7 @@ def fits():
     with data_parallel(rows="shard"):
         # Gaps are made before rows are spread.
         made["shard"] = {
-            name: state_of(model.fit(shard_of(with_gaps(X) if "missing" in name else X, bounds)))
+            name: state_of(model.fit(shard_of(rows_for(name, X), bounds), **validation_for(name, X, equal_part)))
             for name, model in models().items()
         }
     return made
@@ -128,6 +143,7 @@ def streams():
     made = {}
     with data_parallel(rows="same"):
         made["same"] = state_of(model.fit_stream([X[:90], X[90:]], buffer_rows=100))
+        made["partial"] = state_of(clone(model).partial_fit(X[:90]).partial_fit(X[90:]))
     chunks = [X[:150]] if rank == 0 else [X[150:190], X[190:]]
     with data_parallel(rows="shard"):
         made["shard"] = state_of(model.fit_stream(chunks, buffer_rows=60))
@@ -193,7 +209,9 @@ def ways_out():
     """What one process does alone, and what all do after one of them wants it."""
     X, rank = make_rows(60), dist.get_rank()
     kw = {"n_components": 4, "max_iter": 3, "batch_size": 20}
-    made = {}
+    made, lines = {}, []
+    logging.getLogger("skvardict").handlers = [handler := logging.Handler()]
+    handler.emit = lambda record: lines.append(record.getMessage())
     if rank == 0:  # a group, but no context: a fit of one process
         made["alone"] = state_of(StandardDictionaryLearning(**kw, random_state=0).fit(X))
     with data_parallel():
@@ -213,6 +231,10 @@ def ways_out():
         loop._ask = lambda on_epoch, session: rank == 1 and session.n_epochs == 2
         made["stopped"] = state_of(StandardDictionaryLearning(**kw, random_state=0).fit(X))
         loop._ask = original
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            StandardDictionaryLearning(**kw, random_state=0, verbose=1).fit(100 * X)
+        made["said"], made["warned"] = lines, [str(warning.message) for warning in caught]
     return made
 
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -22,6 +23,7 @@ from skvardict._utils.types import FilePath
 from skvardict.evaluation._codes import as_named, as_plain, check_not_empty, seed_names
 from skvardict.evaluation._linear_layer import LinearLayer
 from skvardict.evaluation._store import fit_or_load, fit_together_or_load
+from skvardict.evaluation._tasks import run_elsewhere, sent_once
 from skvardict.model_selection._fits import can_be_fitted_together
 from skvardict.rows import to_array
 from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
@@ -80,7 +82,8 @@ def low_label_curve(
         that are fitted are kept in ``folder/models``, where :func:`fit_or_load` finds them, those of one seed before
         those of the next one.
     n_jobs : int, optional
-        Models worked on at the same time, by joblib.
+        Models worked on at the same time, by joblib. Under ``joblib.parallel_config(backend="dask")`` every model is a
+        task of the cluster, fitted there if it is not yet, and the data are sent once.
     max_bytes : int, optional
         Memory that models trained together may take; by default what suits the machine.
     verbose : int, default=0
@@ -138,9 +141,12 @@ def low_label_curve(
         for label, candidate in (estimator.items() if isinstance(estimator, Mapping) else [("", estimator)])
         for seed, seeded in enumerate(_seeded(candidate, n_seeds))
     ]
-    candidates = _fitted(candidates, splits[0][0], folder, max_bytes)
+    models = None if folder is None else Path(folder) / "models"
+    if not run_elsewhere():
+        candidates = _fitted(candidates, splits[0][0], models, max_bytes)
+    sent = sent_once(*chain.from_iterable(splits))
     jobs = (
-        delayed(_candidate_rows)(index, *candidate, splits, draws, classifier, tuple(Cs), store)
+        delayed(_candidate_rows)(index, *candidate, (draws, classifier, tuple(Cs)), store, models, *sent)
         for index, candidate in enumerate(candidates)
     )
     found: dict[int, list[dict[str, Any]]] = {}
@@ -284,14 +290,17 @@ def _is_fitted(transformer: Any) -> bool:
     return True
 
 
-def _fitted(candidates: list, X: NDArray, folder: FilePath | None, max_bytes: int | None) -> list:
+def _needs_fit(candidate: Any) -> bool:
+    return not isinstance(candidate, str) and not is_classifier(candidate) and not _is_fitted(candidate)
+
+
+def _fit_alone(candidate: Any, X: NDArray, models: FilePath | None) -> Any:
+    return candidate.fit(X) if models is None else fit_or_load(candidate, X, folder=models)
+
+
+def _fitted(candidates: list, X: NDArray, models: FilePath | None, max_bytes: int | None) -> list:
     """Return the candidates with transformers that are fitted; dictionaries are trained together."""
-    models = None if folder is None else Path(folder) / "models"
-    new = [
-        index
-        for index, (_, candidate) in enumerate(candidates)
-        if not isinstance(candidate, str) and not is_classifier(candidate) and not _is_fitted(candidate)
-    ]
+    new = [index for index, (_, candidate) in enumerate(candidates) if _needs_fit(candidate)]
     together: dict[int, list[int]] = {}
     fitted: dict[int, Any] = {}
     for index in new:
@@ -299,7 +308,7 @@ def _fitted(candidates: list, X: NDArray, folder: FilePath | None, max_bytes: in
         if can_be_fitted_together(candidate):
             together.setdefault(label["seed"] if models is not None else 0, []).append(index)
         else:
-            fitted[index] = candidate.fit(X) if models is None else fit_or_load(candidate, X, folder=models)
+            fitted[index] = _fit_alone(candidate, X, models)
     for group in together.values():
         estimators = [candidates[index][1] for index in group]
         fitted.update(zip(group, fit_together_or_load(estimators, X, folder=models, max_bytes=max_bytes)))
@@ -309,8 +318,12 @@ def _fitted(candidates: list, X: NDArray, folder: FilePath | None, max_bytes: in
     return [(label, fitted.get(index, candidate)) for index, (label, candidate) in enumerate(candidates)]
 
 
-def _candidate_rows(index, label, candidate, splits, draws, classifier, Cs, store) -> tuple[int, list[dict[str, Any]]]:
-    """Return the rows of one candidate; codes of all rows are computed once."""
+def _candidate_rows(index, label, candidate, settings, store, models, *data) -> tuple[int, list[dict[str, Any]]]:
+    """Return the rows of one candidate on `data`, X and y of three splits; codes of all rows are computed once."""
+    draws, classifier, Cs = settings
+    splits = tuple(zip(data[::2], data[1::2], strict=True))
+    if _needs_fit(candidate):
+        candidate = _fit_alone(candidate, data[0], models)
     features, computed = splits, dict[str, Any]()
     if not isinstance(candidate, str) and is_classifier(candidate):
         classify, computed = partial(_from_scratch, candidate), {"classifier": fingerprint_parameters(candidate)}

@@ -17,6 +17,7 @@ from skvardict._utils.messages import say, shown
 from skvardict._utils.types import ArrayLike, FilePath
 from skvardict.evaluation._codes import as_named, check_not_empty, evaluate_codes, seed_names
 from skvardict.evaluation._store import fit_or_load, fit_together_or_load
+from skvardict.evaluation._tasks import run_elsewhere, sent_once
 from skvardict.model_selection._fits import can_be_fitted_together
 from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
 from skvardict.storage.points import PointStore, fingerprint_fit, point_key
@@ -74,7 +75,8 @@ def regret_curve(
         Keep the fitted estimators too, in ``folder/models``, where :func:`fit_or_load` finds them. Points that were
         finished without it are not fitted again for their models.
     n_jobs : int, optional
-        Points computed at the same time, by joblib; of models that are trained together, points measured.
+        Points computed at the same time, by joblib; of models that are trained together, points measured. Under
+        ``joblib.parallel_config(backend="dask")`` every point is a task of the cluster, and the data are sent once.
     max_bytes : int, optional
         Memory that models trained together may take; by default what suits the machine.
     verbose : int, default=0
@@ -129,11 +131,15 @@ def regret_curve(
     store = PointStore(folder)
     keys = _keys(points, X_train, X_test, fit_params, to_pixels, data_range) if folder else [None] * len(points)
     models = os.path.join(folder, "models") if keep_models and folder is not None else None
-    training, testing = (X_train, fit_params, models), (X_test, to_pixels, data_range)
+    sent = sent_once(X_train, X_test)
     found = {index: None if key is None else store.load(point_key(key)) for index, key in enumerate(keys)}
     rows = {index: {**points[index][0], **row} for index, row in found.items() if row is not None}
     todo = [index for index in found if index not in rows]
     alone, groups = _groups(points, todo, by_seed=folder is not None, fit_params=fit_params)
+
+    def job(index: int, fitted: Any = None):
+        point, key = points[index], keys[index]
+        return delayed(_point)(index, point, key, store, *sent, models, to_pixels, data_range, fitted, **fit_params)
 
     def run(jobs) -> None:
         for index, row in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs):
@@ -141,13 +147,10 @@ def regret_curve(
             if verbose:
                 say(f"[regret_curve {len(rows)}/{len(points)}] {_summary(row)}")
 
-    run(delayed(_point)(index, points[index], keys[index], store, training, testing) for index in alone)
+    run(map(job, alone))
     for group in groups:
         fits = fit_together_or_load([points[index][1] for index in group], X_train, folder=models, max_bytes=max_bytes)
-        run(
-            delayed(_point)(index, points[index], keys[index], store, training, testing, fitted)
-            for index, fitted in zip(group, fits)
-        )
+        run(map(job, group, fits))
     table = pd.DataFrame([rows[index] for index in range(len(points))])
     _report_failures(table)
     return table
@@ -184,23 +187,25 @@ def regret_summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _groups(points, todo: list[int], *, by_seed: bool, fit_params) -> tuple[list[int], list[list[int]]]:
-    """Return which points are fitted alone, and which together."""
+    """Return which points are fitted alone, and which together; on a cluster workers fit what they measure."""
     together: dict[int, list[int]] = {}
     for index in todo:
         label, estimator = points[index]
-        if not fit_params and can_be_fitted_together(estimator):
+        if not fit_params and not run_elsewhere() and can_be_fitted_together(estimator):
             together.setdefault(label["seed"] if by_seed else 0, []).append(index)
     groups = [group for group in together.values() if len(group) > 1]
     grouped = {index for group in groups for index in group}
     return [index for index in todo if index not in grouped], groups
 
 
-def _point(index, point, key, store, training, testing, fitted=None) -> tuple[int, dict[str, Any]]:
+def _point(
+    index, point, key, store, X_train, X_test, models, to_pixels, data_range, fitted, /, **fit_params
+) -> tuple[int, dict[str, Any]]:
     """Return a point, which is kept; it is measured on `fitted`, or else fitted first."""
     label, estimator = point
     try:
-        fitted = _fit(estimator, *training) if fitted is None else fitted
-        found = _measure(fitted, *testing)
+        fitted = _fit(estimator, X_train, fit_params, models) if fitted is None else fitted
+        found = _measure(fitted, X_test, to_pixels, data_range)
     except Exception as error:
         found = {"error": f"{type(error).__name__}: {error}"}
     else:

@@ -24,16 +24,24 @@ from sklearn.preprocessing import StandardScaler
 
 from skvardict import SpikeAndSlabVSC, ThresholdedVSC
 from skvardict.datasets import fetch_mnist, load_whitened_patches
+from skvardict.networks import MLP
 from skvardict.preprocessing import GlobalStandardizer
+from skvardict.training import Adam
 
 RESULTS = Path(__file__).parent / "results"
 MODELS = {
-    "thresholded Laplace": lambda epochs: ThresholdedVSC(256, expectation="draws", max_iter=epochs, random_state=0),
-    "thresholded Gaussian": lambda epochs: ThresholdedVSC(
-        256, expectation="draws", base="gaussian", max_iter=epochs, random_state=0
-    ),
-    "spike and slab": lambda epochs: SpikeAndSlabVSC(256, expectation="draws", max_iter=epochs, random_state=0),
+    "thresholded Laplace": lambda **fit: ThresholdedVSC(256, expectation="draws", **fit),
+    "thresholded Gaussian": lambda **fit: ThresholdedVSC(256, expectation="draws", base="gaussian", **fit),
+    "spike and slab": lambda **fit: SpikeAndSlabVSC(256, expectation="draws", **fit),
+    "thresholded Laplace, exact": lambda **fit: ThresholdedVSC(256, **fit),
+    "thresholded Gaussian, exact": lambda **fit: ThresholdedVSC(256, base="gaussian", **fit),
+    "spike and slab, exact": lambda **fit: SpikeAndSlabVSC(256, **fit),
+    "spike and slab, aggregate": lambda **fit: SpikeAndSlabVSC(256, divergence="aggregate", **fit),
+    "thresholded Laplace, MLP decoder": lambda **fit: ThresholdedVSC(256, **fit, **DEEP),
+    "thresholded Gaussian, MLP decoder": lambda **fit: ThresholdedVSC(256, base="gaussian", **fit, **DEEP),
+    "spike and slab, MLP decoder": lambda **fit: SpikeAndSlabVSC(256, **fit, **DEEP),
 }
+DEEP = {"decoder": MLP((256,)), "optimizer": Adam(1e-3)}
 SHARE = 0.1
 
 
@@ -55,8 +63,14 @@ def load(data: str):
 
 def ways(model, X) -> dict:
     """Return the fitted model with each way to codes."""
-    made = {name: with_algorithm(model, name) for name in ("mean", "median", "top_k", "max_elbo", "solver")}
+    names = ["mean", "median", "support", "top_k", "max_elbo"]
+    is_linear = model.decoder == "linear"
+    names += ["refine"] if is_linear and isinstance(model, SpikeAndSlabVSC) else []
+    made = {name: with_algorithm(model, name) for name in names}
     made["max_elbo, 200 draws"] = with_algorithm(model, "max_elbo", n_draws=200)
+    if not is_linear:
+        return made
+    made["solver"] = with_algorithm(model, "solver")
     low, high = model.kl_weight / 300, model.kl_weight * 30
     for _ in range(12):
         middle = np.sqrt(low * high)
@@ -80,6 +94,9 @@ def main() -> None:
     parser.add_argument("data", choices=["patches", "digits", "mnist"])
     parser.add_argument("--epochs", type=int, nargs="+", default=[50])
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=["thresholded Laplace"])
+    parser.add_argument("--kl-weight", type=float, default=0.01)
+    parser.add_argument("--hidden", type=int, nargs="+", help="layers of the encoder; the default ones otherwise")
+    parser.add_argument("--name", default=None, help="of the table; that of the data by default")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*did not converge")
     warnings.filterwarnings("ignore", message=".*failed to converge")
@@ -89,7 +106,9 @@ def main() -> None:
         table.append({"model": "pixels", "accuracy": accuracy(lambda X: X, labelled)})
     for name in options.models:
         for epochs in options.epochs:
-            model = MODELS[name](epochs).fit(X)
+            encoder = MLP(tuple(options.hidden)) if options.hidden else "mlp"
+            fit = {"max_iter": epochs, "kl_weight": options.kl_weight, "encoder": encoder, "random_state": 0}
+            model = MODELS[name](**fit).fit(X)
             on = model.posterior_params(X_test)["activation_probability"]
             for way, coder in ways(model, X_test[:400]).items():
                 codes = coder.transform(X_test)
@@ -107,7 +126,9 @@ def main() -> None:
                 table.append(row)
                 print(row, flush=True)
                 pd.DataFrame(table).to_csv(
-                    RESULTS / f"transform_algorithms_{options.data}.csv", index=False, float_format="%.4g"
+                    RESULTS / f"transform_algorithms_{options.name or options.data}.csv",
+                    index=False,
+                    float_format="%.4g",
                 )
 
 

@@ -251,14 +251,15 @@ class _VariationalCoder(BaseCoder):
 
         It bounds the log-likelihood of the model that :meth:`sample` draws from: codes z with the law of the prior,
         zeros included, and a Gaussian likelihood of variance ``n_features * kl_weight / 2``, its constants included.
-        The reconstruction is averaged over draws; the divergence is exact where it has a closed form, and else averaged
-        too. What thresholded models are trained on is another number, with the divergence of the base variables:
-        :meth:`energy`.
+        Of a linear decoder and laws with a closed divergence it is exact, and nothing is drawn; else the reconstruction
+        is averaged over draws, and a divergence without a closed form too. What thresholded models are trained on by
+        draws is another number, with the divergence of the base variables: :meth:`energy`.
 
         Parameters
         ----------
         X : array-like or Tensor of shape (n_samples, n_features)
         n_draws : int, default=1
+            Where any are drawn.
         random_state : int, RandomState or None, default=None
 
         Returns
@@ -762,6 +763,13 @@ class SpikeAndSlabVSC(_SparseVariationalCoder):
     (3, 10, 40)
     """
 
+    transform_algorithm: str = parameter(
+        default="auto",
+        accepts=[StrOptions({"auto", "mean", "median", "support", "refine", "top_k", "max_elbo", "solver"})],
+        kind='{"auto", "refine", "support", "solver", "top_k", "max_elbo", "mean", "median"}',
+        text='As in :class:`ThresholdedVSC`, and "refine": "support" of a posterior that 20 mean-field steps in closed '
+        "form have brought from what the encoder gives closer to the best one for the row; for linear decoders.",
+    )
     temperature: Schedule | str = parameter(
         default="auto",
         accepts=[StrOptions({"auto"}), callable],

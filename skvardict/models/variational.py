@@ -17,7 +17,7 @@ from skvardict._utils import ranks
 from skvardict._utils.modules import evaluating
 from skvardict._utils.random import make_generator
 from skvardict.distributions import SpikeAndSlab
-from skvardict.energies import L1, reconstruction
+from skvardict.energies import L1, expected_reconstruction, reconstruction
 from skvardict.functional import Weight, add_weighted, per_row
 from skvardict.models.latents import Anneal, Latent, Noise
 from skvardict.models.refinement import refine
@@ -231,8 +231,12 @@ class VariationalModel:
         return self.latent.prior_codes((n_samples, self.n_components), generator, like)
 
     def elbo(self, X: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
-        """Return ``E log p(x|z) - KL(q(z|x) || p(z))`` per row, in nats: the KL exact where it has a closed form."""
+        """Return ``E log p(x|z) - KL(q(z|x) || p(z))`` per row, in nats: each exact where it has a closed form."""
         posterior = self.posterior(X)
+        if self.is_linear and self.latent.has_closed_form:
+            mean, variance = self.latent.moments(posterior)
+            error = expected_reconstruction(X, self.decode(mean), variance, self.decoder.components)  # type: ignore[arg-type]
+            return self._log_density(error, X.shape[-1]) - self.latent.code_kl(posterior, mean).sum(-1)
         codes = self._draws(posterior, n_draws, generator)
         divergence = self.latent.code_kl(posterior, codes).sum(-1)
         return self._log_likelihood(X, codes).mean(0) - (divergence.mean(0) if divergence.dim() == 2 else divergence)
@@ -252,13 +256,17 @@ class VariationalModel:
         return self.latent.codes(posterior, self.latent.draw_noise(posterior, n_draws, generator), Anneal())
 
     def _log_likelihood(self, X: Tensor, codes: Tensor) -> Tensor:
-        n_features, weight = X.shape[-1], float(self.weights["kl"])
+        return self._log_density(reconstruction(X, self.decode(codes)), X.shape[-1])
+
+    def _log_density(self, error: Tensor, n_features: int) -> Tensor:
+        """Return the log-likelihood of rows that are reconstructed with these errors."""
+        weight = float(self.weights["kl"])
         if weight == 0:
             raise ValueError(
                 "A bound needs kl_weight > 0: it is half the variance of the likelihood per feature. Fit with a "
                 "positive kl_weight."
             )
-        return -reconstruction(X, self.decode(codes)) / weight - n_features / 2 * log(pi * n_features * weight)
+        return -error / weight - n_features / 2 * log(pi * n_features * weight)
 
     @torch.no_grad()
     def select(self, X: Tensor, posterior: Any, noise: Noise, anneal: Anneal) -> Noise:

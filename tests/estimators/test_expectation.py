@@ -128,6 +128,21 @@ def test_support_keeps_the_means_of_what_is_rather_on_than_off(X):
     np.testing.assert_array_equal(codes, np.where(on, params["mean"], 0))
 
 
+def test_refined_codes_explain_more_with_as_many_atoms(signals):
+    X, _ = signals
+    fit = SpikeAndSlabVSC(16, encoder=MLP((32,)), kl_weight=0.003, prior_scale=1.0, max_iter=30, random_state=0).fit(X)
+    scores, shares = {}, {}
+    for algorithm in ("support", "refine"):
+        fit.set_params(transform_algorithm=algorithm)
+        scores[algorithm], shares[algorithm] = fit.score(X), (fit.transform(X) != 0).mean()
+    assert scores["refine"] > scores["support"] + 0.03
+    assert abs(shares["refine"] - 2 / 16) < abs(shares["support"] - 2 / 16)  # two of the atoms made each row
+    with pytest.raises(ValueError, match="'transform_algorithm' parameter of ThresholdedVSC"):
+        ThresholdedVSC(16, transform_algorithm="refine").fit(X)
+    with pytest.raises(ValueError, match="'refine' needs a spike-and-slab prior and decoder='linear'"):
+        SpikeAndSlabVSC(16, transform_algorithm="refine", decoder="mlp").fit(X)
+
+
 def test_gates_of_thresholded_models_have_thresholds_of_their_own(X):
     fit = ThresholdedVSC(20, encoder=MLP((64,)), max_iter=60, kl_weight=1e-3, random_state=0).fit(X)
     params = fit.posterior_params(X)

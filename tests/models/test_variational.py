@@ -166,6 +166,18 @@ def test_elbo_of_a_linear_gaussian_model_is_exact_at_the_true_posterior(X):
     np.testing.assert_allclose(bound, evidence, atol=0.3)  # Monte Carlo over 4,000 draws: standard deviation .03
 
 
+def test_a_bound_in_closed_form_is_that_of_draws(latent, X):
+    made, deep = model_of(latent), model_of(latent, MLPDecoder(L, D, (9,), make_generator(4)))
+    first, second = (made.elbo(X, 1, make_generator(seed)) for seed in (0, 1))
+    assert torch.equal(first, second) == latent.has_closed_form
+    assert not torch.equal(*(deep.elbo(X, 1, make_generator(seed)) for seed in (0, 1)))
+    if latent.has_closed_form:
+        posterior = made.posterior(X)
+        codes = latent.codes(posterior, latent.draw_noise(posterior, 20_000, make_generator(2)), Anneal())
+        drawn = (made._log_likelihood(X, codes) + latent.log_ratio(posterior, codes).sum(-1)).mean(1)
+        assert abs(float(first.mean() - drawn.mean())) < 5 * float(drawn.std()) / 20_000**0.5
+
+
 def test_iwae_is_tighter_than_the_elbo_and_agrees_at_one_draw(latent, X):
     made = model_of(latent)
     with torch.no_grad():

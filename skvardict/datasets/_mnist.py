@@ -8,7 +8,6 @@ import math
 import os
 from http.client import HTTPException
 from numbers import Integral
-from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from sklearn.utils import Bunch
 from skvardict.datasets._folders import VARIABLE, cache_folder, shared_folder
 from skvardict.datasets._idx import check_md5, encode_idx, read_idx
 from skvardict.datasets._idx_datasets import FASHION_MNIST, MNIST, TEST_FILES, TRAIN_FILES, IDXDataset
-from skvardict.storage.files import write_aside
+from skvardict.storage.writing import replacing
 
 SPLITS = ("train", "validation", "test", "train+validation")
 
@@ -231,5 +230,7 @@ def _download(dataset: IDXDataset, folder: Path) -> None:
     contents = {file: encode_idx(part) for file, part in zip(TRAIN_FILES + TEST_FILES, parts)}
     for file, content in contents.items():
         check_md5([content], dataset.md5[file], f"{file} as rebuilt from {dataset.openml_name!r} on OpenML")
+    folder.mkdir(parents=True, exist_ok=True)
     for file, content in contents.items():
-        write_aside(folder / file, methodcaller("write_bytes", gzip.compress(content, mtime=0)))
+        with replacing(folder / file) as opened:
+            opened.write(gzip.compress(content, mtime=0))

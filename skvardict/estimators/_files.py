@@ -28,7 +28,7 @@ from skvardict.distributions import PRIORS
 from skvardict.storage.files import DamagedFileError, read_file, write_file
 from skvardict.storage.packing import Arrays, pack, unpack
 from skvardict.storage.parts import Omitted, pack_parameters, unpack_parameter
-from skvardict.training.history import is_table
+from skvardict.training.saved import find_problem_of_state, find_problem_of_weights
 
 FORMAT = 2
 _FITTED_NAME = re.compile(r"[a-z][a-z0-9_]*_")
@@ -326,23 +326,30 @@ def _find_problem(estimator, fitted: Mapping[str, Any]) -> str | None:
     problem = _find_problem_of_features(fitted, _REQUIRED)
     if problem is not None:
         return problem
-    params, state, history = fitted["params_"], fitted["_train_state"], fitted["history_"]
-    if not all(isinstance(array, np.ndarray) for array in (*params.values(), *state.values())):
-        return "params_ and the training state must hold arrays."
-    if not is_table(history):
-        return "history_ is not a table of numbers."
+    params, state = fitted["params_"], fitted["_train_state"]
     sketch = _sketch(estimator, fitted["n_features_in_"], len(params))
     if isinstance(sketch, str):
         return sketch
-    for name in sketch.keys() | params.keys():
-        wants, letter = sketch.get(name, (None, "f"))
-        has = params[name].shape if name in params else None
-        if has != wants:
-            return f"{name[:80]} has shape {has}, but the parameters describe a model with {wants}."
-        if params[name].dtype.kind != letter or not np.isfinite(params[name]).all():
-            return f"{name} holds other things than finite numbers."
-        if f"params.{name}" not in state or state[f"params.{name}"].shape != has:
+    problem = find_problem_of_weights(params, sketch) or find_problem_of_state(state, fitted["history_"])
+    if problem is not None:
+        return f"{problem}."
+    for name, (shape, _) in sketch.items():
+        if f"params.{name}" not in state or state[f"params.{name}"].shape != shape:
             return f"the training state does not fit to {name}."
+    return _find_problem_of_counts(fitted, state["counters"].tolist())
+
+
+def _find_problem_of_counts(fitted: Mapping[str, Any], counters: list[int]) -> str | None:
+    """Return which of the numbers that a fit leaves is none that it can leave, or None."""
+    n_epochs, n_steps = counters
+    for name, value in fitted.items():
+        most = {"n_steps_": n_steps, "best_epoch_": n_epochs, "resumed_epoch_": n_epochs}.get(name, 2**32)
+        if type(value) is int and not 0 <= value <= most:
+            return f"{name[:80]} is {value}."
+        if type(value) is float and not np.isfinite(value):
+            return f"{name[:80]} is {value}."
+    if fitted["n_iter_"] != max(n_epochs, 1):
+        return f"n_iter_ is {fitted['n_iter_']}, but the training state is that of {n_epochs} epochs."
     return None
 
 

@@ -30,6 +30,7 @@ from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
 from skvardict.storage.points import PointStore, all_versions, point_key
 
 _MAX_ITER = 2000
+_MEASURED = ("C", "validation_accuracy", "top1_error", "top3_error", "seconds")  # numbers of a row that was kept
 Labelled = tuple[Any, Any]
 
 
@@ -337,7 +338,7 @@ def _candidate_rows(index, label, candidate, settings, store, models, *data) -> 
     found = []
     for n, draw, rows in draws:
         key = point_key({**origin, "n_per_class": n, "draw": draw})
-        row = store.load(key)
+        row = store.load(key, _MEASURED)
         if row is None:
             begin = perf_counter()
             row = {**classify(features, rows, draw), "seconds": perf_counter() - begin}

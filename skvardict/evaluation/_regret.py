@@ -22,6 +22,9 @@ from skvardict.model_selection._fits import can_be_fitted_together
 from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
 from skvardict.storage.points import PointStore, fingerprint_fit, point_key
 
+_AVERAGED = ("psnr", "r2", "sparsity", "l1", "n_dead")
+_MEASURED = (*_AVERAGED, "component_std", "fit_seconds")  # what a point that was kept has, as numbers
+
 
 @with_defaults
 def regret_curve(
@@ -132,7 +135,7 @@ def regret_curve(
     keys = _keys(points, X_train, X_test, fit_params, to_pixels, data_range) if folder else [None] * len(points)
     models = os.path.join(folder, "models") if keep_models and folder is not None else None
     sent = sent_once(X_train, X_test)
-    found = {index: None if key is None else store.load(point_key(key)) for index, key in enumerate(keys)}
+    found = {index: None if key is None else store.load(point_key(key), _MEASURED) for index, key in enumerate(keys)}
     rows = {index: {**points[index][0], **row} for index, row in found.items() if row is not None}
     todo = [index for index in found if index not in rows]
     alone, groups = _groups(points, todo, by_seed=folder is not None, fit_params=fit_params)
@@ -180,7 +183,7 @@ def regret_summary(table: pd.DataFrame) -> pd.DataFrame:
     >>> regret_summary(table)[["psnr", "psnr_se", "n_seeds"]].values.tolist()
     [[19.0, 1.0, 2.0]]
     """
-    measured = [name for name in ("psnr", "r2", "sparsity", "l1", "n_dead") if name in table.columns]
+    measured = [name for name in _AVERAGED if name in table.columns]
     grouped = table.dropna(subset=["psnr"]).groupby(["model", "alpha"], sort=False)
     errors = grouped[measured].sem().add_suffix("_se")
     return pd.concat([grouped[measured].mean(), errors, grouped.size().rename("n_seeds")], axis=1).reset_index()

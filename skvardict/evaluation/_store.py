@@ -11,6 +11,7 @@ from skvardict._utils.defaults import with_defaults
 from skvardict._utils.types import ArrayLike, FilePath
 from skvardict.model_selection._fits import fit_all
 from skvardict.storage.points import ObjectStore, fingerprint_fit, point_key
+from skvardict.training import CheckpointMismatchError
 
 
 @with_defaults
@@ -63,10 +64,15 @@ def fit_or_load(estimator: Any, X: ArrayLike, *, folder: FilePath, fit_params: M
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         fit_params.setdefault("checkpoint", checkpoint)
     begin = perf_counter()
-    fitted.fit(X, **fit_params)
+    try:
+        fitted.fit(X, **fit_params)
+    except CheckpointMismatchError:  # another process makes the same fit, with a seed of its own
+        if fit_params.pop("checkpoint", None) is not checkpoint:
+            raise
+        fitted = clone(estimator).fit(X, **fit_params)
     fitted.fit_seconds_ = perf_counter() - begin
     models.save(key, fitted)
-    for left in checkpoint.parent.glob(f"{checkpoint.name}*"):
+    for left in (checkpoint, checkpoint.with_name(f"{checkpoint.name}.previous")):
         left.unlink(missing_ok=True)  # another process may have fitted the same
     return fitted
 

@@ -1,18 +1,21 @@
 """The folder in which a search keeps its coders."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from skvardict._utils.types import FilePath
 from skvardict.model_selection._parts import cut
-from skvardict.storage.files import write_aside
+from skvardict.storage.files import DamagedFileError, read_json
 from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
 from skvardict.storage.points import all_versions
+from skvardict.storage.writing import is_finished, replacing
 from skvardict.training import CheckpointMismatchError
 from skvardict.training.checkpoint import check_identity
 
 _FILE = "search.json"  # what the folder belongs to
+_LARGEST = 2**22
 _OF_PIPELINES = ("steps", "memory", "transform_input")
 
 
@@ -37,14 +40,15 @@ def open_checkpoint(path: FilePath, estimator: Any, searched: set[str], X: Any, 
     """
     folder, now = Path(path), _identity(estimator, searched, X, y)
     about = folder / _FILE
-    if about.is_file():
-        check_identity(folder, _read(about), now, "search")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CheckpointMismatchError(
-            f"{folder} is not the checkpoint of a search. Give checkpoint= a folder of its own."
-        )
-    else:
-        write_aside(about, lambda unfinished: unfinished.write_text(json.dumps(now, indent=1)))
+    if not about.is_file():
+        if folder.exists() and (not folder.is_dir() or any(map(is_finished, folder.iterdir()))):
+            raise CheckpointMismatchError(
+                f"{folder} is not the checkpoint of a search. Give checkpoint= a folder of its own."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), replacing(about, new=True) as file:  # another search may begin at this moment
+            file.write(json.dumps(now, indent=1).encode())
+    check_identity(folder, _read(about), now, "search")
     return folder
 
 
@@ -62,9 +66,9 @@ def _identity(estimator: Any, searched: set[str], X: Any, y: Any) -> dict[str, s
 
 def _read(about: Path) -> dict[str, str]:
     try:
-        saved = json.loads(about.read_text())
-    except ValueError as error:
-        raise CheckpointMismatchError(f"{about} is damaged ({error}). Delete its folder to start anew.") from error
-    if not isinstance(saved, dict):
+        saved = read_json(about, _LARGEST)
+    except DamagedFileError as error:
+        raise CheckpointMismatchError(f"{error} Delete its folder to start anew.") from error
+    if not isinstance(saved, dict) or not all(isinstance(text, str) for text in saved.values()):
         raise CheckpointMismatchError(f"{about} does not say what it belongs to. Delete its folder to start anew.")
     return saved

@@ -44,8 +44,8 @@ class Shelf:
     """
 
     def __init__(self, folder: FilePath, kept: FilePath | None = None):
-        self.scratch = _Files(folder)
-        self.coders = _Files(folder if kept is None else kept, "coder")
+        self.scratch = _Files(folder, durable=False)
+        self.coders = _Files(folder, "coder", durable=False) if kept is None else _Files(kept, "coder")
         self.is_kept = kept is not None
         self.uses: Counter[Keys] = Counter()  # how many candidates have the same coder
         self.seconds = 0.0  # spent on training

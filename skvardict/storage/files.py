@@ -1,4 +1,4 @@
-"""Files of named arrays and JSON: the safetensors format, a checksum, written whole or not at all.
+"""Files of named arrays and JSON: the safetensors format and a checksum.
 
 Reading never runs code from the file, never follows a name in it as a path, and takes memory in proportion to the
 file. A size that is declared but not there is noticed before anything is read.
@@ -7,17 +7,17 @@ file. A size that is declared but not there is noticed before anything is read.
 import hashlib
 import json
 import os
-import stat
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-from uuid import uuid4
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialize
+
+from skvardict._utils.files import open_regular
+from skvardict.storage.writing import replacing
 
 # Parsed JSON takes up to 25 times the memory of its text: what can be long (weights, history, names) is an array.
 _LARGEST_HEADER = 2**20
@@ -36,48 +36,60 @@ class Contents(NamedTuple):
 
 
 def write_file(
-    path: str | os.PathLike, arrays: Mapping[str, np.ndarray], content: Any, previous: Path | None = None
-) -> None:
-    """Write arrays and JSON to `path`: into a temporary file beside it, flushed to the disk, then renamed.
-
-    Whatever happens meanwhile, `path` is afterwards the old file or the new one. With `previous` the old file moves
-    there first: at any moment at least one of the two is there and whole.
+    path: str | os.PathLike,
+    arrays: Mapping[str, np.ndarray],
+    content: Any,
+    *,
+    new: bool = False,
+    previous: Path | None = None,
+) -> os.stat_result:
+    """Write arrays and JSON by :func:`~skvardict.storage.writing.replacing`, with its keywords; return the status.
 
     Raises
     ------
     OSError
-        If the disk is full, the folder missing, etc. The temporary file is gone then.
+        If the disk is full, the folder missing, etc.
     """
     data = to_bytes(arrays, content)
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if previous is not None and path.exists():
-            os.replace(path, previous)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync_folder(path)
+    with replacing(path, new=new, previous=previous) as file:
+        file.write(data)
+        file.flush()
+        return os.fstat(file.fileno())
 
 
-def write_aside(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a file of its own next to `path`, then give it its name: whole or not at all.
+def open_file(path: str | os.PathLike) -> BinaryIO:
+    """Open a file for reading.
 
-    For files that are cheap to make again: nothing is flushed to the disk. Several may write `path` at the same time.
+    Raises
+    ------
+    OSError
+        If it is missing, a folder, or may not be read.
+    DamagedFileError
+        If it is a pipe, a socket or a device.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
-        write(unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        return open_regular(path)
+    except ValueError as error:
+        raise DamagedFileError(str(error)) from None
+
+
+def read_json(path: str | os.PathLike, most_bytes: int) -> Any:
+    """Return the JSON of a small file.
+
+    Raises
+    ------
+    OSError
+    DamagedFileError
+        If it is longer than `most_bytes`, which bounds the memory of what is in it, or not JSON.
+    """
+    with open_file(path) as file:
+        text = file.read(most_bytes + 1)
+    if len(text) > most_bytes:
+        raise DamagedFileError(f"{path} has more than {most_bytes} bytes, which are not read.")
+    try:
+        return json.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{path} is damaged: {error}.") from error
 
 
 def read_file(path: str | os.PathLike) -> Contents:
@@ -88,22 +100,20 @@ def read_file(path: str | os.PathLike) -> Contents:
     FileNotFoundError
     DamagedFileError
     """
-    with open(path, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise DamagedFileError(f"{path} is not a regular file.")
+    with open_file(path) as file:
+        n_bytes = os.fstat(file.fileno()).st_size
         start = file.read(8)
         header_size = int.from_bytes(start, "little")
-        if len(start) < 8 or header_size > status.st_size - 8:
-            raise DamagedFileError(f"{path} ({status.st_size} bytes) is cut off, or not a file of skvardict.")
+        if len(start) < 8 or header_size > n_bytes - 8:
+            raise DamagedFileError(f"{path} ({n_bytes} bytes) is cut off, or not a file of skvardict.")
         if header_size > _LARGEST_HEADER:
             raise DamagedFileError(
                 f"{path} declares a header of {header_size} bytes; more than {_LARGEST_HEADER} are not accepted."
             )
         header = _parse_header(path, file.read(header_size))
         size = 8 + header_size + _declared_data_size(path, header)
-        if size != status.st_size:
-            raise DamagedFileError(f"{path} declares {size} bytes, but has {status.st_size}: it is cut off or altered.")
+        if size != n_bytes:
+            raise DamagedFileError(f"{path} declares {size} bytes, but has {n_bytes}: it is cut off or altered.")
         metadata = _metadata(path, header)
         del header
         file.seek(0)
@@ -145,19 +155,6 @@ def digest(arrays: Mapping[str, np.ndarray], text: str = "") -> str:
         sha256.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode("utf-8", "surrogatepass"))
         sha256.update(array.reshape(-1).view(np.uint8).data if array.size else b"")
     return sha256.hexdigest()
-
-
-def _sync_folder(path: Path) -> None:
-    """Make renames in the folder of `path` last through a loss of power, where the system can."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    folder = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    except OSError:  # some network file systems cannot: the file itself is on the disk
-        pass
-    finally:
-        os.close(folder)
 
 
 def _metadata(path, header: dict[str, Any]) -> dict[str, str]:

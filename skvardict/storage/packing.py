@@ -15,6 +15,7 @@ import numpy as np
 Arrays = dict[str, np.ndarray]
 
 _SHORT = 8  # numbers or strings that stay in the JSON
+_MOST_NESTED = 32
 
 
 def pack(value: Any, name: str, arrays: Arrays, encode: Callable[[str, Any], Any] | None = None) -> Any:
@@ -67,7 +68,7 @@ def pack(value: Any, name: str, arrays: Arrays, encode: Callable[[str, Any], Any
     return encode(name, value)
 
 
-def unpack(packed: Any, arrays: Arrays, decode: Callable[[str, Any], Any] | None = None) -> Any:
+def unpack(packed: Any, arrays: Arrays, decode: Callable[[str, Any], Any] | None = None, depth: int = 0) -> Any:
     """Return what :func:`pack` was given; `decode(key, body)` takes the objects with a key that `pack` does not write.
 
     Arrays are taken out of `arrays` as they are used: each has one place, so that a short text that names a long array
@@ -76,21 +77,23 @@ def unpack(packed: Any, arrays: Arrays, decode: Callable[[str, Any], Any] | None
     Raises
     ------
     ValueError
-        If `packed` is not what `pack` writes, or an array is missing or named twice.
+        If `packed` is not what `pack` writes, is nested too deeply, or an array is missing or named twice.
     """
+    if depth > _MOST_NESTED:
+        raise ValueError(f"more than {_MOST_NESTED} values within each other")
     if packed is None or isinstance(packed, bool | int | float | str):
         return packed
     if isinstance(packed, list):
-        return [unpack(item, arrays, decode) for item in packed]
+        return [unpack(item, arrays, decode, depth + 1) for item in packed]
     if not isinstance(packed, dict) or len(packed) != 1:
         raise ValueError(f"expected an object with one key, but got {shown(packed)}")
     ((key, body),) = packed.items()
     if key == "float" and body in ("nan", "inf", "-inf"):
         return float(body)
     if key == "tuple" and isinstance(body, list):
-        return tuple(unpack(item, arrays, decode) for item in body)
+        return tuple(unpack(item, arrays, decode, depth + 1) for item in body)
     if key == "dict" and isinstance(body, dict):
-        return {name: unpack(item, arrays, decode) for name, item in body.items()}
+        return {name: unpack(item, arrays, decode, depth + 1) for name, item in body.items()}
     if key == "array":
         return _array(body, arrays)
     if key == "numbers":

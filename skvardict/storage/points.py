@@ -4,11 +4,13 @@ A key is a digest of versions, of the parameters of an estimator, without those 
 content of the arrays. Files are written aside and renamed, so that a killed run leaves whole files or none.
 """
 
+import hashlib
 import json
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import joblib
 import numpy as np
@@ -16,12 +18,16 @@ import sklearn
 
 from skvardict._utils.messages import warn
 from skvardict._utils.types import ArrayLike, FilePath
-from skvardict.storage.files import digest, write_aside
+from skvardict.storage.files import DamagedFileError, digest, open_file, read_json
 from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters, versions
+from skvardict.storage.writing import replacing
+
+_LARGEST_POINT = 2**22  # bytes of JSON; parsed, they take up to 25 times as many
+_END, _DIGEST_BYTES = b"\nskvardict sha256 ", 32
 
 
 class PointStore:
-    """One small JSON file per finished point of an experiment.
+    """One small JSON file per finished point of an experiment: a row of a table, with a checksum.
 
     Parameters
     ----------
@@ -32,36 +38,51 @@ class PointStore:
     def __init__(self, folder: FilePath | None):
         self.folder = None if folder is None else Path(folder)
 
-    def load(self, key: str) -> Any:
-        """Return the result kept under `key`, None if there is none or its file cannot be read."""
+    def load(self, key: str, numbers: Sequence[str] = ()) -> Any:
+        """Return the row kept under `key`; None if there is none, or with a warning if its file cannot be used.
+
+        Parameters
+        ----------
+        key : str
+        numbers : sequence of str
+            What the row must have, as numbers. All its values are single ones then.
+        """
         if self.folder is None or not (path := self.folder / f"{key}.json").is_file():
             return None
         try:
-            return json.loads(path.read_text())["result"]
-        except (ValueError, KeyError, TypeError) as error:
-            warnings.warn(f"{path} is damaged ({error}); its point is computed again.", UserWarning, stacklevel=3)
+            return _row_in(path, numbers)
+        except (OSError, DamagedFileError) as error:
+            warnings.warn(f"{error} Its point is computed again.", UserWarning, stacklevel=3)
             return None
 
-    def save(self, key: str, result: Any, origin: Mapping[str, Any]) -> None:
+    def save(self, key: str, result: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
         """Keep `result` (of plain numbers and strings) together with what it was computed from."""
         if self.folder is not None:
-            text = json.dumps({"result": result, "origin": origin}, indent=1, default=_plain_number)
-            write_aside(self.folder / f"{key}.json", lambda unfinished: unfinished.write_text(text))
+            self.folder.mkdir(parents=True, exist_ok=True)
+            result = json.loads(json.dumps(result, default=_plain_number))
+            kept = {"result": result, "sha256": _checksum(result), "origin": origin}
+            with replacing(self.folder / f"{key}.json") as file:
+                file.write(json.dumps(kept, indent=1, default=_plain_number).encode())
 
 
 class ObjectStore:
-    """One joblib file per finished object. Loading runs code from the file: for folders that are trusted.
+    """One joblib file per finished object, with a checksum at its end: damaged ones are not unpickled.
+
+    Loading runs code from the file: for folders that are trusted.
 
     Parameters
     ----------
     folder : str or path
     what : str
         What warnings call an object, e.g. ``"model"``.
+    durable : bool
+        Whether files have to last through a loss of power.
     """
 
-    def __init__(self, folder: FilePath, what: str = "model"):
+    def __init__(self, folder: FilePath, what: str = "model", *, durable: bool = True):
         self.folder = Path(folder)
         self.what = what
+        self.durable = durable
 
     def path(self, key: str) -> Path:
         """Return the file of `key`, which need not exist."""
@@ -73,7 +94,10 @@ class ObjectStore:
         if not path.is_file():
             return None
         try:
-            return joblib.load(path)
+            with open_file(path) as file:
+                _check_end(path, file, os.fstat(file.fileno()).st_size)
+                file.seek(0)
+                return joblib.load(file)
         except Exception as error:  # whatever unpickling of other bytes ends with
             problem = f"{type(error).__name__}: {error}"
             warn(f"{path} cannot be read ({problem}); its {self.what} is fitted again.")
@@ -81,7 +105,60 @@ class ObjectStore:
 
     def save(self, key: str, value: Any) -> None:
         """Keep `value`, whole or not at all."""
-        write_aside(self.path(key), lambda unfinished: joblib.dump(value, unfinished))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(self.path(key), durable=self.durable) as file:
+            hashed = _Hashed(file)
+            joblib.dump(value, hashed)
+            file.write(_END + hashed.sha256.digest())
+
+
+class _Hashed:
+    """A file that is written once, from its beginning, and the digest of what was written."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.sha256 = file, hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        return self.file.write(data)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+
+def _check_end(path: Path, file: BinaryIO, size: int) -> None:
+    """Raise a DamagedFileError where a file ends with a checksum, and not of what is before it.
+
+    Unpickling damaged bytes may take any memory. Files of earlier versions end without one.
+    """
+    sha256, left = hashlib.sha256(), max(0, size - len(_END) - _DIGEST_BYTES)
+    while left > 0 and (block := file.read(min(left, 2**20))):
+        sha256.update(block)
+        left -= len(block)
+    end = file.read()
+    if end.startswith(_END) and end != _END + sha256.digest():
+        raise DamagedFileError(f"{path} does not hold what its checksum is of")
+
+
+def _row_in(path: Path, numbers: Sequence[str]) -> dict[str, Any]:
+    saved = read_json(path, _LARGEST_POINT)
+    row = saved.get("result") if isinstance(saved, dict) else None
+    if not isinstance(row, dict) or saved.get("sha256", _checksum(row)) != _checksum(row):
+        raise DamagedFileError(f"{path} is damaged: it does not hold the row that its checksum is of.")
+    if numbers:
+        wrong = [name for name in numbers if type(row.get(name)) not in (int, float)]
+        wrong += [name for name, value in row.items() if not _is_single(value)]
+        if wrong:
+            raise DamagedFileError(f"{path} is damaged: {wrong[0][:80]!r} is not a number.")
+    return row
+
+
+def _is_single(value: Any) -> bool:
+    return value is None or isinstance(value, bool | float | str) or (isinstance(value, int) and abs(value) < 2**63)
+
+
+def _checksum(row: Mapping[str, Any]) -> str:
+    return digest({}, json.dumps(row, sort_keys=True))
 
 
 def point_key(origin: Mapping[str, Any]) -> str:

@@ -17,15 +17,19 @@ def append_epoch(history: History, entries: Mapping[str, float]) -> None:
         history[name].append(float("nan"))
 
 
-def is_column(values: Any) -> bool:
-    """Return whether `values` is a list of numbers."""
-    return isinstance(values, list) and all(type(value) in (int, float) for value in values)
-
-
 def is_table(history: Any) -> bool:
     """Return whether `history` has columns of numbers, all of one length."""
+    if not isinstance(history, dict):
+        return False
     columns = list(history.values())
-    return all(is_column(column) for column in columns) and len({len(column) for column in columns}) <= 1
+    return all(_is_column(column) for column in columns) and len({len(column) for column in columns}) <= 1
+
+
+def _is_column(values: Any) -> bool:
+    """Return whether `values` is a list of numbers, none of them too long for an array."""
+    return isinstance(values, list) and all(
+        type(value) is float or (type(value) is int and abs(value) < 2**63) for value in values
+    )
 
 
 @dataclass

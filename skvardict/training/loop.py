@@ -10,6 +10,7 @@ same steps and have the same history, so that they also end together.
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from math import inf, isfinite
 from time import perf_counter
 
@@ -120,8 +121,8 @@ def train(
                 break
             last_good = session.to_common_arrays()
             _end_epoch(session, plan, outcome, patience if validation is not None else None, on_epoch)
-            if checkpoint is not None and checkpoint.is_due(outcome) and ranks.is_first():
-                checkpoint.save(last_good, session.history, patience, outcome)
+            if checkpoint is not None:
+                ranks.from_first(partial(checkpoint.end_epoch, last_good, session.history, patience, outcome))
     except KeyboardInterrupt as interrupt:
         outcome.error = interrupt
         if last_good["counters"][0] > 0:

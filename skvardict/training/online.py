@@ -157,7 +157,7 @@ class OnlineSteps:
             self.encoder_steps.load_arrays(rest)
 
     def state_shapes(self) -> list[dict[str, tuple[int, ...]]]:
-        """Return the shapes of the state by name; what belongs together is there together."""
+        """Return shapes by name: first of what is always there, then of the moments of every parameter."""
         n_components, n_features = self.components.shape
         own = {
             "online.gram": (n_components, n_components),
@@ -165,7 +165,8 @@ class OnlineSteps:
             "online.idle": (n_components,),
             "online.rows": (2,),
         }
-        return [own] if self.encoder_steps is None else [own, *self.encoder_steps.state_shapes()]
+        always, *moments = [{}] if self.encoder_steps is None else self.encoder_steps.state_shapes()
+        return [own | always, *moments]
 
     def moments(self) -> dict[str, Tensor]:
         """Return the sums, and the state of the encoder's optimiser, by name."""

@@ -477,7 +477,7 @@ class GradientSteps:
             self._states[index] = {name: _state_like(tensor, name, arrays[f"{index}.{name}"]) for name in names}
 
     def state_shapes(self) -> list[dict[str, tuple[int, ...]]]:
-        """Return the shapes of bounds and, for every parameter, moments by name; the first step makes all of one."""
+        """Return shapes by name: first of what is always there, then of the moments of every parameter."""
         return [
             {"bounds": (len(self._stepped),)},
             *(

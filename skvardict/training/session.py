@@ -159,9 +159,11 @@ class TrainingSession:
         required = {f"params.{name}": tuple(tensor.shape) for name, tensor in self._named_tensors()}
         required |= {"generator": tuple(self.generator.get_state().shape), "counters": (2,)}
         optional = {f"objective.{name}": tuple(tensor.shape) for name, tensor in self.objective.state().items()}
-        for state in self.steps.state_shapes():
-            shapes = {f"optimizer.{name}": shape for name, shape in state.items()}
-            # The first step makes all of them.
+        always, *moments = [
+            {f"optimizer.{name}": shape for name, shape in state.items()} for state in self.steps.state_shapes()
+        ]
+        required |= always
+        for shapes in moments:  # the first step of a parameter makes all of its
             (required if shapes.keys() & arrays.keys() else optional).update(shapes)
         missing = required.keys() - arrays.keys()
         if missing:

@@ -4,11 +4,9 @@ import signal
 import subprocess
 import sys
 import textwrap
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from threading import Barrier
 
 import numpy as np
 import pandas as pd
@@ -28,7 +26,6 @@ from skvardict.evaluation import evaluate_codes, fit_or_load, regret_curve, regr
 from skvardict.evaluation._codes import seed_names
 from skvardict.metrics import psnr, sparsity
 from skvardict.preprocessing import GlobalStandardizer
-from skvardict.storage.files import write_aside
 from skvardict.storage.fingerprint import fingerprint
 
 X = GlobalStandardizer().fit_transform(load_digits().data / 16).astype(np.float32)
@@ -240,27 +237,6 @@ def test_a_builder_has_the_same_key_in_every_process():
         for seed in "12"
     }
     assert len(keys) == 1
-
-
-def test_writers_of_one_file_do_not_disturb_each_other_and_leave_nothing_behind(tmp_path):
-    path, both_wrote = tmp_path / "new" / "point.json", Barrier(2)
-
-    def write(unfinished):
-        unfinished.write_text("whole")
-        both_wrote.wait(timeout=10)
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(write_aside, [path] * 2, [write] * 2))
-    assert path.read_text() == "whole"
-
-    def fail(unfinished):
-        unfinished.write_text("half")
-        raise OSError("No space left on device")
-
-    with pytest.raises(OSError, match="No space"):
-        write_aside(path, fail)
-    assert path.read_text() == "whole"
-    assert list(path.parent.iterdir()) == [path]
 
 
 class KilledError(BaseException):

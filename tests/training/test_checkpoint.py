@@ -181,9 +181,9 @@ def test_checkpoint_every_counts_epochs_and_the_end_is_always_written(X, tmp_pat
     epochs = []
     original = checkpoint_module.write_file
 
-    def record(path, arrays, content, previous):
+    def record(path, arrays, content, **options):
         epochs.append(content["state"]["dict"]["n_epochs"])
-        original(path, arrays, content, previous)
+        return original(path, arrays, content, **options)
 
     monkeypatch.setattr(checkpoint_module, "write_file", record)
     small(max_iter=5).fit(X, checkpoint=tmp_path / "run", checkpoint_every=every)
@@ -299,12 +299,15 @@ def test_a_missing_folder_is_said_before_training(X, tmp_path):
         small().fit(X, checkpoint=tmp_path / "nowhere" / "run")
 
 
-@pytest.mark.parametrize("step", ["open", "fsync", "first rename", "second rename"])
-def test_a_crash_while_writing_leaves_a_good_checkpoint(X, tmp_path, monkeypatch, meddle, step):
+@pytest.mark.parametrize(
+    "fatal", [None, ("fsync", 5), ("unlink", 3), ("link", 3), ("replace", 2), ("fsync", 6)], ids=str
+)
+def test_a_crash_while_writing_leaves_a_good_checkpoint(X, tmp_path, monkeypatch, meddle, fatal):
     """Die inside the third write, at each of its system calls."""
-    real, counts = {name: getattr(os, name) for name in ("fsync", "replace")}, {"fsync": 0, "replace": 0}
-    # A write takes: one fsync of the file, (from the second on) two renames, one fsync of the folder.
-    fatal = {"fsync": ("fsync", 5), "first rename": ("replace", 4), "second rename": ("replace", 5)}.get(step)
+    # A write takes an fsync of the file, an unlink and a link for the previous one (but for the first write, which is
+    # a link and an unlink), a rename, and an fsync of the folder.
+    names = ("fsync", "unlink", "link", "replace")
+    real, counts = {name: getattr(os, name) for name in names}, dict.fromkeys(names, 0)
 
     def make(name):
         def call(*args, **kwargs):
@@ -320,11 +323,9 @@ def test_a_crash_while_writing_leaves_a_good_checkpoint(X, tmp_path, monkeypatch
     with meddle(killer(3)) if fatal is None else nullcontext(), pytest.raises(Killed):
         small().fit(X, checkpoint=tmp_path / "run")
     monkeypatch.undo()
-    if step == "open":  # what a process that died while writing leaves behind
-        (tmp_path / "run.tmp").write_bytes(b"half")
     with warnings.catch_warnings(action="error"):
         model = small().fit(X, checkpoint=tmp_path / "run")
-    assert model.resumed_epoch_ == 2
+    assert model.resumed_epoch_ == (3 if fatal == ("fsync", 6) else 2)
     assert_same_fit(model, small().fit(X))
 
 

@@ -60,6 +60,7 @@ else:
 
 
 __all__ = [
+    "CALLBACKS_OF_A_FIT",
     "COUNT",
     "NON_NEGATIVE",
     "POSITIVE",
@@ -78,6 +79,9 @@ __all__ = [
     "split_rows",
     "take_rows",
 ]
+
+# What `_init_callback_context` gives an estimator, until its fit has ended.
+CALLBACKS_OF_A_FIT = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
 # What numbers may be, as parameters.
 POSITIVE = [Interval(Real, 0, None, closed="neither")]

@@ -9,8 +9,9 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skvardict._sklearn import CallbackSupportMixin, checks_parameters
+from skvardict._sklearn import CALLBACKS_OF_A_FIT, CallbackSupportMixin, checks_parameters
 from skvardict._utils.parameters import Part, check_count
+from skvardict._utils.state import set_at_once, without_times
 from skvardict._utils.types import ArrayLike, FilePath
 from skvardict.estimators._agreement import agreed_rows
 from skvardict.estimators._coding import FittedCoder
@@ -92,12 +93,15 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         KeyboardInterrupt
             After Ctrl-C, so that loops and grids stop too. The last whole epoch is kept: the estimator can be used.
         """
-        with fitting(self):
-            continued = self.warm_start and hasattr(self, "_train_state")
-            rows = agreed_rows(self, lambda: Rows.check(self, X, reset=not continued))
-            look_at_rows(self, rows)
-            saving, plan = (checkpoint, checkpoint_every), self._plan(len(rows))
-            run_training(self, rows, plan, continued=continued, X_val=X_val, holds_out=True, seen=(X, y), saving=saving)
+        with fitting(self) as draft:
+            coder = draft.copy
+            continued = coder.warm_start and hasattr(coder, "_train_state")
+            rows = agreed_rows(coder, lambda: Rows.check(coder, X, reset=not continued))
+            look_at_rows(coder, rows)
+            saving, plan = (checkpoint, checkpoint_every), coder._plan(len(rows))
+            run_training(
+                draft, rows, plan, continued=continued, X_val=X_val, holds_out=True, seen=(X, y), saving=saving
+            )
         return self
 
     @checks_parameters
@@ -149,12 +153,13 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
                 "iterator, or max_iter=1."
             )
         check_count("buffer_rows", buffer_rows)
-        with fitting(self):
-            continued = self.warm_start and hasattr(self, "_train_state")
-            rows = agreed_rows(self, lambda: self._stream(source, int(buffer_rows), reset=not continued))
-            warn_about_scale(self, rows.first)
+        with fitting(self) as draft:
+            coder = draft.copy
+            continued = coder.warm_start and hasattr(coder, "_train_state")
+            rows = agreed_rows(coder, lambda: coder._stream(source, int(buffer_rows), reset=not continued))
+            warn_about_scale(coder, rows.first)
             saving = (checkpoint, checkpoint_every)
-            run_training(self, rows, self._plan(0), continued=continued, X_val=X_val, saving=saving)
+            run_training(draft, rows, coder._plan(0), continued=continued, X_val=X_val, saving=saving)
         return self
 
     @checks_parameters
@@ -174,12 +179,13 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         -------
         self : estimator
         """
-        with fitting(self):
-            continued = hasattr(self, "_train_state")
-            rows = agreed_rows(self, lambda: Rows.check(self, X, reset=not continued))
-            plan = self._plan(len(rows))
+        with fitting(self) as draft:
+            coder = draft.copy
+            continued = hasattr(coder, "_train_state")
+            rows = agreed_rows(coder, lambda: Rows.check(coder, X, reset=not continued))
+            plan = coder._plan(len(rows))
             plan = replace(plan, max_epochs=1, schedule_epochs=plan.max_epochs)
-            run_training(self, rows, plan, continued=continued, seen=(X, y))
+            run_training(draft, rows, plan, continued=continued, seen=(X, y))
         return self
 
     def _stream(self, source: ChunkSource, buffer_rows: int, *, reset: bool) -> Stream:
@@ -226,9 +232,10 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         """
         given = {name: part for name, part in (("decoder", decoder), ("encoder", encoder)) if part is not None}
         check_is_fitted(self)
-        self.params_ = replaced_params(self, given)
+        params = replaced_params(self, given)
         state = forget_sums(self._train_state) if given else self._train_state
-        self._train_state = {**state, **{f"params.{name}": array for name, array in self.params_.items()}}
+        state = {**state, **{f"params.{name}": array for name, array in params.items()}}
+        set_at_once(self, {"params_": params, "_train_state": state})
         return self
 
     def save(self, path: FilePath) -> None:
@@ -255,6 +262,21 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         self.resumed_epoch_ = outcome.resumed_epoch
         self.n_dead_ = int(session.history["n_dead"][-1]) if session.history else 0
         self._train_state = session.to_arrays()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return a copy of the attributes, without those in which scikit-learn's callbacks come and go during a fit."""
+        state = dict(vars(self))
+        return {name: value for name, value in state.items() if name not in CALLBACKS_OF_A_FIT}
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Leave out of ``joblib.hash``, which asks for protocol 3, how long a fit took: equal fits have one hash.
+
+        Pickles, of protocol 4 since Python 3.8, have the seconds.
+        """
+        reduced = super().__reduce_ex__(protocol)
+        if protocol > 3 or not isinstance(reduced, tuple) or not isinstance(reduced[2], dict):
+            return reduced
+        return (*reduced[:2], without_times(reduced[2]), *reduced[3:])
 
     # --- parameters of training ---------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from skvardict._sklearn import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from skvardict._utils.defaults import RunsWithDefaults
 from skvardict._utils.messages import warn
+from skvardict._utils.state import of_one_model
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.energies import observed_reconstruction, reconstruction
 from skvardict.estimators._fitted import fitted_components, fitted_model
@@ -64,6 +65,7 @@ class FittedCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, Transformer
     @overload
     def transform(self, X: ArrayLike, out: np.ndarray | None = None) -> np.ndarray: ...
 
+    @of_one_model
     def transform(self, X: ArrayLike, out: Array | None = None) -> Array:
         """Return the codes of the rows of `X`; deterministic, and row by row.
 
@@ -83,6 +85,7 @@ class FittedCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, Transformer
         """
         return self._encode(self._rows(X), out, split_sign=self.split_sign, sparse_output=self.sparse_output)[0]
 
+    @of_one_model
     def encode(self, X: ArrayLike) -> Encoding:
         """Return codes together with the solver's iterations and convergence per row.
 
@@ -108,6 +111,7 @@ class FittedCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, Transformer
     @overload
     def inverse_transform(self, codes: ArrayLike) -> np.ndarray: ...
 
+    @of_one_model
     def inverse_transform(self, codes: ArrayLike) -> Array:
         """Return the decoder's reconstructions of `codes`.
 
@@ -129,6 +133,7 @@ class FittedCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, Transformer
     @overload
     def reconstruct(self, X: ArrayLike) -> np.ndarray: ...
 
+    @of_one_model
     def reconstruct(self, X: ArrayLike) -> Array:
         """Return ``inverse_transform(transform(X))``.
 
@@ -148,6 +153,7 @@ class FittedCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, Transformer
     @overload
     def reconstruction_error(self, X: ArrayLike) -> np.ndarray: ...
 
+    @of_one_model
     def reconstruction_error(self, X: ArrayLike) -> Array:
         """Return ``1/d |x - D(z(x))|^2`` of every row x, z being the codes of :meth:`transform`.
 
@@ -181,6 +187,7 @@ class FittedCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, Transformer
                 errors[where] = rows.give_back(measure(block, decoder(codes[where].to(block.device))))
         return errors
 
+    @of_one_model
     def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Return R^2 of the reconstruction of `y` from the codes of `X`; 1 is perfect.
 

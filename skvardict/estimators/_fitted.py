@@ -39,7 +39,7 @@ def fitted_model(estimator, device: torch.device, dtype: torch.dtype | None = No
     # Parameters may have been set since, e.g. those of the solver: what is rebuilt must not depend on the cache.
     if cached is None or cached.key != key or not cached.is_of(state):
         public = {name: value for name, value in state.items() if not name.startswith("_")}
-        cached = _Built(_rebuild(estimator, device, dtype), key, public, len(state))
+        cached = _Built(_rebuild(_as_it_was(estimator, state), device, dtype), key, public, len(state))
         _at_hand[estimator] = cached
     return cached.model
 
@@ -83,6 +83,13 @@ def replaced_params(estimator, modules: Mapping[str, nn.Module]) -> dict[str, np
                 raise ValueError(f"{owner}.load_modules: {name} holds NaN or infinity. Pass finite weights.")
             params[name] = array
     return params
+
+
+def _as_it_was(estimator, state: dict[str, Any]):
+    """Return the estimator with the attributes that it had; another thread may have fitted it since."""
+    before = object.__new__(type(estimator))
+    vars(before).update(state)
+    return before
 
 
 def _rebuild(estimator, device: torch.device, dtype: torch.dtype | None):

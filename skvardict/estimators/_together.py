@@ -13,8 +13,9 @@ from sklearn.utils import _safe_indexing
 
 from skvardict._utils.defaults import with_defaults
 from skvardict._utils.random import draw_seed, make_generator
+from skvardict._utils.state import Draft
 from skvardict.estimators._messages import Watch, look_at_rows
-from skvardict.estimators._training import end_training, open_session, remember_features
+from skvardict.estimators._training import end_training, open_session
 from skvardict.estimators.dictionary import (
     StandardDictionaryLearning,
     VarianceDictionaryLearning,
@@ -161,13 +162,13 @@ class _Fit:
     """
 
     def __init__(self, index: int, estimator: Any, X, checked, rows: np.ndarray | None):
-        self.index, self.estimator = index, estimator
-        self.give_up = remember_features(estimator)
-        validate_rows(estimator, X, reset=True)
+        self.index, self.draft = index, Draft(estimator)
+        self.estimator = self.draft.copy
+        validate_rows(self.estimator, X, reset=True)
         whole = Rows(checked, device=estimator.device, owner=type(estimator).__name__)
         self.rows = whole if rows is None else whole.subset(torch.as_tensor(rows, dtype=torch.long))
-        self.plan = estimator._plan(len(self.rows))
-        self.n_held_out = estimator._n_held_out(len(self.rows))
+        self.plan = self.estimator._plan(len(self.rows))
+        self.n_held_out = self.estimator._n_held_out(len(self.rows))
         n_training = len(self.rows) - self.n_held_out
         self.n_batches = -(-n_training // self.plan.batch_size)
 
@@ -177,7 +178,7 @@ class _Fit:
         seed = draw_seed(self.estimator.random_state)
         training, validation = self.rows.split(self.n_held_out, make_generator(seed))
         session = open_session(self.estimator, training, self.plan, continued=False, seed=seed)
-        self.watch = Watch(self.estimator, session.history, self.plan.max_epochs)
+        self.watch = Watch(self.draft.original, session.history, self.plan.max_epochs)
         return Run(session, self.plan, training, validation, self.after_epoch)
 
     def after_epoch(self, session: TrainingSession) -> bool:
@@ -188,11 +189,10 @@ class _Fit:
     def end(self, run: Run) -> Exception | None:
         """Set the fitted attributes; return what the fit raises."""
         try:
-            end_training(self.estimator, run.session, run.outcome, self.watch)
+            end_training(self.draft, run.session, run.outcome, self.watch)
         except KeyboardInterrupt:  # what there is, is stored; the others come first
             return None
         except Exception as error:
-            self.give_up()
             return error
         return None
 
@@ -300,7 +300,6 @@ def _train(fits: list[_Fit]) -> dict[int, Exception | None]:
             try:
                 runs.append((fit, fit.open()))
             except Exception as error:
-                fit.give_up()
                 errors[fit.index] = error
         try:
             train_together([run for _, run in runs])

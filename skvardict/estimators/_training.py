@@ -13,6 +13,7 @@ from skvardict._utils.defaults import caller_settings, with_defaults
 from skvardict._utils.messages import say
 from skvardict._utils.parameters import check_count
 from skvardict._utils.random import draw_seed, make_generator
+from skvardict._utils.state import Draft
 from skvardict.estimators._agreement import agreed_rows
 from skvardict.estimators._identity import fit_identity
 from skvardict.estimators._messages import Watch, describe_end
@@ -21,37 +22,17 @@ from skvardict.training import Checkpoint, Outcome, TrainingPlan, TrainingSessio
 
 
 @contextmanager
-def fitting(estimator) -> Iterator[None]:
-    """Turn gradients on, whatever the caller's mode; a fit that fails before it has new weights keeps the features.
+def fitting(estimator) -> Iterator[Draft]:
+    """Give a copy to fit, with gradients on, whatever the caller's mode; a fit that fails changes nothing.
 
-    (Those of X that the old weights belong to, so that they can be used.) Processes that the user has put together with
-    :func:`skvardict.distributed.data_parallel` fit together inside.
+    Processes that the user has put together with :func:`skvardict.distributed.data_parallel` fit together inside.
     """
-    restore = remember_features(estimator)
-    try:
-        with torch.inference_mode(False), torch.enable_grad(), ranks.together():
-            yield
-    except BaseException:
-        restore()
-        raise
-
-
-def remember_features(estimator) -> Callable[[], None]:
-    """Return a function to call after a fit that failed: without new weights, the features are those of the old."""
-    state: dict[str, Any] = vars(estimator)
-    names = ("n_features_in_", "feature_names_in_", "params_")
-    before = {name: state[name] for name in names if name in state}
-
-    def restore() -> None:
-        if "params_" in before and state["params_"] is before["params_"]:
-            state.pop("feature_names_in_", None)
-            state.update(before)
-
-    return restore
+    with torch.inference_mode(False), torch.enable_grad(), ranks.together():
+        yield Draft(estimator)
 
 
 def run_training(
-    estimator,
+    draft: Draft,
     rows: Rows | Stream,
     plan: TrainingPlan,
     *,
@@ -61,11 +42,11 @@ def run_training(
     seen: tuple[Any, Any] = (None, None),
     saving: tuple[Any, int] = (None, 1),
 ) -> None:
-    """Train `estimator` on `rows` and store what was fitted.
+    """Train an estimator on `rows` and store what was fitted.
 
     Parameters
     ----------
-    estimator : estimator
+    draft : Draft
     rows : Rows or Stream
     plan : TrainingPlan
     continued : bool
@@ -79,6 +60,7 @@ def run_training(
     saving : tuple
         `checkpoint` and `checkpoint_every` of `fit`.
     """
+    estimator = draft.copy
     validation = agreed_rows(estimator, lambda: _validation_rows(estimator, X_val, rows.first), "X_val")
     own_seed = draw_seed(estimator.random_state)
     seed = ranks.from_first(lambda: own_seed)
@@ -93,8 +75,8 @@ def run_training(
     session = open_session(estimator, rows, plan, continued=continued, seed=seed)
     # A call of partial_fit is one of many on a stream, which says what is wrong once.
     goes_on = continued and plan.schedule_epochs is not None
-    watch = Watch(estimator, session.history, plan.max_epochs, goes_on=goes_on)
-    _run(estimator, session, plan, rows, validation, seen, saved, watch)
+    watch = Watch(draft.original, session.history, plan.max_epochs, goes_on=goes_on)
+    _run(draft, session, plan, rows, validation, seen, saved, watch)
 
 
 def _validation_rows(estimator, X_val, first: Rows) -> Rows | None:
@@ -143,12 +125,14 @@ def open_session(estimator, rows: Rows | Stream, plan: TrainingPlan, *, continue
     return session
 
 
-def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validation, seen, saved, watch: Watch) -> None:
+def _run(
+    draft: Draft, session: TrainingSession, plan: TrainingPlan, rows, validation, seen, saved, watch: Watch
+) -> None:
     X, y = seen
     resumed_epoch = 0 if saved is None else saved.resumed_epoch
-    fitted = with_defaults(lambda: _attributes(estimator, session, resumed_epoch))
+    fitted = with_defaults(lambda: _attributes(draft, session, resumed_epoch))
     with caller_settings(), ranks.alone():
-        after_epoch, after_fit = epoch_hooks(estimator, X, y, plan.max_epochs, fitted)
+        after_epoch, after_fit = epoch_hooks(draft.original, X, y, plan.max_epochs, fitted)
 
     def on_epoch(session: TrainingSession) -> bool:
         watch.after_epoch(session)
@@ -156,29 +140,30 @@ def _run(estimator, session: TrainingSession, plan: TrainingPlan, rows, validati
             return after_epoch()
 
     outcome = train(session, plan, rows, validation, on_epoch, saved)
-    end_training(estimator, session, outcome, watch, after_fit)
+    end_training(draft, session, outcome, watch, after_fit)
 
 
 def end_training(
-    estimator, session: TrainingSession, outcome: Outcome, watch: Watch, after_fit: Callable[[], None] = lambda: None
+    draft: Draft, session: TrainingSession, outcome: Outcome, watch: Watch, after_fit: Callable[[], None] = lambda: None
 ) -> None:
     """Store what was fitted; warn of what is wrong with it, or raise what ended the run."""
-    is_first = outcome.interrupted and session.n_epochs == 0 and "params_" not in vars(estimator)
+    is_first = outcome.interrupted and session.n_epochs == 0 and "params_" not in vars(draft.copy)
     if outcome.n_new_epochs > 0 or is_first:
-        estimator._store(session, outcome)
+        draft.copy._store(session, outcome)
+        draft.publish()
     if outcome.error is not None:
-        outcome.error.add_note(describe_end(estimator, session, outcome))
+        outcome.error.add_note(describe_end(draft.copy, session, outcome))
         raise outcome.error
     with caller_settings(), ranks.alone():
         after_fit()
     watch.at_end(session, outcome)
 
 
-def _attributes(estimator, session: TrainingSession, resumed_epoch: int) -> dict[str, Any]:
-    """Return the fitted attributes that `estimator` would have with the weights of the last epoch."""
-    fitted = copy(estimator)
+def _attributes(draft: Draft, session: TrainingSession, resumed_epoch: int) -> dict[str, Any]:
+    """Return the fitted attributes that the estimator would have with the weights of the last epoch."""
+    fitted = copy(draft.copy)
     outcome = Outcome(session.snapshot(), session.n_epochs, n_new_epochs=session.n_epochs, resumed_epoch=resumed_epoch)
     fitted._store(session, outcome)
     fitted.history_ = {name: list(values) for name, values in session.history.items()}  # the session's will grow
-    before = vars(estimator)
+    before = vars(draft.original)
     return {name: value for name, value in vars(fitted).items() if value is not before.get(name)}

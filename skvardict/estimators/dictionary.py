@@ -11,6 +11,7 @@ from torch import Tensor
 
 from skvardict._sklearn import HasMethods, Interval, StrOptions
 from skvardict._utils.parameters import PARTS, TRAINING, parameter, with_parameters
+from skvardict._utils.state import of_one_model
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.energies import L1, VarianceHinge
 from skvardict.estimators._base import BaseCoder
@@ -160,6 +161,7 @@ class _DictionaryCoder(BaseCoder):
     )
     early_stopping: bool | EarlyStopping = False
 
+    @of_one_model
     def energy(self, X: ArrayLike) -> dict[str, float]:
         """Return the mean energy per row of the codes of `X`, by term (unweighted) and in all.
 

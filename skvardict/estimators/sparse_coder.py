@@ -18,6 +18,7 @@ from skvardict._sklearn import (
 )
 from skvardict._utils.defaults import RunsWithDefaults
 from skvardict._utils.parameters import RUN, parameter, with_parameters
+from skvardict._utils.state import fits_at_once
 from skvardict._utils.types import Array, ArrayLike, FilePath
 from skvardict.estimators._coding import Encoding, check_codes
 from skvardict.estimators._files import save
@@ -129,6 +130,7 @@ class SparseCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, Transformer
     )
 
     @checks_parameters
+    @fits_at_once
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Check parameters and data.
 

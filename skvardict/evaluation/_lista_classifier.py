@@ -21,6 +21,7 @@ from torch import nn
 from skvardict._sklearn import COUNT, POSITIVE, BaseEstimator, Interval
 from skvardict._utils.defaults import RunsWithDefaults
 from skvardict._utils.random import draw_seed, make_generator
+from skvardict._utils.state import fits_at_once
 from skvardict._utils.types import ArrayLike, RandomState
 from skvardict.networks import LISTAEncoder
 from skvardict.rows import Rows
@@ -105,6 +106,7 @@ class LISTAClassifier(RunsWithDefaults, ClassifierMixin, BaseEstimator):
         self.device = device
         self.random_state = random_state
 
+    @fits_at_once
     def fit(self, X: ArrayLike, y: ArrayLike, X_val: ArrayLike | None = None, y_val: ArrayLike | None = None) -> Self:
         """Train on labelled rows.
 

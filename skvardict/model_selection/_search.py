@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from skvardict._sklearn import COUNT
 from skvardict._utils.messages import warn
+from skvardict._utils.state import set_at_once
 from skvardict._utils.types import ArrayLike, FilePath
 from skvardict.model_selection._checkpoint import open_checkpoint
 from skvardict.model_selection._parts import cut
@@ -76,7 +77,7 @@ class _Batched:
             kept = None if checkpoint is None else open_checkpoint(checkpoint, self.estimator, self._searched(), X, y)
             search = copy(self)
             search._search(Shelf(folder, kept), X, y, params)
-        vars(self).update({name: value for name, value in vars(search).items() if _is_fitted_attribute(name)})
+        set_at_once(self, {name: value for name, value in vars(search).items() if _is_fitted_attribute(name)})
         return self
 
     def _search(self, shelf: Shelf, X: Any, y: Any, params: dict[str, Any]) -> None:

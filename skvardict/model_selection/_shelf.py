@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from joblib import wrap_non_picklable_objects
 
+from skvardict._utils.state import set_at_once
 from skvardict._utils.types import ArrayLike, FilePath
 from skvardict.model_selection._parts import Parts, cut, put_together
 from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters
@@ -162,7 +163,7 @@ def _fit(estimator: Any, shelf: Shelf, X: ArrayLike, y: Any = None, **params: An
         return estimator.fit(X, y, **params)
     parts.before, coder, rows = shelf.take(keys, X)
     if parts.coder is estimator:
-        vars(estimator).update(vars(coder))
+        set_at_once(estimator, vars(coder))
         return estimator
     parts.coder = coder
     if shelf.uses[keys] > 1:

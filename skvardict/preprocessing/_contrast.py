@@ -16,6 +16,7 @@ from skvardict._sklearn import (
     TransformerMixin,
 )
 from skvardict._utils.defaults import RunsWithDefaults
+from skvardict._utils.state import fits_at_once
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.preprocessing._shapes import resolve_image_shape
 from skvardict.rows import Rows
@@ -114,6 +115,7 @@ class LocalContrastNormalizer(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin,
         self.min_scale = min_scale
         self.floor = floor
 
+    @fits_at_once
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Check the parameters against the length of the rows of `X`.
 

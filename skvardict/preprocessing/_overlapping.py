@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from skvardict._sklearn import COUNT
+from skvardict._utils.state import fits_at_once
 from skvardict.preprocessing._grid import PatchGrid, check_image, make_grid
 
 
@@ -82,6 +83,7 @@ class OverlappingPatches(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         self.center = center
         self.normalize = normalize
 
+    @fits_at_once
     def fit(self, image: ArrayLike, y: Any = None) -> Self:
         """Learn the shape of the image, and mean and scale of its patches.
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from skvardict._sklearn import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from skvardict._utils.state import fits_at_once
 from skvardict._utils.types import Images, RandomState
 from skvardict.datasets._patches import DrawnPatches, check_images, check_request, draw_patches
 
@@ -53,6 +54,7 @@ class PatchSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.n_patches = n_patches
         self.random_state = random_state
 
+    @fits_at_once
     def fit(self, images: Images, y: Any = None) -> Self:
         """Check the parameters and the images; nothing is learned.
 

@@ -10,6 +10,7 @@ from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skvardict._sklearn import BaseEstimator, TransformerMixin
+from skvardict._utils.state import fits_at_once
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.rows import Rows
 
@@ -64,6 +65,7 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.mean = mean
         self.std = std
 
+    @fits_at_once
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Learn the mean and the standard deviation of all entries of `X`, where they are not given.
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skvardict._sklearn import BaseEstimator, TransformerMixin
+from skvardict._utils.state import fits_at_once
 from skvardict._utils.types import Images
 from skvardict.datasets._patches import check_images
 from skvardict.rows import float_dtype
@@ -63,6 +64,7 @@ class FourierWhitener(TransformerMixin, BaseEstimator):
         self.cutoff = cutoff
         self.variance = variance
 
+    @fits_at_once
     def fit(self, images: Images, y: Any = None) -> Self:
         """Find the common factor, where `variance` asks for one.
 

@@ -9,7 +9,7 @@ What counts
 What does not
     the order of the keys of a dictionary and of sets; lines, file names, comments, annotations, and the module of a
     function of the user; whether an array is in memory or in a file, and where a tensor is; of estimators, `verbose`,
-    `device` and `n_jobs`.
+    `device` and `n_jobs`, and how long a fit took.
 
 A docstring counts, and so does the version of Python where functions are involved, whose instructions it makes. Of
 what a function imports in its body only the name is known.
@@ -42,6 +42,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skvardict._utils.state import without_times
 from skvardict._version import __version__
 from skvardict.rows.maps import MappedPages
 from skvardict.storage.code import all_names, code_content, global_names, is_installed, package_version
@@ -256,7 +257,7 @@ class _Reader:
 
     def _estimator(self, estimator: Any) -> str:
         was_fitted, self._is_fitted = self._is_fitted, self._is_fitted or _keeps_state(estimator)
-        kept = vars(estimator) if self._is_fitted else estimator.get_params(deep=False)
+        kept = without_times(vars(estimator)) if self._is_fitted else estimator.get_params(deep=False)
         parts = [self.digest(type(estimator), "its class")]
         for name in sorted(kept.keys() - WITHOUT_EFFECT):
             parts += [name, self.digest(kept[name], name)]

@@ -128,11 +128,14 @@ def test_a_hostile_checkpoint_is_refused_at_once_and_changes_nothing(fitted, kin
     make, parts, path = fitted
     write_hostile(parts, path, HOSTILE[kind])
     before = path.read_bytes()
-    for model in (make(),):
+    for model in (make(), make().fit(X[:, :5])):
+        state = dict(vars(model))
         begin = time.process_time()
         with pytest.raises((DamagedFileError, CheckpointMismatchError), match="hostile"):
             model.fit(X, checkpoint=path)
         assert time.process_time() - begin < 5
+        assert all(vars(model)[name] is value for name, value in state.items())
+        assert vars(model).keys() == state.keys()
     assert path.read_bytes() == before
 
 

@@ -1,60 +1,128 @@
-"""Load mutated model files and checkpoints: none may crash, run code, or take much more memory than its own size.
+"""Read mutated files: none may crash, run code, or take much more memory than its own size.
 
-A third of the files has changed bytes (bits, blocks, cuts, insertions, splices), a third a changed header, a third
-changed contents; the last two get a right checksum, as an attacker would see to it. A file may load or be refused
-with the documented errors; anything else counts as a crash. An audit hook watches for code being compiled, executed,
-imported or unpickled, for processes and sockets, and for any other file being opened, Python's own sources included:
-what it remembers of them is dropped before every file, so that a stack that is rendered shows. Allocations are traced
-for every tenth file (tracing is slow); the growth of the process is that of all.
+Targets: `files` (models and checkpoints, as they are read), `fits` (checkpoints, through whole calls of `fit`),
+`points` (rows of experiments), `npz` (archives of photographs) and `shelf` (joblib files of searches, and what they
+belong to).
+Some mutants have changed bytes (bits, blocks, cuts, insertions, splices); others a changed header, changed JSON or
+changed arrays, with a right checksum, as an attacker would see to it. A file may be read or be refused with the
+documented errors, which change nothing; anything else counts as a crash, and so does a fit that gives weights that are
+not finite or epochs that nobody asked for. An audit hook watches for code being compiled, executed, imported or
+unpickled, for processes and sockets, and for any other file being opened, Python's own sources included: what it
+remembers of them is dropped before every file, so that a stack that is rendered shows. Allocations are traced for every
+tenth file (tracing is slow); the growth of the process is that of all.
 
     OMP_NUM_THREADS=1 python -m benchmarks.fuzz_files --files 200000
+    OMP_NUM_THREADS=1 python -m benchmarks.fuzz_files --targets fits points npz shelf --files 100000
 """
 
 import argparse
-import copy
-import json
 import linecache
+import logging
 import random
 import resource
-import struct
 import sys
 import tempfile
 import time
 import tracemalloc
 import warnings
 from collections import Counter
-from functools import cache
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
-from safetensors.numpy import load as parse
-from safetensors.numpy import save as serialize
 
 import skvardict
+from benchmarks._mutants import (
+    mutate_archive,
+    mutate_bytes,
+    mutate_checkpoint,
+    mutate_content,
+    mutate_header,
+    mutate_pickle,
+    mutate_text,
+)
+from benchmarks._results import Output
+from skvardict.datasets import load_whitened_patches
 from skvardict.estimators._training import open_session
+from skvardict.evaluation import regret_curve, regret_summary
+from skvardict.model_selection._checkpoint import open_checkpoint
 from skvardict.networks import MLP
 from skvardict.rows import Rows
 from skvardict.solvers import FISTA
 from skvardict.storage import files
+from skvardict.storage.files import DamagedFileError
 from skvardict.storage.packing import unpack
-from skvardict.training import Checkpoint, Outcome, Patience
+from skvardict.storage.points import ObjectStore, PointStore
+from skvardict.training import Checkpoint, CheckpointMismatchError, Outcome, Patience, TrainingDivergedError, loop
 
-ALLOWED = (ValueError, FileNotFoundError)  # DamagedFileError and CheckpointMismatchError are ValueErrors
 # Bytes above four times the size of a file: the objects of dense JSON (5,000 empty lists in 40 kB of text take 350 kB),
 # which a valid file with that text would take too. Measured: 423 kB in 200,000 files.
 ALLOWED_EXCESS = 2**19
+# Of JSON without arrays, whose objects take up to 25 times the text, and of what a fit or a table takes by itself.
+ALLOWED_EXCESS_OF_TEXT = 2**22
+ALLOWED_SECONDS = 5.0
 FORBIDDEN = ("exec", "compile", "import", "os.system", "subprocess", "socket", "pickle", "marshal", "ctypes", "os.exec")
-HOSTILE = [
-    None, True, -1, 0, 1, 2**31, 2**63 - 1, 10**30, -(10**18), 0.5, 1e308, "", "x" * 300, "../../etc/passwd", "cuda:0",
-    "builtins.eval", [], {}, [[]] * 50, [1] * 3000, {"array": "../x"}, {"tuple": 3}, {"dict": []}, {"numbers": "x"},
-    {"strings": ["a", "b"]}, {"float": "1"}, {"omitted": "builder"}, {"part": {"FISTA": {"max_iter": -3}}},
-    {"part": {"ISTA": {}}}, {"part": {"ISTA": {"tol": {"part": {"FISTA": {}}}}}}, {"part": {"os": {}}}, {"part": 1},
-    {"part": {"MLP": {"hidden_layer_sizes": [1] * 3000}}},
-    {"part": {"Adam": {"schedule": {"part": {"StepDecay": {}}}}}},
-    {"device": "meta"}, {"device": "cuda"}, {"float": "nan"}, {"array_of": 1}, "mlp", "lista",
-]  # fmt: skip
+
+Mutate = Callable[[bytes, bytes, random.Random], bytes]
+
+
+@dataclass
+class Target:
+    """Files of one kind, ways to change them, and how they are read.
+
+    Parameters
+    ----------
+    originals : list of bytes
+    mutations : dict of callable ``(data, other, rng) -> bytes``
+    read : callable ``(path, data) -> None``
+        Reads what became of the original `data`; raises only `allowed` errors.
+    allowed : tuple of type
+        The documented errors.
+    excess : int
+        Bytes of memory above four times the size of a file.
+    forbidden : tuple of str
+        Events that must not happen while a file is read.
+    """
+
+    originals: list[bytes]
+    mutations: dict[str, Mutate]
+    read: Callable[[Path, bytes], None]
+    allowed: tuple[type[Exception], ...]
+    excess: int = ALLOWED_EXCESS
+    forbidden: tuple[str, ...] = FORBIDDEN
+
+
+@dataclass
+class Report:
+    """What became of the mutants of one target."""
+
+    outcomes: Counter[str]
+    crashes: list[str]
+    events: list[str]
+    excess: int = 0
+    slowest: float = 0.0
+    n_bytes: int = 0
+    seconds: float = 0.0
+
+    def row(self, name: str, n_files: int) -> dict[str, Any]:
+        """Return a row of the table."""
+        n_read = sum(count for outcome, count in self.outcomes.items() if outcome.endswith("read"))
+        return {
+            "target": name,
+            "mutants": n_files,
+            "read": n_read,
+            "refused": n_files - n_read - len(self.crashes),
+            "crashes": len(self.crashes),
+            "forbidden_events": len(self.events),
+            "mean_kB": self.n_bytes / n_files / 1024,
+            "most_kB_above_four_times_the_file": self.excess / 1024,
+            "slowest_seconds": self.slowest,
+            "seconds": self.seconds,
+        }
 
 
 def originals(folder: Path) -> list[bytes]:
@@ -77,147 +145,6 @@ def originals(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix != ".previous"]
 
 
-def mutate_bytes(data: bytes, other: bytes, rng: random.Random) -> bytes:
-    """Change bytes, sizes or order; half of the time in the header."""
-    changed = bytearray(data)
-    end = len(data) if rng.random() < 0.5 else 8 + int.from_bytes(data[:8], "little")
-    for _ in range(rng.choice([1, 1, 1, 2, 5, 20])):
-        position, length = rng.randrange(end), rng.choice([1, 2, 4, 8, 100])
-        kind = rng.randrange(8)
-        if kind == 0:
-            changed[position % len(changed)] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            changed[position : position + length] = rng.randbytes(length)
-        elif kind == 2:
-            del changed[position : position + length]
-        elif kind == 3:
-            changed[position:position] = rng.randbytes(length)
-        elif kind == 4:
-            del changed[max(1, position) :]
-        elif kind == 5:
-            changed[:8] = struct.pack("<Q", rng.choice([0, 1, len(data), 2**31, 2**63, rng.randrange(len(data))]))
-        elif kind == 6:
-            changed[position:] = other[position:]
-        else:
-            start = rng.randrange(len(changed) or 1)
-            changed[position:position] = changed[start : start + length]
-        if not changed:
-            return b""
-    return bytes(changed)
-
-
-def mutate_header(data: bytes, rng: random.Random) -> bytes:
-    """Change entries of the safetensors header; where the library accepts them, make the checksum right."""
-    size = int.from_bytes(data[:8], "little")
-    header, body = json.loads(data[8 : 8 + size]), data[8 + size :]
-    for _ in range(rng.choice([1, 1, 2, 4])):
-        name = rng.choice([name for name in header if name != "__metadata__"])
-        entry = header[name]
-        if not isinstance(entry, dict) or len(entry.get("data_offsets") or []) != 2:
-            continue  # spoilt already
-        kind = rng.randrange(6)
-        if kind == 0:
-            entry["dtype"] = rng.choice(["F32", "F64", "I64", "U8", "BF16", "F8_E4M3", "BOOL", "F4", "OBJECT", 3, None])
-        elif kind == 1:
-            entry["shape"] = rng.choice(
-                [[], [2**40, 2**40], [-1], [0], entry["shape"][::-1], [*entry["shape"], 1], "a"]
-            )
-        elif kind == 2:
-            begin, end = entry["data_offsets"]
-            entry["data_offsets"] = rng.choice([[end, begin], [begin, end + 8], [0, 2**62], [begin], None, [-8, end]])
-        elif kind == 3:
-            header[rng.choice(["../x", "", "x" * 200, "fitted.params_.decoder.components"])] = header.pop(name)
-        elif kind == 4:
-            header[name] = rng.choice(HOSTILE)
-            break
-        else:
-            other = rng.choice([other for other in header if other != "__metadata__"])
-            header[name], header[other] = header[other], header[name]
-    if rng.random() < 0.1:
-        header["__metadata__"] = rng.choice(HOSTILE)
-    changed = assemble(header, body)
-    try:
-        text = header["__metadata__"]["skvardict"]
-        header["__metadata__"]["sha256"] = files.digest(parse(changed), text)
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
-        return changed
-    return assemble(header, body)
-
-
-def assemble(header: dict, body: bytes) -> bytes:
-    """Return the bytes of a file."""
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + body
-
-
-def mutate_content(data: bytes, rng: random.Random) -> bytes:
-    """Change the JSON or the arrays, and make the checksum right."""
-    arrays, text = parsed(data)
-    arrays, content = dict(arrays), json.loads(text)
-    for _ in range(rng.choice([1, 1, 2, 4])):
-        if rng.random() < 0.6:
-            mutate_json(content, arrays, rng)
-            continue
-        if not arrays:
-            break
-        name = rng.choice(list(arrays))
-        array = arrays.pop(name)
-        kind = rng.randrange(6)
-        if kind == 0:
-            arrays[name] = array.T
-        elif kind == 1:
-            arrays[name] = array.reshape(-1)[: rng.randrange(array.size + 1)]
-        elif kind == 2:
-            arrays[name] = array.astype(rng.choice([np.float64, np.int64, np.uint8, np.bool_]))
-        elif kind == 3 and array.dtype.kind == "f":
-            arrays[name] = np.full_like(array, rng.choice([np.nan, np.inf, 1e30, 0]))
-        elif kind == 4 and arrays:
-            arrays[name] = arrays[rng.choice(list(arrays))]
-        # else it stays away
-    text = json.dumps(content)  # may be longer than what `save` writes
-    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    return serialize(arrays, metadata={"skvardict": text, "sha256": files.digest(arrays, text)})
-
-
-@cache
-def parsed(data: bytes) -> tuple[dict[str, np.ndarray], str]:
-    """Return the arrays and the JSON of a file."""
-    arrays, content = files.from_bytes(data)
-    return arrays, json.dumps(content)
-
-
-def mutate_json(content: object, arrays: dict[str, np.ndarray], rng: random.Random) -> None:
-    """Change one value, key or entry somewhere in nested JSON, in place."""
-    places: list[tuple] = []
-
-    def walk(node: object) -> None:
-        items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-        for key, value in items:
-            places.append((node, key))
-            walk(value)
-
-    walk(content)
-    if not places:
-        return
-    node, key = rng.choice(places)
-    kind = rng.randrange(6)
-    if kind == 0 and isinstance(node, dict):
-        del node[key]
-    elif kind == 1 and isinstance(node, dict):
-        names = ["transform", "__class__", "components_", "n_iter_", "a" * 100, "solver", "part", "FISTA"]
-        node[rng.choice(names)] = node.pop(key)
-    elif kind == 2:
-        other, other_key = rng.choice(places)
-        node[key] = copy.deepcopy(other[other_key]) if other_key in range(len(other)) or isinstance(other, dict) else 0
-    elif kind == 3 and isinstance(node[key], int | float) and not isinstance(node[key], bool):
-        node[key] = rng.choice([node[key] + 1, -node[key], node[key] * 10**9, 0])
-    elif kind == 4 and arrays:
-        reference = {rng.choice(["array", "numbers"]): rng.choice(list(arrays))}
-        node[key] = rng.choice([reference, [reference] * 100])
-    else:
-        node[key] = copy.deepcopy(rng.choice(HOSTILE))
-
-
 class Watch:
     """Counts what must not happen while a file is loaded."""
 
@@ -225,14 +152,15 @@ class Watch:
         self.folder = str(folder)
         self.active = False
         self.events: list[str] = []
+        self.forbidden = FORBIDDEN
         sys.addaudithook(self._note)
 
     def _note(self, event: str, arguments: tuple) -> None:
         if not self.active:
             return
-        if event.startswith(FORBIDDEN):
+        if event.startswith(self.forbidden):
             self.events.append(f"{event} {str(arguments)[:200]}")
-        elif event == "open" and not str(arguments[0]).startswith(self.folder):
+        elif event == "open" and not isinstance(arguments[0], int) and not str(arguments[0]).startswith(self.folder):
             self.events.append(f"open {arguments[0]}")
 
 
@@ -254,74 +182,270 @@ class CheckpointReader:
         checkpoint.restore(self.session, Patience(10, 1e-4), Outcome(self.session.snapshot(), 0))
 
 
-def main() -> None:
+def model_files(folder: Path) -> Target:
+    """Models and checkpoints, as they are read."""
+    base = originals(folder)
+    checkpoints = [data for data in base if b'"kind\\": \\"checkpoint' in data]
+    read_checkpoint = CheckpointReader(checkpoints[0])
+
+    def read(path: Path, data: bytes) -> None:
+        (read_checkpoint if data in checkpoints else skvardict.load)(path)
+
+    mutations: dict[str, Mutate] = {
+        "bytes": mutate_bytes,
+        "header": lambda data, other, rng: mutate_header(data, rng),
+        "content": lambda data, other, rng: mutate_content(data, rng),
+    }
+    return Target(base, mutations, read, (ValueError, FileNotFoundError))
+
+
+TINY: dict[str, Callable[[], Any]] = {
+    "gradients": lambda: skvardict.VarianceDictionaryLearning(3, max_iter=3, early_stopping=True, random_state=0),
+    "sums": lambda: skvardict.StandardDictionaryLearning(3, encoder=None, max_iter=3, random_state=0),
+    "draws": lambda: skvardict.SparseVAE(3, encoder=MLP((5,)), max_iter=3, random_state=0),
+}
+ROWS = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32)
+
+
+def checkpoints_of_fits(folder: Path) -> Target:
+    """Checkpoints of finished and unfinished fits, through the whole call that goes on from them."""
+    makers: dict[bytes, Callable[[], Any]] = {}
+    for name, make in TINY.items():
+        for last in (1, 3):
+            path = folder / f"{name}{last}"
+            fit_until(make(), path, last)
+            makers[path.read_bytes()] = make
+
+    def read(path: Path, data: bytes) -> None:
+        path.with_name(f"{path.name}.previous").unlink(missing_ok=True)
+        model = makers[data]()
+        before = dict(vars(model))
+        try:
+            model.fit(ROWS, checkpoint=path)
+        except (DamagedFileError, CheckpointMismatchError):
+            if vars(model) != before:
+                raise AssertionError("a refused checkpoint has changed the estimator") from None
+            raise
+        if not all(np.isfinite(array).all() for array in model.params_.values()):
+            raise AssertionError("weights that are not finite")
+        if not 1 <= model.n_iter_ <= 3:
+            raise AssertionError(f"{model.n_iter_} epochs")
+
+    mutations: dict[str, Mutate] = {
+        "bytes": mutate_bytes,
+        "state": lambda data, other, rng: mutate_checkpoint(data, rng),
+        "more of the state": lambda data, other, rng: mutate_checkpoint(data, rng),
+        "header": lambda data, other, rng: mutate_header(data, rng),
+    }
+    allowed = (DamagedFileError, CheckpointMismatchError, TrainingDivergedError)
+    return Target(list(makers), mutations, read, allowed, excess=ALLOWED_EXCESS_OF_TEXT)
+
+
+def fit_until(model: Any, path: Path, last: int) -> None:
+    """Fit with a checkpoint, up to the end of an epoch."""
+    original = loop._step
+
+    def step(session, *args):
+        if session.n_epochs == last:
+            raise KeyboardInterrupt
+        return original(session, *args)
+
+    loop._step = step
+    try:
+        model.fit(ROWS, checkpoint=path)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        loop._step = original
+
+
+def rows_of_experiments(folder: Path) -> Target:
+    """Rows that were kept; every tenth through the curve that they belong to."""
+    make, curve = TINY["sums"], {"alphas": [0.1], "seeds": [0], "folder": folder / "points"}
+    regret_curve(make(), ROWS, ROWS, **curve)
+    (kept,) = (folder / "points").glob("*.json")
+    data, key, turn = kept.read_bytes(), kept.stem, [0]
+    numbers = ("psnr", "r2", "sparsity", "l1", "n_dead", "component_std", "fit_seconds")
+
+    def read(path: Path, data: bytes) -> None:
+        turn[0] += 1
+        if turn[0] % 10:
+            path.rename(path.with_name("one.json"))
+            row = PointStore(path.parent).load("one", numbers)
+            if row is not None and not all(type(row[name]) in (int, float) for name in numbers):
+                raise AssertionError(f"a row of other things than numbers: {str(row)[:200]}")
+            return
+        path.rename(folder / "points" / f"{key}.json")
+        table = regret_curve(make(), ROWS, ROWS, **curve)
+        regret_summary(table)
+
+    mutations: dict[str, Mutate] = {
+        "bytes": mutate_bytes,
+        "text": lambda data, other, rng: mutate_text(data, rng),
+        "more of the text": lambda data, other, rng: mutate_text(data, rng),
+    }
+    # A damaged row is computed again, which may import what a fit needs.
+    return Target([data], mutations, read, (), excess=ALLOWED_EXCESS_OF_TEXT)
+
+
+def archives(folder: Path) -> Target:
+    """Archives of photographs."""
+    images = np.random.default_rng(0).standard_normal((6, 5, 4)).astype(np.float32)
+    np.savez(folder / "plain.npz", IMAGES=images)
+    np.savez_compressed(folder / "small.npz", IMAGES=images)
+
+    def read(path: Path, data: bytes) -> None:
+        patches = load_whitened_patches(3, (2, 2), path=path, margin=0, random_state=0).data
+        if patches.shape != (3, 4) or patches.dtype != np.float32:
+            raise AssertionError(f"patches of shape {patches.shape} and {patches.dtype}")
+
+    mutations: dict[str, Mutate] = {
+        "bytes": mutate_bytes,
+        "archive": lambda data, other, rng: mutate_archive(data, rng),
+        "more of the archive": lambda data, other, rng: mutate_archive(data, rng),
+    }
+    base = [path.read_bytes() for path in sorted(folder.glob("*.npz"))]
+    # numpy compiles the text of headers to literals; lzma and bz2 have buffers of their own.
+    forbidden = tuple(event for event in FORBIDDEN if event != "compile")
+    return Target(base, mutations, read, (ValueError,), excess=2**25, forbidden=forbidden)
+
+
+def shelf_of_a_search(folder: Path) -> Target:
+    """Files of a search: fitted coders, which a checksum protects, and what they belong to."""
+    store, coder = ObjectStore(folder / "coders", "coder"), TINY["sums"]().fit(ROWS)
+    store.save("one", coder)
+    open_checkpoint(folder / "search", coder, {"alpha"}, ROWS, None)
+    about = folder / "search" / "search.json"
+    saved, belongs = store.path("one").read_bytes(), about.read_bytes()
+
+    def read(path: Path, data: bytes) -> None:
+        if data == belongs:
+            path.rename(about)
+            open_checkpoint(folder / "search", coder, {"alpha"}, ROWS, None)
+            return
+        path.rename(store.path("one"))
+        found = store.load("one")
+        if found is not None and not np.array_equal(found.components_, coder.components_):
+            raise AssertionError("another coder")
+
+    def mutate(data: bytes, other: bytes, rng: random.Random) -> bytes:
+        return mutate_text(data, rng) if data == belongs else mutate_pickle(data, other, rng)
+
+    # Whole files, which a mutation may leave, are unpickled.
+    forbidden = tuple(event for event in FORBIDDEN if event not in ("pickle", "import"))
+    return Target(
+        [saved, belongs],
+        {"file": mutate},
+        read,
+        (CheckpointMismatchError,),
+        excess=ALLOWED_EXCESS_OF_TEXT,
+        forbidden=forbidden,
+    )
+
+
+TARGETS = {
+    "files": model_files,
+    "fits": checkpoints_of_fits,
+    "points": rows_of_experiments,
+    "npz": archives,
+    "shelf": shelf_of_a_search,
+}
+
+
+def fuzz(target: Target, path: Path, n_files: int, rng: random.Random, watch: Watch, keep: Path | None) -> Report:
+    """Read so many mutants."""
+    report = Report(Counter(), [], [])
+    kinds, begin = list(target.mutations), time.perf_counter()
+    for index in range(n_files):
+        data, other = rng.choice(target.originals), rng.choice(target.originals)
+        kind = kinds[index % len(kinds)]
+        changed = target.mutations[kind](data, other, rng)
+        path.write_bytes(changed)
+        is_traced = index % 10 == 0
+        if is_traced:
+            tracemalloc.start()
+        linecache.clearcache()
+        start = time.process_time()
+        watch.active = True
+        try:
+            target.read(path, data)
+            outcome = "read"
+        except target.allowed as error:
+            outcome = type(error).__name__
+        except BaseException as error:
+            outcome = "CRASH"
+            report.crashes.append(f"file {index}, {kind}: {type(error).__name__}: {str(error)[:300]}")
+            if keep:
+                (keep / f"{index}.skv").write_bytes(changed)
+        watch.active = False
+        elapsed = time.process_time() - start
+        if elapsed > ALLOWED_SECONDS:
+            report.crashes.append(f"file {index}, {kind}: took {elapsed:.1f} s")
+        report.slowest = max(report.slowest, elapsed)
+        if is_traced:
+            report.excess = max(report.excess, tracemalloc.get_traced_memory()[1] - 4 * len(changed))
+            tracemalloc.stop()
+        report.n_bytes += len(changed)
+        report.outcomes[f"{kind}: {outcome}"] += 1
+        if (index + 1) % 10_000 == 0:
+            seconds = time.perf_counter() - begin
+            print(f"{index + 1} files, {seconds:.0f} s, {len(report.crashes)} crashes", flush=True)
+    report.events, watch.events = watch.events, []
+    report.seconds = time.perf_counter() - begin
+    return report
+
+
+def run(name: str, n_files: int, seed: int, keep: Path | None, watches: list[Watch]) -> tuple[Report, bool]:
+    """Fuzz one target, and say what became of its mutants; return whether all is well."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder_name:
+        folder = Path(folder_name)
+        (folder / "originals").mkdir()
+        target = TARGETS[name](folder / "originals")
+        path = folder / "mutated"
+        for data in target.originals:  # imports and caches of the libraries, before anything is watched
+            path.write_bytes(data)
+            target.read(path, data)
+            path.write_bytes(data[: len(data) // 2])
+            with suppress(*target.allowed):
+                target.read(path, data)
+        if not watches:  # an audit hook stays for good
+            watches.append(Watch(folder))
+        watch = watches[0]
+        watch.folder, watch.forbidden = str(folder), target.forbidden
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        report = fuzz(target, path, n_files, random.Random(seed), watch, keep)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident) / 1024
+    print(f"{name}: {n_files} files of {report.n_bytes / n_files / 1024:.0f} kB on average")
+    print(f"outcomes: {dict(sorted(report.outcomes.items()))}")
+    print(f"crashes: {len(report.crashes)}; forbidden events: {len(report.events)}")
+    print(f"most memory above 4 x the file size: {report.excess / 1024:.0f} kB; slowest file {report.slowest:.2f} s")
+    print(f"peak resident memory grew by {grown:.0f} MB over the run (that of the fuzzer and its tracing included)")
+    for line in [*report.crashes[:20], *report.events[:20]]:
+        print(line)
+    return report, not (report.crashes or report.events or report.excess > target.excess)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
+    argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=["files"])
     parser.add_argument("--files", type=int, default=200_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for files that crashed")
-    arguments = parser.parse_args()
+    parser.add_argument("--results", type=Path, help="folder for a table of the outcomes")
+    arguments = parser.parse_args(argv)
     warnings.simplefilter("ignore")
-    rng = random.Random(arguments.seed)
-    outcomes: Counter[str] = Counter()
-    excess, slowest, total = 0, 0.0, 0
-    crashes: list[str] = []
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as name:
-        folder = Path(name)
-        (folder / "originals").mkdir()
-        base = originals(folder / "originals")
-        path = folder / "mutated"
-        checkpoints = [data for data in base if b'"kind\\": \\"checkpoint' in data]
-        read_checkpoint = CheckpointReader(checkpoints[0])
-        for data in base:  # imports and caches of the libraries, before anything is watched
-            path.write_bytes(data)
-            (read_checkpoint if data in checkpoints else skvardict.load)(path)
-        watch = Watch(folder)
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        begin = time.perf_counter()
-        for index in range(arguments.files):
-            data, other = rng.choice(base), rng.choice(base)
-            kind = ("bytes", "header", "content")[index % 3]
-            if kind == "bytes":
-                changed = mutate_bytes(data, other, rng)
-            else:
-                changed = mutate_header(data, rng) if kind == "header" else mutate_content(data, rng)
-            path.write_bytes(changed)
-            is_traced = index % 10 == 0
-            if is_traced:
-                tracemalloc.start()
-            linecache.clearcache()
-            start = time.process_time()
-            watch.active = True
-            try:
-                (read_checkpoint if data in checkpoints else skvardict.load)(path)
-                outcome = "loaded"
-            except ALLOWED as error:
-                outcome = type(error).__name__
-            except BaseException as error:
-                outcome = "CRASH"
-                crashes.append(f"file {index}, {kind}: {type(error).__name__}: {str(error)[:300]}")
-                if arguments.keep:
-                    (arguments.keep / f"{index}.skv").write_bytes(changed)
-            watch.active = False
-            slowest = max(slowest, time.process_time() - start)
-            if is_traced:
-                excess = max(excess, tracemalloc.get_traced_memory()[1] - 4 * len(changed))
-                tracemalloc.stop()
-            total += len(changed)
-            outcomes[f"{kind}: {outcome}"] += 1
-            if (index + 1) % 10_000 == 0:
-                print(f"{index + 1} files, {time.perf_counter() - begin:.0f} s, {len(crashes)} crashes", flush=True)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident) / 1024
-    print(f"{arguments.files} files of {total / arguments.files / 1024:.0f} kB on average")
-    print(f"outcomes: {dict(sorted(outcomes.items()))}")
-    print(f"crashes: {len(crashes)}; forbidden events: {len(watch.events)}")
-    print(f"most memory above 4 x the file size: {excess / 1024:.0f} kB; slowest file {slowest:.2f} s")
-    print(f"peak resident memory grew by {grown:.0f} MB over the run (that of the fuzzer and its tracing included)")
-    for line in [*crashes[:20], *watch.events[:20]]:
-        print(line)
-    sys.exit(1 if crashes or watch.events or excess > ALLOWED_EXCESS else 0)
+    logging.getLogger("skvardict").setLevel(logging.ERROR)
+    watches: list[Watch] = []
+    reports = {name: run(name, arguments.files, arguments.seed, arguments.keep, watches) for name in arguments.targets}
+    if arguments.results:
+        rows = [report.row(name, arguments.files) for name, (report, _) in reports.items()]
+        outcomes = {name: dict(sorted(report.outcomes.items())) for name, (report, _) in reports.items()}
+        name = "_".join(["fuzz", *arguments.targets])
+        Output(arguments.results, name, "benchmarks.fuzz_files", argv).table(pd.DataFrame(rows), outcomes=outcomes)
+    sys.exit(0 if all(is_well for _, is_well in reports.values()) else 1)
 
 
 if __name__ == "__main__":

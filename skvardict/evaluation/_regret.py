@@ -136,7 +136,7 @@ def regret_curve(
     models = os.path.join(folder, "models") if keep_models and folder is not None else None
     sent = sent_once(X_train, X_test)
     found = {index: None if key is None else store.load(point_key(key), _MEASURED) for index, key in enumerate(keys)}
-    rows = {index: {**points[index][0], **row} for index, row in found.items() if row is not None}
+    rows = {index: {**points[index][0], **row, "error": ""} for index, row in found.items() if row is not None}
     todo = [index for index in found if index not in rows]
     alone, groups = _groups(points, todo, by_seed=folder is not None, fit_params=fit_params)
 

@@ -7,7 +7,7 @@ file. A size that is declared but not there is noticed before anything is read.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -42,6 +42,7 @@ def write_file(
     *,
     new: bool = False,
     previous: Path | None = None,
+    check: Callable[[], None] | None = None,
 ) -> os.stat_result:
     """Write arrays and JSON by :func:`~skvardict.storage.writing.replacing`, with its keywords; return the status.
 
@@ -51,7 +52,7 @@ def write_file(
         If the disk is full, the folder missing, etc.
     """
     data = to_bytes(arrays, content)
-    with replacing(path, new=new, previous=previous) as file:
+    with replacing(path, new=new, previous=previous, check=check) as file:
         file.write(data)
         file.flush()
         return os.fstat(file.fileno())
@@ -83,9 +84,10 @@ def read_json(path: str | os.PathLike, most_bytes: int) -> Any:
         If it is longer than `most_bytes`, which bounds the memory of what is in it, or not JSON.
     """
     with open_file(path) as file:
-        text = file.read(most_bytes + 1)
-    if len(text) > most_bytes:
-        raise DamagedFileError(f"{path} has more than {most_bytes} bytes, which are not read.")
+        n_bytes = os.fstat(file.fileno()).st_size
+        if n_bytes > most_bytes:
+            raise DamagedFileError(f"{path} has {n_bytes} bytes; more than {most_bytes} are not read.")
+        text = file.read(n_bytes)
     try:
         return json.loads(text.decode())
     except (ValueError, RecursionError) as error:

@@ -12,8 +12,8 @@ import platform
 import re
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,6 +27,7 @@ except ImportError:  # Windows
 
 _UNFINISHED = re.compile(r"\.skvardict-([0-9a-f]{16})-[0-9a-f]{32}\.tmp")
 _SECONDS_UNTOUCHED = 86_400.0  # after which a file is left over, where locks say nothing: those of other machines
+_SECONDS_OF_A_LOCK = 10.0  # that the few steps of another writer may take
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 _looked_through: set[str] = set()  # folders, by this process
@@ -34,7 +35,12 @@ _looked_through: set[str] = set()  # folders, by this process
 
 @contextmanager
 def replacing(
-    path: str | os.PathLike, *, new: bool = False, previous: str | os.PathLike | None = None, durable: bool = True
+    path: str | os.PathLike,
+    *,
+    new: bool = False,
+    previous: str | os.PathLike | None = None,
+    check: Callable[[], None] | None = None,
+    durable: bool = True,
 ) -> Iterator[BinaryIO]:
     """Give a file to write to, which takes the place of `path` at the end of the block; an error leaves all as it was.
 
@@ -48,6 +54,8 @@ def replacing(
         Whether there must be no file at `path`: of several that write there at the same time, one succeeds.
     previous : path, optional
         Where the old file stays. `path` is there all the time, but for file systems without hard links.
+    check : callable, optional
+        Called before the old file is replaced, while no other writer replaces it; what it raises leaves all as it was.
     durable : bool, default=True
         Whether to wait until the file, and its name, would last through a loss of power.
 
@@ -73,7 +81,10 @@ def replacing(
                 os.fsync(descriptor)
             if fcntl is None:  # an open file cannot be renamed there, and no lock is lost
                 file.close()
-            _place(unfinished, path, new=new, previous=previous)
+            with nullcontext() if fcntl is None else _locked(path):
+                if check is not None:
+                    check()
+                _place(unfinished, path, new=new, previous=previous)
         if durable:
             _sync_folder(path.parent)
     except BaseException as error:
@@ -161,6 +172,43 @@ def _place_first(unfinished: Path, path: Path) -> None:
         return
     with suppress(FileNotFoundError):
         unfinished.unlink()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep other writers from replacing the file at `path`; where locks do not work, or one is stuck, do without."""
+    descriptor, deadline = None, time.monotonic() + _SECONDS_OF_A_LOCK
+    while time.monotonic() < deadline:
+        descriptor = _open_to_lock(path)
+        if descriptor is None:
+            break
+        is_mine = _lock(descriptor)
+        if is_mine is not False and _is_at(path, descriptor):
+            break
+        os.close(descriptor)  # another holds it, or has just replaced the file
+        descriptor = None
+        time.sleep(0 if is_mine else 0.005)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _open_to_lock(path: Path) -> int | None:
+    """Return a file to lock; None where there is none, or it may not be opened."""
+    others = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    for access in (os.O_RDWR, os.O_RDONLY):  # network file systems lock only what may be written
+        with suppress(OSError):
+            return os.open(path, access | others)
+    return None
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _keep(path: Path, previous: str | os.PathLike) -> None:

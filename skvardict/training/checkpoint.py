@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -40,6 +41,10 @@ _ANEW = " Delete the file to start anew."
 
 class CheckpointMismatchError(ValueError):
     """A checkpoint belongs to other data, parameters or versions."""
+
+
+class _IsBehindError(Exception):
+    """Another process has the same run as far as this one, or farther."""
 
 
 class Checkpoint:
@@ -138,9 +143,11 @@ class Checkpoint:
         """
         n_epochs, is_due = int(arrays["counters"][0]), outcome.is_finished or outcome.n_new_epochs % self.every == 0
         try:
-            is_behind = self._look(n_epochs, outcome)
-            if is_due and not is_behind:
+            self._look(n_epochs, outcome)
+            if is_due:
                 self._write(self._state(arrays, history, patience, outcome), outcome)
+        except _IsBehindError:
+            pass
         except OSError as error:
             kept = f"the one of epoch {self.last_epoch} is intact" if self.last_epoch else "there is none yet"
             self._warn(
@@ -153,12 +160,15 @@ class Checkpoint:
         packed: Arrays = {}
         content = {"kind": "checkpoint", "format": FORMAT, "state": pack(state, "state", packed)}
         previous = self.previous if self._keeps_previous and not self._is_damaged else None
+
+        def write(*, new: bool) -> os.stat_result:
+            look = partial(self._look, state["n_epochs"], outcome)
+            return write_file(self.path, packed, content, new=new, previous=previous, check=None if new else look)
+
         try:
-            status = write_file(self.path, packed, content, new=self._known is None, previous=previous)
+            status = write(new=self._known is None)
         except FileExistsError:  # of another process, in the last moment
-            if self._look(state["n_epochs"], outcome):
-                return
-            status = write_file(self.path, packed, content, previous=previous)
+            status = write(new=False)
         self.last_epoch, self._known, self._is_damaged = state["n_epochs"], _mark_of(status), False
 
     def _state(self, arrays: Arrays, history: History, patience: Patience, outcome: "Outcome") -> dict[str, Any]:
@@ -179,33 +189,36 @@ class Checkpoint:
             "is_finished": outcome.is_finished,
         }
 
-    def _look(self, n_epochs: int, outcome: "Outcome") -> bool:
-        """Return whether another process has the same run as far as this one or farther, in the file.
+    def _look(self, n_epochs: int, outcome: "Outcome") -> None:
+        """Look whether the file is as it was left.
 
         Raises
         ------
         CheckpointMismatchError, DamagedFileError
+            If it is of another fit, or none.
+        _IsBehindError
+            If another process has the same run as far as this one or farther.
         """
         now = _mark(self.path)
         if now is None or now == self._known:
             self._known = now
-            return False
+            return
         try:
             saved = _parse(self.path)
         except FileNotFoundError:  # it has just been removed
             self._known = None
-            return False
-        if saved["writer"] == self._writer:  # on network file systems times may be set late
-            self._known = now
-            return False
-        check_identity(self.path, _all_of(saved), {**self.identity, "seed": str(self.seed)}, writer=saved["writer"])
-        self._warn(
-            "same",
-            f"{self.path} is written by another process, too, which makes the same fit: {_said_of(saved['writer'])}. "
-            "Both go on; one of them is enough.",
-        )
+            return
+        if saved["writer"] != self._writer:  # on network file systems times may be set late
+            now_is, writer = {**self.identity, "seed": str(self.seed)}, saved["writer"]
+            check_identity(self.path, {**saved["identity"], "seed": str(saved["seed"])}, now_is, writer=writer)
+            self._warn(
+                "same",
+                f"{self.path} is written by another process, too, which makes the same fit: {_said_of(writer)}. Both "
+                "go on; one of them is enough.",
+            )
+            if (saved["n_epochs"], saved["is_finished"]) >= (n_epochs, outcome.is_finished):
+                raise _IsBehindError
         self._known = now
-        return (saved["n_epochs"], saved["is_finished"]) >= (n_epochs, outcome.is_finished)
 
     def _may_replace_previous(self) -> bool:
         """Return whether nothing, or a checkpoint of this run, stands where the previous one is kept."""
@@ -320,11 +333,6 @@ def check_identity(
             f"{path} belongs to another {what}{_said_of(writer, ', ')}. What differs: {'; '.join(differing)}. Restore "
             f"these, give checkpoint= another path, or delete it to start anew.{longer}"
         )
-
-
-def _all_of(saved: Mapping[str, Any]) -> dict[str, str]:
-    """Return the identity of a run that goes on, which its seed belongs to: a new one takes over that of the file."""
-    return {**saved["identity"], "seed": str(saved["seed"])}
 
 
 def _describe_this_process() -> dict[str, str]:

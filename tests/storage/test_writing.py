@@ -8,9 +8,11 @@ import sys
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Barrier
 
+import numpy as np
 import pytest
 
 from skvardict.storage import writing
@@ -188,6 +190,42 @@ def test_without_hard_links_files_are_written_too(tmp_path, monkeypatch):
     assert path.read_bytes() == b"3"
     assert (tmp_path / "file.previous").read_bytes() == b"1"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+class BehindError(Exception):
+    """What is there is newer."""
+
+
+def test_between_a_check_and_its_write_nobody_else_writes(tmp_path):
+    """Numbers never go down: each is written only where a smaller one is found."""
+    path, found = tmp_path / "file", []
+    write(path, b"0")
+
+    def write_number(number):
+        def check():
+            found.append(int(path.read_bytes()))
+            if found[-1] >= number:
+                raise BehindError
+
+        with suppress(BehindError):
+            write(path, b"%d" % number, check=check)
+
+    numbers = np.random.default_rng(0).permutation(np.arange(1, 201)).tolist()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write_number, numbers))
+    assert len(found) == 200
+    assert found == sorted(found)
+    assert path.read_bytes() == b"200"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_lock_that_is_stuck_does_not_stop_a_write(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "_SECONDS_OF_A_LOCK", 0.1)
+    write(tmp_path / "file", b"old")
+    with open(tmp_path / "file") as held:
+        writing.fcntl.flock(held, writing.fcntl.LOCK_EX)
+        write(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
 
 
 # ---------------------------------------------------------------------------------------------- what the dead have left

@@ -1,4 +1,4 @@
-"""The fuzzer of model files: a short run ends well, and its audit notices what must not happen."""
+"""The fuzzer of files: short runs end well, and its audit notices what must not happen."""
 
 import os
 import subprocess
@@ -44,3 +44,11 @@ def test_three_hundred_files():
     done = run("-m", "benchmarks.fuzz_files", "--files", "300", "--seed", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "crashes: 0; forbidden events: 0" in done.stdout
+
+
+def test_some_mutants_of_every_other_kind():
+    """The quick version of 100,000 each."""
+    targets = ["fits", "points", "npz", "shelf"]
+    done = run("-m", "benchmarks.fuzz_files", "--targets", *targets, "--files", "250", "--seed", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("crashes: 0; forbidden events: 0") == len(targets)

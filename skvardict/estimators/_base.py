@@ -22,6 +22,7 @@ from skvardict.estimators._messages import look_at_rows, warn_about_scale
 from skvardict.estimators._training import fitting, run_training
 from skvardict.rows import Chunks, ChunkSource, Rows, Stream
 from skvardict.training import EarlyStopping, Outcome, TrainingPlan, TrainingSession
+from skvardict.training.history import last_count
 from skvardict.training.online import forget_sums
 from skvardict.training.schedules import depends_on_length
 from skvardict.training.session import to_numpy
@@ -87,7 +88,10 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         ValueError
             If `X` has fewer than two rows, or is not a 2-D array of finite real numbers.
         CheckpointMismatchError
-            If `checkpoint` belongs to other data, parameters or versions; the message says which.
+            If `checkpoint` belongs to other data, parameters or versions, or another fit writes there meanwhile; the
+            message says what differs, and who writes.
+        DamagedFileError
+            If `checkpoint` is damaged, hostile or no file, and there is no earlier one. A ValueError.
         TrainingDivergedError
             If a loss becomes NaN or infinite. What was fitted before, or the last good epoch, is kept.
         KeyboardInterrupt
@@ -260,7 +264,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         self.n_steps_ = session.n_steps
         self.best_epoch_ = outcome.best_epoch
         self.resumed_epoch_ = outcome.resumed_epoch
-        self.n_dead_ = int(session.history["n_dead"][-1]) if session.history else 0
+        self.n_dead_ = last_count(session.history, "n_dead")
         self._train_state = session.to_arrays()
 
     def __getstate__(self) -> dict[str, Any]:

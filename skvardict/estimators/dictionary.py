@@ -32,6 +32,7 @@ from skvardict.training import (
     TrainingPlan,
     TrainingSession,
 )
+from skvardict.training.history import last_count
 
 _ALPHA = 0.005
 _TRAINING_ITERATIONS = 4  # of FISTA a batch in an automatic fit: from the encoder's prediction the rest changes little
@@ -360,7 +361,7 @@ class _DictionaryCoder(BaseCoder):
         self.alpha_ = self._alpha(self.n_features_in_) if found is None else float(found)
         vars(self).pop("n_dead_encoder_", None)
         if self.encoder is not None:
-            self.n_dead_encoder_ = int(session.history["n_dead_encoder"][-1]) if session.history else 0
+            self.n_dead_encoder_ = last_count(session.history, "n_dead_encoder")
 
     def _encode_block(self, model, X: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         if model.encoder is not None and self.transform_algorithm != "solver":

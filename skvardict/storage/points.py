@@ -23,7 +23,7 @@ from skvardict.storage.fingerprint import fingerprint, fingerprint_parameters, v
 from skvardict.storage.writing import replacing
 
 _LARGEST_POINT = 2**22  # bytes of JSON; parsed, they take up to 25 times as many
-_END, _DIGEST_BYTES = b"\nskvardict sha256 ", 32
+_END = b"\nskvardict sha256 "
 
 
 class PointStore:
@@ -109,7 +109,7 @@ class ObjectStore:
         with replacing(self.path(key), durable=self.durable) as file:
             hashed = _Hashed(file)
             joblib.dump(value, hashed)
-            file.write(_END + hashed.sha256.digest())
+            file.write(_end_of(hashed.sha256))
 
 
 class _Hashed:
@@ -127,18 +127,21 @@ class _Hashed:
 
 
 def _check_end(path: Path, file: BinaryIO, size: int) -> None:
-    """Raise a DamagedFileError where a file ends with a checksum, and not of what is before it.
+    """Raise a DamagedFileError where a file does not end with the checksum of what is before it.
 
-    Unpickling damaged bytes may take any memory. Files of earlier versions end without one.
+    Unpickling damaged bytes may take any memory. Files of earlier versions end with the dot that ends a pickle.
     """
-    sha256, left = hashlib.sha256(), max(0, size - len(_END) - _DIGEST_BYTES)
+    sha256, left = hashlib.sha256(), max(0, size - len(_end_of(hashlib.sha256())))
     while left > 0 and (block := file.read(min(left, 2**20))):
         sha256.update(block)
         left -= len(block)
-    file.seek(max(0, size - 2 * len(_END) - _DIGEST_BYTES))  # what is cut off has its end elsewhere
     end = file.read()
-    if _END.strip() in end and not end.endswith(_END + sha256.digest()):
+    if end != _end_of(sha256) and (not end.endswith(b".") or _END.strip() in end):
         raise DamagedFileError(f"{path} does not hold what its checksum is of")
+
+
+def _end_of(sha256: Any) -> bytes:
+    return _END + sha256.hexdigest().encode() + b"\n"
 
 
 def _row_in(path: Path, numbers: Sequence[str]) -> dict[str, Any]:

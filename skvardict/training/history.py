@@ -17,6 +17,12 @@ def append_epoch(history: History, entries: Mapping[str, float]) -> None:
         history[name].append(float("nan"))
 
 
+def last_count(history: History, name: str) -> int:
+    """Return the last entry of a count; 0 where nothing was counted."""
+    column = history.get(name)
+    return int(column[-1]) if column else 0
+
+
 def is_table(history: Any) -> bool:
     """Return whether `history` has columns of numbers, all of one length."""
     if not isinstance(history, dict):

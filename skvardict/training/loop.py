@@ -115,7 +115,12 @@ def train(
     last_good = session.to_arrays()
     try:
         while not outcome.is_finished:
-            outcome.diverged = _run_epoch(session, plan, rows, validation, _best_energy(session, outcome))
+            try:
+                outcome.diverged = _run_epoch(session, plan, rows, validation, _best_energy(session, outcome))
+            except torch.linalg.LinAlgError as error:  # of weights whose products are not finite
+                outcome.diverged = (
+                    f"a system of equations could not be solved in epoch {session.n_epochs + 1} ({error})"
+                )
             if outcome.diverged is not None:
                 session.load_arrays(last_good)
                 break

@@ -62,14 +62,14 @@ def find_problem_of_generator(state: Any) -> str | None:
     if not isinstance(state, np.ndarray) or state.dtype != np.uint8 or state.shape != size:
         return "the training state has no generator"
     fields = np.frombuffer(state.tobytes(), _GENERATOR, count=1)[0]
-    at_start = fields["left"] == 1 and fields["next"] == 0
-    in_order = 1 <= fields["left"] <= 624 and fields["left"] + int(fields["next"]) == 625
+    left, place = int(fields["left"]), int(fields["next"])
+    in_order = (left, place) == (1, 0) or (1 <= left <= 624 and left + place == 625)
     has_numbers = bool((fields["numbers"] & np.uint64(2**32 - 1)).any())
     try:
         torch.Generator().set_state(torch.from_numpy(state.copy()))
     except RuntimeError as error:
         return f"the training state has a generator that torch refuses ({error})"
-    if not (at_start or in_order) or not has_numbers or fields["seed"] >= 2**31:
+    if not in_order or not has_numbers or fields["seed"] >= 2**31:
         return "the training state has a generator in a state that it cannot be in"
     return None
 

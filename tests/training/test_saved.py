@@ -10,7 +10,7 @@ import skvardict
 from skvardict import SparseVAE, StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.networks import MLP
 from skvardict.storage.files import DamagedFileError, read_file, to_bytes
-from skvardict.training import CheckpointMismatchError
+from skvardict.training import CheckpointMismatchError, TrainingDivergedError
 from skvardict.training.saved import find_problem_of_generator
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*mean square of X:UserWarning", "ignore:.*under-trained")
@@ -86,6 +86,7 @@ HOSTILE = {
     # their relatives
     "a generator of ones": entries("session.generator", 255),
     "a generator behind its numbers": bytes_of_generator(8, [112, 2, 0, 0, 1, 0, 0, 0, 112, 2, 0, 0, 0, 0, 0, 0]),
+    "a generator far behind its numbers": bytes_of_generator(16, [255] * 6),
     "a generator whose numbers are zero": bytes_of_generator(24, [0] * 624 * 8),
     "a generator of another size": entries("session.generator", lambda array: array[:-1]),
     "more epochs than there are": number("n_new_epochs", 4),
@@ -208,6 +209,28 @@ def test_load_looks_at_the_same(tmp_path, kind):
     (tmp_path / "model").write_bytes(to_bytes(arrays, content))
     with pytest.raises(DamagedFileError):
         skvardict.load(tmp_path / "model")
+
+
+def test_weights_that_no_solver_can_take_are_a_divergence(tmp_path):
+    """They are finite numbers; what becomes of them is not."""
+    fit_two_of_three = MODELS["sums"]().set_params(max_iter=2)
+    fit_two_of_three.fit(X, checkpoint=tmp_path / "run")
+    change = entries("session.params.decoder.components", 1e30)
+    write_hostile(read_file(tmp_path / "run"), tmp_path / "run", change)
+    with pytest.raises(TrainingDivergedError, match="system of equations could not be solved in epoch 3"):
+        MODELS["sums"]().fit(X, checkpoint=tmp_path / "run")
+
+
+def test_a_history_without_the_encoder_is_no_error(tmp_path):
+    """Nothing says which models count that; the count is then 0."""
+    make = MODELS["gradients"]
+    make().fit(X, checkpoint=tmp_path / "run")
+    write_hostile(
+        read_file(tmp_path / "run"),
+        tmp_path / "run",
+        lambda state, arrays: state["history"]["dict"].pop("n_dead_encoder"),
+    )
+    assert make().fit(X, checkpoint=tmp_path / "run").n_dead_encoder_ == 0
 
 
 def test_generators_in_use_are_accepted():

@@ -12,15 +12,14 @@ from torch import Tensor
 from skvardict._sklearn import HasMethods, Interval, StrOptions
 from skvardict._utils.parameters import PARTS, TRAINING, parameter, with_parameters
 from skvardict._utils.state import of_one_model
-from skvardict._utils.types import Array, ArrayLike
+from skvardict._utils.types import ArrayLike
 from skvardict.energies import L1, VarianceHinge
-from skvardict.estimators._base import BaseCoder
 from skvardict.estimators._fields import OPTIMIZERS, SOLVERS, Encoder, Optimizer, Solver
-from skvardict.metrics._reconstruction import observed_r2
+from skvardict.estimators._missing import MissingEntries
 from skvardict.models import DictionaryModel, MaskedDictionaryModel, TunedWeight
 from skvardict.networks import CODE_ENCODERS, Linear, LinearDecoder, LISTAEncoder, build_code_encoder, build_decoder
 from skvardict.objectives import Annealing, DictionaryObjective, MaskedDictionaryObjective, Replacement
-from skvardict.rows import ROWS_PER_CHUNK, Rows, to_array
+from skvardict.rows import ROWS_PER_CHUNK, Rows
 from skvardict.solvers import ADMM, FISTA
 from skvardict.training import (
     Adam,
@@ -44,7 +43,7 @@ _GAMMA_LINEAR, _GAMMA_OTHER = 5.0, 100.0  # Table 3 of Evtimova & LeCun: MNIST, 
 
 
 @with_parameters
-class _DictionaryCoder(BaseCoder):
+class _DictionaryCoder(MissingEntries):
     """Parts and codes of a dictionary model; a subclass adds what keeps its decoder from growing, and the defaults."""
 
     # Of the automatic fit: rates of decoder and encoder relative to their weights, and how a linear decoder begins.
@@ -186,22 +185,6 @@ class _DictionaryCoder(BaseCoder):
                     sums[name] += float(values.sum())
         means = {name: value / len(codes) for name, value in sums.items()}
         return {**means, "total": model.energy(means)}
-
-    @property
-    def _allows_missing(self) -> bool:  # type: ignore[override]
-        return self.missing == "mask"
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self._allows_missing
-        return tags
-
-    def _r2(self, target: Rows, reconstruction: Array) -> float:
-        values = to_array(target.X)
-        missing = np.isnan(values) if self._allows_missing else np.zeros(0, bool)
-        if not missing.any():
-            return super()._r2(target, reconstruction)
-        return observed_r2(values, ~missing, to_array(reconstruction))
 
     # Models without a term have no such parameter.
 

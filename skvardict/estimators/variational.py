@@ -35,10 +35,18 @@ from skvardict.distributions import (
     gamma_threshold_for,
     threshold_for,
 )
-from skvardict.estimators._base import BaseCoder
 from skvardict.estimators._fields import Encoder, Solver
-from skvardict.models import DenseLatent, LearntNoise, SpikeAndSlabLatent, ThresholdedLatent, VariationalModel
+from skvardict.estimators._missing import MissingEntries
+from skvardict.models import (
+    DenseLatent,
+    LearntNoise,
+    MaskedVariationalModel,
+    SpikeAndSlabLatent,
+    ThresholdedLatent,
+    VariationalModel,
+)
 from skvardict.models.latents import Latent
+from skvardict.models.masked import with_zeros
 from skvardict.networks import (
     DECODERS,
     MLP,
@@ -71,8 +79,15 @@ _GAMMA_CONCENTRATION = 3.0  # of the prior of a random threshold (Fallah & Rozel
 _WARMUP = Ramp(0.1, 0.0375, 0.15, unit="fraction")
 
 
+def _observed_mean(rows: Rows, summed: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return sums of the observed entries over their number, in double precision."""
+    parts = [(summed(with_zeros(batch)), summed((~batch.isnan()).double())) for _, batch in rows.slices()]
+    total, count = (ranks.all_sum(torch.stack(part).sum(0)) for part in zip(*parts, strict=True))
+    return total / count.clamp_min(1)
+
+
 @with_parameters
-class _VariationalCoder(BaseCoder):
+class _VariationalCoder(MissingEntries):
     """What the variational models share: networks, draws, bounds, and codes from the posterior."""
 
     _DIVERGENCE_ADVICE = (
@@ -150,6 +165,16 @@ class _VariationalCoder(BaseCoder):
         ":class:`~skvardict.networks.Conv` have settings. A callable "
         "``(n_features, n_outputs) -> Module`` may build any network that works row by row.",
         group=PARTS,
+    )
+    missing: str = parameter(
+        default="error",
+        accepts=[StrOptions({"error", "mask"})],
+        kind='{"error", "mask"}',
+        text='What NaN in `X` means. "error" refuses it. "mask": the entry is missing, and the likelihood is that of '
+        "the others: squared errors are sums over the observed entries, divided by `n_features` (in `score` and for "
+        '``transform_algorithm="solver"`` means over them). `reconstruct` fills in the missing ones. The encoder reads '
+        "zeros there.",
+        group=TRAINING,
     )
     solver: Solver | None = parameter(
         default=None, text='For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.'
@@ -365,8 +390,7 @@ class _VariationalCoder(BaseCoder):
 
     def _initialize(self, model, rows: Rows, generator: torch.Generator) -> None:
         if model.noise is not None:
-            sums = [batch.square().sum(dtype=torch.float64) for _, batch in rows.slices()]
-            model.noise.start_(float(ranks.all_sum(torch.stack(sums).sum())) / (len(rows) * rows.n_features))
+            model.noise.start_(float(_observed_mean(rows, lambda batch: batch.square().sum(dtype=torch.float64))))
 
     def _schedules(self) -> dict[str, Any]:
         """Return what the model schedules by itself."""
@@ -382,7 +406,8 @@ class _VariationalCoder(BaseCoder):
             names=self._DECODERS,
         )
         self._check_atom_norm(decoder)
-        model = VariationalModel(
+        kind = MaskedVariationalModel if self._allows_missing else VariationalModel
+        model = kind(
             decoder=decoder,
             encoder=build_posterior_encoder(
                 self.encoder,
@@ -587,8 +612,7 @@ class _SparseVariationalCoder(_VariationalCoder):
             atoms = torch.randn(components.shape, generator=generator)
             with torch.no_grad():
                 components.copy_(atoms / torch.linalg.vector_norm(atoms, dim=1, keepdim=True))
-                sums = [batch.sum(0, dtype=torch.float64) for _, batch in rows.slices()]
-                model.decoder.offset.copy_(ranks.all_sum(torch.stack(sums).sum(0)) / len(rows))
+                model.decoder.offset.copy_(_observed_mean(rows, lambda batch: batch.sum(0, dtype=torch.float64)))
 
     @property
     def mean_(self) -> np.ndarray:

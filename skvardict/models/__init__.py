@@ -3,6 +3,7 @@
 from skvardict.models.dictionary import DictionaryModel, TunedWeight
 from skvardict.models.latents import DenseLatent, SpikeAndSlabLatent, ThresholdedLatent
 from skvardict.models.masked import MaskedDictionaryModel
+from skvardict.models.masked_variational import MaskedVariationalModel
 from skvardict.models.variational import LearntNoise, VariationalModel
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "DictionaryModel",
     "LearntNoise",
     "MaskedDictionaryModel",
+    "MaskedVariationalModel",
     "SpikeAndSlabLatent",
     "ThresholdedLatent",
     "TunedWeight",

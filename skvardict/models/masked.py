@@ -1,5 +1,6 @@
 """The dictionary model for rows with missing entries, which are NaN."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,21 +55,30 @@ class MaskedDictionaryModel(DictionaryModel):
     @torch.no_grad()
     def infer(self, X: Tensor) -> SolverResult:
         """Return the solver's codes of the rows of `X`, of complete and of other rows apart."""
-        is_complete = ~X.isnan().any(-1)
-        if bool(is_complete.all()) or not bool(is_complete.any()):
-            return super().infer(X)
-        parts = [rows.nonzero().squeeze(1) for rows in (is_complete, ~is_complete)]
-        results = [super(MaskedDictionaryModel, self).infer(X.index_select(0, rows)) for rows in parts]
-        back = torch.cat(parts).argsort()
-        codes, n_iter, converged = (
-            torch.cat([getattr(result, name) for result in results]).index_select(0, back)
-            for name in ("codes", "n_iter", "converged")
-        )
-        return SolverResult(codes, n_iter, converged, self.problem(X, None))
+        infer = super().infer
+        return solved_apart(X, lambda rows: infer(X[rows]), lambda: self.problem(X, None))
 
     def reconstruction(self, X: Tensor, codes: Tensor) -> Tensor:
         """Return the mean squared error over the observed entries, per row."""
         return observed_reconstruction(X, self.decoder(codes))
+
+
+def solved_apart(X: Tensor, solve: Callable[[Any], SolverResult], problem: Callable[[], EnergyProblem]) -> SolverResult:
+    """Return codes of all rows by `solve`, which gets the indices of complete rows and those of others, one by one.
+
+    Rows then have codes that do not depend on what others lack. `problem` is that of all of them.
+    """
+    is_complete = ~X.isnan().any(-1)
+    if bool(is_complete.all()) or not bool(is_complete.any()):
+        return solve(slice(None))
+    parts = [rows.nonzero().squeeze(1) for rows in (is_complete, ~is_complete)]
+    results = [solve(rows) for rows in parts]
+    back = torch.cat(parts).argsort()
+    codes, n_iter, converged = (
+        torch.cat([getattr(result, name) for result in results]).index_select(0, back)
+        for name in ("codes", "n_iter", "converged")
+    )
+    return SolverResult(codes, n_iter, converged, problem())
 
 
 def _have_missing(X: Tensor, in_training: bool) -> bool:
@@ -76,6 +86,11 @@ def _have_missing(X: Tensor, in_training: bool) -> bool:
     return ranks.any_of(may_have_missing(X)) if in_training else bool(X.isnan().any())
 
 
+def with_zeros(X: Tensor) -> Tensor:
+    """Return the rows with zeros in the place of missing entries."""
+    return torch.where(X.isnan(), 0, X)
+
+
 def _zeros_for_missing(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     X, *rest = arguments
-    return torch.where(X.isnan(), 0, X), *rest
+    return with_zeros(X), *rest

@@ -106,7 +106,7 @@ class VariationalModel:
         """Weights of the divergences, with the one that training has found where it looks for one."""
         return self.kl_weights if self.noise is None else {**self.kl_weights, "kl": self.noise.kl_weight}
 
-    def follow_noise_(self, error: Tensor) -> None:
+    def follow_noise_(self, error: Tensor, X: Tensor) -> None:
         """Let the learnt noise follow the errors of the rows of a batch, (..., n)."""
         if self.noise is not None:
             self.noise.follow_(error.detach())
@@ -128,6 +128,30 @@ class VariationalModel:
     def decode(self, codes: Tensor) -> Tensor:
         """Return reconstructions of codes with any leading axes."""
         return self.decoder(codes.flatten(0, -2)).unflatten(0, codes.shape[:-1])
+
+    def error(self, X: Tensor, decoded: Tensor) -> Tensor:
+        """Return ``1/d |x - D(z)|^2`` per row."""
+        return reconstruction(X, decoded)
+
+    def mean_observed_error(self, X: Tensor, decoded: Tensor) -> Tensor:
+        """Return the mean squared error over the entries that are there, per row: all."""
+        return reconstruction(X, decoded)
+
+    def expected_error(self, X: Tensor, decoded: Tensor, variance: Tensor, atoms: Tensor) -> Tensor:
+        """Return the mean of :meth:`error` over codes whose mean is decoded, per row, for a linear decoder."""
+        return expected_reconstruction(X, decoded, variance, atoms)
+
+    def cross_moment(self, X: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        """Return ``E Z^T X``, (l, d), for codes with these moments and rows less the decoder's constant."""
+        return mean.mT @ self.decoder.centered(X)  # type: ignore[operator]
+
+    def totals(self, X: Tensor) -> dict[str, Tensor]:
+        """Return sums over the rows of the squares and of the entries."""
+        return {"square_sum": X.square().sum(-2), "row_sum": X.sum(-2)}
+
+    def n_observed(self, X: Tensor) -> Any:
+        """Return the number of entries per row that are there: all."""
+        return X.shape[-1]
 
     def pooled(self, codes: Tensor) -> Tensor:
         """Return codes with any leading axes as rows of one matrix."""
@@ -198,10 +222,15 @@ class VariationalModel:
     def _solve(self, X: Tensor, start: Tensor) -> SolverResult:
         """Return the most probable codes under a Laplace prior of the prior's mean absolute value."""
         self.check_algorithm("solver")
-        penalty = L1(float(self.weights["kl"]) / self.latent.l1_scale, positive=False)  # type: ignore[operator]
-        problem = self.decoder.coding_problem(X, penalty)  # type: ignore[operator]
         solver = FISTA(max_iter=1000, restart=True) if self.solver is None else self.solver
-        return solver.solve(problem, start)
+        return solver.solve(self._problem(X), start)
+
+    @property
+    def _penalty(self) -> L1:
+        return L1(float(self.weights["kl"]) / self.latent.l1_scale, positive=False)  # type: ignore[operator]
+
+    def _problem(self, X: Tensor) -> Any:
+        return self.decoder.coding_problem(X, self._penalty)  # type: ignore[operator]
 
     def _top_k(self, summary: dict[str, Tensor]) -> Tensor:
         """Return the means of the components with the largest ``|E z|``, as many as the prior has on; else zero."""
@@ -235,8 +264,8 @@ class VariationalModel:
         posterior = self.posterior(X)
         if self.is_linear and self.latent.has_closed_form:
             mean, variance = self.latent.moments(posterior)
-            error = expected_reconstruction(X, self.decode(mean), variance, self.decoder.components)  # type: ignore[arg-type]
-            return self._log_density(error, X.shape[-1]) - self.latent.code_kl(posterior, mean).sum(-1)
+            error = self.expected_error(X, self.decode(mean), variance, self.decoder.components)  # type: ignore[arg-type]
+            return self._log_density(error, X) - self.latent.code_kl(posterior, mean).sum(-1)
         codes = self._draws(posterior, n_draws, generator)
         divergence = self.latent.code_kl(posterior, codes).sum(-1)
         return self._log_likelihood(X, codes).mean(0) - (divergence.mean(0) if divergence.dim() == 2 else divergence)
@@ -256,9 +285,9 @@ class VariationalModel:
         return self.latent.codes(posterior, self.latent.draw_noise(posterior, n_draws, generator), Anneal())
 
     def _log_likelihood(self, X: Tensor, codes: Tensor) -> Tensor:
-        return self._log_density(reconstruction(X, self.decode(codes)), X.shape[-1])
+        return self._log_density(self.error(X, self.decode(codes)), X)
 
-    def _log_density(self, error: Tensor, n_features: int) -> Tensor:
+    def _log_density(self, error: Tensor, X: Tensor) -> Tensor:
         """Return the log-likelihood of rows that are reconstructed with these errors."""
         weight = float(self.weights["kl"])
         if weight == 0:
@@ -266,14 +295,14 @@ class VariationalModel:
                 "A bound needs kl_weight > 0: it is half the variance of the likelihood per feature. Fit with a "
                 "positive kl_weight."
             )
-        return -error / weight - n_features / 2 * log(pi * n_features * weight)
+        return -error / weight - self.n_observed(X) / 2 * log(pi * X.shape[-1] * weight)
 
     @torch.no_grad()
     def select(self, X: Tensor, posterior: Any, noise: Noise, anneal: Anneal) -> Noise:
         """Return the noise of the draw of the smallest loss for every row."""
         with self.evaluating():
             codes = self.latent.codes(posterior, noise, anneal)
-            loss = self.decode(codes).sub_(X).square_().mean(-1)
+            loss = self.error(X, self.decode(codes))
             if self.latent.kl_depends_on_draw:
                 for name, value in self.latent.kl(posterior, codes).items():
                     loss = add_weighted(loss, per_row(self.weights[name]), value.sum(-1))

@@ -121,7 +121,7 @@ class AffineDecoder(LinearDecoder):
         return affine(self.offset, codes, self.components)
 
     def centered(self, X: Tensor) -> Tensor:
-        """Return ``X - offset``."""
+        """Return what the atoms have to reconstruct: the rows without the constant."""
         return X - self.offset
 
 

@@ -26,7 +26,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skvardict.energies import reconstruction
 from skvardict.functional import Weight, is_on, per_row
 from skvardict.models import VariationalModel
 from skvardict.models.latents import Anneal, Noise
@@ -68,7 +67,7 @@ def importance_weighted(
     """
     law = model.latent.warmed(posterior, anneal)
     codes, log_support = model.latent.scored_codes(law, noise)
-    error = reconstruction(X, decode(codes))
+    error = model.error(X, decode(codes))
     ratio = model.latent.log_ratio(law, codes).sum(-1)
     kl_weight = per_row(model.weights["kl"])
     loss = error - kl_weight * ratio

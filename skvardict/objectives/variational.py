@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from skvardict._utils import ranks
 from skvardict._utils.random import generator_for, make_generator
-from skvardict.energies import reconstruction
 from skvardict.functional import count_active, per_batch, per_row, stack_weights
 from skvardict.models.latents import Anneal, Noise
 from skvardict.networks import LinearDecoder
@@ -64,7 +63,7 @@ class VariationalObjective(BaseVariationalObjective):
         posterior = self.model.posterior(X)
         noise = self._chosen_noise(X, posterior, self._generator_of_step(X, generator), self.anneal)
         made = self._reduced(X, posterior, noise, self.anneal, self._decode_in_training)
-        self.model.follow_noise_(made.error)
+        self.model.follow_noise_(made.error, X)
         losses = {"reconstruction": made.error.mean(-1)}
         losses |= {name: per_batch(self.model.weights[name]) * value.mean(-1) for name, value in made.terms.items()}
         if made.support is not None:
@@ -78,13 +77,13 @@ class VariationalObjective(BaseVariationalObjective):
             posterior = self.model.posterior(X)
             noise = self._chosen_noise(X, posterior, self._generator_of_evaluation(X), Anneal())
             made = self._reduced(X, posterior, noise, Anneal(), self.model.decode)
-            mean_error = reconstruction(X, self.model.decode(self.model.latent.summary(posterior)["code_mean"]))
+            mean_codes = self.model.latent.summary(posterior)["code_mean"]
+            mean_error = self.model.mean_observed_error(X, self.model.decode(mean_codes))
             kl = self.model.pooled(self.model.latent.kl(posterior, made.codes)["kl"])
         return {
             **self._sums(made.codes, made.error, made.terms),
             "mean_reconstruction": mean_error.sum(-1),
-            "square_sum": X.square().sum(-2),
-            "row_sum": X.sum(-2),
+            **self.model.totals(X),
             "kl_by_component": kl.mean(-2) * X.shape[-2],
         }
 
@@ -137,7 +136,7 @@ class VariationalObjective(BaseVariationalObjective):
         if self.draw_reduction == "iwae":
             return importance_weighted(self.model, X, posterior, noise, anneal, decode)
         codes = self.model.latent.codes(posterior, noise, anneal)
-        error = reconstruction(X, decode(codes))
+        error = self.model.error(X, decode(codes))
         return ReducedDraws(codes, *self._reduce_draws(error, self.model.latent.kl(posterior, codes)))
 
     def _reduce_draws(self, error: Tensor, divergences: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from skvardict._utils import ranks
-from skvardict.energies import expected_reconstruction, reconstruction
 from skvardict.functional import per_batch
 from skvardict.objectives._variational import BaseVariationalObjective
 from skvardict.training.protocol import ParameterGroup, Statistics, Step, Sums
@@ -62,7 +61,7 @@ class ExactVariationalObjective(BaseVariationalObjective):
     def step(self, X: Tensor, generator: Any) -> Step:
         """Return the losses of a batch, ready for one backward pass, and sums for the history; nothing is drawn."""
         made = self._expectations(X, self._atoms_in_training)
-        self.model.follow_noise_(made.error)
+        self.model.follow_noise_(made.error, X)
         kl = made.kl.sum(-1).mean(-1)
         if self.divergence == "aggregate":
             of_batch = ranks.all_mean(made.on.mean(-2), made.on.shape[-2])
@@ -77,12 +76,11 @@ class ExactVariationalObjective(BaseVariationalObjective):
         """Return sums over a validation batch."""
         with self.model.evaluating():
             made = self._expectations(X, lambda mean, variance: self._components)
-            mean_error = reconstruction(X, self.model.decode(made.mean))
+            mean_error = self.model.mean_observed_error(X, self.model.decode(made.mean))
         return {
             **self._sums(made),
             "mean_reconstruction": mean_error.sum(-1),
-            "square_sum": X.square().sum(-2),
-            "row_sum": X.sum(-2),
+            **self.model.totals(X),
         }
 
     @property
@@ -94,7 +92,7 @@ class ExactVariationalObjective(BaseVariationalObjective):
         mean, variance = latent.moments(posterior)
         atoms = atoms_for(mean, variance)
         decoded = torch.func.functional_call(self.model.decoder, {"components": atoms}, (mean,))
-        error = expected_reconstruction(X, decoded, variance, atoms)
+        error = self.model.expected_error(X, decoded, variance, atoms)
         return _Expectations(mean, variance, latent.on(posterior), error, latent.code_kl(posterior, mean))
 
     def _atoms_in_training(self, mean: Tensor, variance: Tensor) -> Tensor:
@@ -109,7 +107,7 @@ class ExactVariationalObjective(BaseVariationalObjective):
     @torch.no_grad()
     def _statistics(self, X: Tensor, made: _Expectations) -> Statistics:
         """Return what the minimum of the expected error over the atoms depends on."""
-        cross = made.mean.mT @ self.model.decoder.centered(X)  # type: ignore[operator]
+        cross = self.model.cross_moment(X, made.mean, made.variance)
         return Statistics(made.mean, _second_moment(made.mean, made.variance), cross)
 
     def _gate_kl(self, on: Tensor) -> Tensor:

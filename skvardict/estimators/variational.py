@@ -649,13 +649,15 @@ class ThresholdedVSC(_SparseVariationalCoder):
     """Variational sparse coding with thresholded draws: exact zeros, at a share that the prior sets.
 
     The encoder gives mean and scale of a Laplace or Gaussian base variable s; a code is ``z = T(s)``, zero where s is
-    within `threshold` of its mean, and else s shrunk towards its mean by `threshold`. Minimises::
+    within `threshold` of its mean, and else s shrunk towards its mean by `threshold`. In closed form (`expectation`) the
+    encoder also gives P(on), from which the row's own thresholds follow, and what is minimised is an evidence bound,
+    the mean over codes of ``1/d |x - D(z)|^2`` plus ``kl_weight KL(q(z|x) || p(z))``. By draws, as in the paper, it is::
 
         1/d |x - D(z)|^2 + kl_weight KL(q(s|x) || p(s))  (+ threshold_kl_weight KL(q(t|x) || p(t)))
 
-    at the best of `n_draws` draws per row, with gradients that skip T. This objective (:meth:`energy`) is no evidence
-    bound: T moves values towards the posterior's mean, and under the prior towards zero, so that the code z of a base
-    variable s depends on the posterior. :meth:`elbo` and :meth:`iwae` are bounds, with the laws of the codes.
+    at the best of `n_draws` draws per row, with gradients that skip T. This objective (:meth:`energy`) is no bound: T
+    moves values towards the posterior's mean, and under the prior towards zero, so that the code z of a base variable s
+    depends on the posterior. :meth:`elbo` and :meth:`iwae` are bounds either way, with the laws of the codes.
     Thresholded Laplace variables are spike-and-slab variables that are on with probability ``exp(-threshold / scale)``.
 
     The learned posterior is broad: which components are on is nearly random from draw to draw, and what a row says is

@@ -649,9 +649,10 @@ class ThresholdedVSC(_SparseVariationalCoder):
     """Variational sparse coding with thresholded draws: exact zeros, at a share that the prior sets.
 
     The encoder gives mean and scale of a Laplace or Gaussian base variable s; a code is ``z = T(s)``, zero where s is
-    within `threshold` of its mean, and else s shrunk towards its mean by `threshold`. In closed form (`expectation`) the
-    encoder also gives P(on), from which the row's own thresholds follow, and what is minimised is an evidence bound,
-    the mean over codes of ``1/d |x - D(z)|^2`` plus ``kl_weight KL(q(z|x) || p(z))``. By draws, as in the paper, it is::
+    within `threshold` of its mean, and else s shrunk towards its mean by `threshold`. In closed form (`expectation`)
+    the encoder also gives P(on), from which the row's own thresholds follow, and what is minimised is an evidence
+    bound, the mean over codes of ``1/d |x - D(z)|^2`` plus ``kl_weight KL(q(z|x) || p(z))``. By draws, as in the paper,
+    it is::
 
         1/d |x - D(z)|^2 + kl_weight KL(q(s|x) || p(s))  (+ threshold_kl_weight KL(q(t|x) || p(t)))
 

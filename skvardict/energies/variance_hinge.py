@@ -13,6 +13,7 @@ from skvardict.functional import (
     hinge_constants,
     hinge_of_std,
     hinge_pull,
+    hinge_pull_of,
     mean_and_std,
     mean_of_rows,
     merged_moments,
@@ -99,6 +100,8 @@ class RunningHinge:
 
     def pull(self, point: Tensor, constants: HingeConstants) -> tuple[Tensor, Tensor]:
         """Return the pull with other constants, and the mean that it pulls away from, each of shape (..., 1, l)."""
+        if point.is_cuda and self.ended is None and ranks.current() is None:
+            return hinge_pull_of(point, constants)
         return hinge_pull(self.moments(point), self.origin, constants)
 
     def constants_times(self, step: float | Tensor, like: Tensor) -> HingeConstants:

@@ -151,6 +151,19 @@ def hinge_pull(moments: Moments, origin: Tensor, constants: HingeConstants) -> t
     return pull, torch.add(origin, moments.total, alpha=1 / moments.n_rows)
 
 
+def hinge_pull_of(codes: Tensor, constants: HingeConstants) -> tuple[Tensor, Tensor]:
+    """Return what :func:`hinge_pull` does, of a whole batch (..., n, l), in fewer passes: each is a launch of a GPU.
+
+    The sums run about the mean, so that their rounding is relative to ``mean^2 eps^2``, and no origin is needed.
+    """
+    degrees, rounding = codes.shape[-2] - 1, _ROUNDING * torch.finfo(codes.dtype).eps
+    variance, mean = torch.var_mean(codes, -2, correction=min(degrees, 1), keepdim=True)
+    variance.addcmul_(mean, mean, value=-(rounding**2))
+    inverse = torch.threshold_(variance, 0.0, torch.inf).rsqrt_()
+    pull = torch.addcmul(constants.offset, inverse, constants.slope, value=max(degrees, 1) ** -0.5)
+    return pull.clamp_min_(0), mean
+
+
 def _scatter(moments: Moments) -> Tensor:
     """Return the sum of squares about the mean; zero or less where it is nothing but rounding.
 

@@ -9,6 +9,7 @@ from skvardict.functional import (
     count_active,
     hinge_constants,
     hinge_pull,
+    hinge_pull_of,
     mean_and_std,
     merged_moments,
     power_iteration,
@@ -133,3 +134,20 @@ def test_the_hinge_does_not_pull_constant_components_wherever_moments_are_measur
         start = torch.full((1, 500), origin, dtype=dtype)
         pull, _ = hinge_pull(batch_moments(codes, start), start, hinge_constants(250, 0.5, 10.0, codes))
         assert not pull.any()
+    pull, _ = hinge_pull_of(codes, hinge_constants(250, 0.5, 10.0, codes))
+    assert not pull.any()
+    noisy = codes * (1 + torch.finfo(dtype).eps * torch.randint(-1, 2, codes.shape, generator=torch.Generator()))
+    pull, _ = hinge_pull_of(noisy, hinge_constants(250, 0.5, 10.0, codes))
+    assert not pull.any()
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 250])
+@pytest.mark.parametrize("scale", [1e-3, 0.1, 1.0])
+def test_the_pull_of_a_whole_batch_is_that_of_its_moments(n_rows, scale):
+    codes = scale * torch.randn(3, n_rows, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 1
+    codes[:, :, 0] = 0.5
+    origin = codes.mean(-2, keepdim=True)
+    constants = hinge_constants(n_rows, 0.5, 10.0, codes)
+    expected = hinge_pull(batch_moments(codes, origin), origin, constants)
+    for made, value in zip(hinge_pull_of(codes, constants), expected, strict=True):
+        torch.testing.assert_close(made, value, rtol=1e-9, atol=1e-12)

@@ -120,6 +120,22 @@ class OnDevice(torch.Tensor):
         """Return where the values are."""
         return self.held.data_ptr()
 
+    @property
+    def data(self):
+        """The tensor without its graph; setting it takes over the memory of another."""
+        return self.detach()
+
+    @data.setter
+    def data(self, other):
+        self.held = other.held
+
+    def __deepcopy__(self, memo):
+        made = OnDevice(self.held.clone()).requires_grad_(self.requires_grad)
+        if getattr(self, "_is_param", False):
+            made._is_param = True
+        memo[id(self)] = made
+        return made
+
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         kwargs, name = kwargs or {}, func._schema.name.removeprefix("aten::")

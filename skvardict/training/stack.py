@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from skvardict.functional import to_device, to_host
 from skvardict.training.session import TrainingSession
 
 
@@ -58,9 +59,8 @@ class Stack:
 
     def are_finite(self) -> list[bool]:
         """Return whether all numbers of each member are finite."""
-        return (
-            torch.stack([tensor.isfinite().flatten(1).all(1).cpu() for tensor in self.tensors.values()]).all(0).tolist()
-        )
+        finite = to_host({name: tensor.isfinite().flatten(1).all(1) for name, tensor in self.tensors.items()})
+        return torch.stack(list(finite.values())).all(0).tolist()
 
     def decoder_norms(self) -> list[float]:
         """Return the norm of all weights of the decoder together, for each member."""
@@ -81,7 +81,9 @@ class Stack:
         self.sessions = [self.sessions[index] for index in indices]
         self._own = [self._own[index] for index in indices]
         kept = torch.tensor(indices, dtype=torch.long)
-        self.tensors = {name: tensor.index_select(0, kept.to(tensor.device)) for name, tensor in self.tensors.items()}
+        self.tensors = {
+            name: tensor.index_select(0, to_device(kept, tensor.device)) for name, tensor in self.tensors.items()
+        }
         self._lend_all()
 
     def _lend_all(self) -> None:

@@ -12,7 +12,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from skvardict.functional import to_host
+from skvardict.functional import to_device, to_host
 from skvardict.rows import Rows
 from skvardict.rows.batches import batch_slices
 from skvardict.training.early_stopping import EarlyStopping
@@ -160,7 +160,7 @@ class _Training:
         self.stack.keep(indices)
         kept = torch.tensor(indices, dtype=torch.long)
         for values in (self.last_good, self.sums):
-            values.update({name: value[kept.to(value.device)] for name, value in values.items()})
+            values.update({name: value[to_device(kept, value.device)] for name, value in values.items()})
         self.runs = [self.runs[index] for index in indices]
         self.counters = [self.counters[index] for index in indices]
         self.generators = [self.generators[index] for index in indices]

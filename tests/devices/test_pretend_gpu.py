@@ -12,6 +12,8 @@ import skvardict
 from benchmarks._pretend_gpu import DeviceMismatchError, OnDevice, pretend_gpu
 from benchmarks.launches import BATCH_SIZE, VARIANTS
 from skvardict.energies import L1, LinearProblem, VarianceHinge
+from skvardict.estimators import _together
+from skvardict.estimators._together import Member, fit_together
 from skvardict.functional import LateAnswer, to_host
 from skvardict.functional.graphs import Repeated
 from skvardict.rows import Rows
@@ -153,6 +155,27 @@ def test_batches_reach_the_device_without_a_wait(kind, free_bytes, X):
         seen = np.vstack([batch.cpu().numpy() for batch in batches])
     expected = torch.cat(list(Rows(whole).shuffled(BATCH_SIZE, torch.Generator().manual_seed(0))))
     np.testing.assert_array_equal(seen, expected.numpy())
+
+
+@pytest.mark.parametrize("name", ["VDL", "DO", "VSC"])
+def test_models_trained_together_do_not_wait_in_their_batches(name, X):
+    def fit(rows, device):
+        members = [Member(small(name, device=device, random_state=seed)) for seed in (0, 1)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_together, "_fit_alone", None)  # together or not at all
+            assert fit_together(members, rows) == [None, None]
+        return members
+
+    n_waits = []
+    for n_rows in (len(X) // 2, len(X)):
+        with pretend_gpu() as trace:
+            members = fit(X[:n_rows], "cuda")
+        n_waits.append(sum(n for where, n in trace.waits.items() if "functional/graphs.py" not in where))
+    assert n_waits[0] == n_waits[1]
+    if name != "VSC":
+        for one, other in zip(members, fit(X, "cpu"), strict=True):
+            for key, array in other.estimator.params_.items():
+                np.testing.assert_allclose(one.estimator.params_[key], array, rtol=2e-3, atol=2e-3, err_msg=key)
 
 
 def hinged_problem(X, device):

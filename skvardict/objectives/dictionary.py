@@ -23,6 +23,7 @@ from skvardict.functional import (
     Weight,
     count_active,
     mean_and_std,
+    number_like,
     numbers_like,
     pooled_r2,
     quadratic_error,
@@ -107,7 +108,9 @@ class DictionaryObjective:
         """Set the weight of the penalty, and remember the atoms that the encoder will follow."""
         self._position = position
         if self.annealing is not None:
-            self._penalty = self.model.penalty.with_alpha(self.alpha_at(position))
+            alpha, like = self.alpha_at(position), next(self.model.decoder.parameters())
+            # Numbers are part of what a GPU is told once and replays; tensors may change.
+            self._penalty = self.model.penalty.with_alpha(number_like(alpha, like) if like.is_cuda else alpha)
         self._remember_atoms()
 
     def alpha_at(self, position: Position) -> float:

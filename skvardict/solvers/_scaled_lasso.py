@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from skvardict.functional import cholesky
+from skvardict.functional.graphs import Repeated
 from skvardict.solvers.protocol import Lasso
 
 RELAXATION = 1.9
@@ -63,8 +64,20 @@ class ScaledLasso:
         for models in _models_at_once(state, in_cache):
             part = self._of(models)
             for u, constant in zip(state[models].split(in_cache, -2), offset[models].split(in_cache, -2), strict=True):
-                part._iterate_(u, constant, n_iter)
+                (part._replay_ if u.is_cuda else part._iterate_)(u, constant, n_iter)
         return state.add_(self.tau) if self.positive else state
+
+    def _replay_(self, u: Tensor, constant: Tensor, n_iter: int) -> None:
+        """Iterate on a GPU, which is told of all iterations at once."""
+
+        def iterated(lasso: Self, state: Tensor, argument: Tensor) -> Tensor:
+            moved = state.clone()
+            lasso._iterate_(moved, argument, n_iter)
+            return moved
+
+        iterations = Repeated(iterated, self, u, (type(self), n_iter), is_captured=True)
+        iterations.apply(constant)
+        u.copy_(iterations.state)
 
     def _iterate_(self, u: Tensor, constant: Tensor, n_iter: int) -> None:
         turned = torch.empty_like(u)

@@ -37,7 +37,7 @@ def autograd_fista(
 ):
     """Return codes after FISTA; a row that has converged is frozen. Also the number of iterations run."""
     codes = momentum_point = start.clone()
-    active = torch.ones(len(X), 1, dtype=torch.bool)
+    active = torch.ones(len(X), 1, dtype=torch.bool, device=X.device)
     t = 1.0
     for iteration in range(1, max_iter + 1):
         leaf = momentum_point.detach().requires_grad_()

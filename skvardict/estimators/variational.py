@@ -589,7 +589,8 @@ class _SparseVariationalCoder(_VariationalCoder):
         'probability above 1/2, zero elsewhere. "top_k": the components with the largest ``|E z|``, as many '
         'as are on under the prior, at their mean. "max_elbo": the best of `n_draws` draws made from noise that is the '
         'same for every row. "mean": posterior mean of the code, dense. "median": posterior median, zero wherever a '
-        'component is on with probability below 1/2. "auto": "solver" for a linear decoder, else "top_k".',
+        'component is on with probability below 1/2. "auto": "solver" for a linear decoder, else '
+        '"max_elbo", of 20 draws at least.',
         group=PARTS,
     )
     warmup: Schedule | str | None = parameter(

@@ -24,6 +24,7 @@ from skvardict.models.refinement import refine
 from skvardict.networks import LinearDecoder
 from skvardict.solvers import FISTA, SolverResult
 
+_FEWEST_DRAWS = 20  # of which an automatic code of a non-linear decoder is the best
 _REFINEMENTS = 20  # steps of transform_algorithm="refine"
 _FOLLOWING = 0.05  # of the learnt noise, per batch
 _DRAW_ENTRIES = 2**22  # of codes or decoded draws held at a time: 16 MB of float32
@@ -168,12 +169,12 @@ class VariationalModel:
         ----------
         X : Tensor of shape (n, d)
         algorithm : {"mean", "median", "support", "refine", "top_k", "max_elbo", "solver", "auto"}
-            "auto": "solver" for a linear decoder, else "top_k".
+            "auto": "solver" for a linear decoder, else "max_elbo" of twenty draws or more.
         n_draws, noise_seed : int
             For "max_elbo": the number of draws, and the seed of their noise, which is the same for every row.
         """
         if algorithm == "auto":
-            algorithm = "solver" if self.is_linear else "top_k"
+            algorithm, n_draws = "solver" if self.is_linear else "max_elbo", max(n_draws, _FEWEST_DRAWS)
         if algorithm == "max_elbo":
             blocks = X.split(self.rows_at_a_time(n_draws))
             return Codes(torch.cat([self._best_codes(rows, n_draws, noise_seed) for rows in blocks]))

@@ -32,6 +32,7 @@ from skvardict.solvers import FISTA
 from skvardict.training import SGD, Adam, OnlineUpdate, TargetSparsity, loop
 
 _TWENTY_STEPS = {"max_iter": 5, "batch_size": 50, "random_state": 0}
+_DRAWN = {"expectation": "draws", **_TWENTY_STEPS}
 
 
 def make_rows(n_rows=203, n_features=12):
@@ -74,18 +75,25 @@ def models():
             some, encoder=None, missing="mask", solver=FISTA(20), **_TWENTY_STEPS
         ),
         "WDL, statistics": WeightDecayDictionaryLearning(some, encoder=None, solver=FISTA(20), **_TWENTY_STEPS),
-        "SVAE": SparseVAE(some, **_TWENTY_STEPS),
-        "VSC": ThresholdedVSC(some, **_TWENTY_STEPS),
+        "SVAE": SparseVAE(some, **_DRAWN),
+        "SVAE, closed form": SparseVAE(some, **_TWENTY_STEPS),
+        "VSC": ThresholdedVSC(some, **_DRAWN),
+        "VSC, aggregate": ThresholdedVSC(some, divergence="aggregate", **_TWENTY_STEPS),
         "VSC, random threshold": ThresholdedVSC(some, threshold_prior="gamma", **_TWENTY_STEPS),
         "VSC, limited steps": ThresholdedVSC(
             some,
             n_draws=3,
             draw_reduction="mean",
             optimizer=SGD(1e-2, dictionary_learning_rate=1.0),
-            **_TWENTY_STEPS,
+            **_DRAWN,
         ),
-        "VSC, batch norms": ThresholdedVSC(some, encoder=ResNet((16, 16)), **_TWENTY_STEPS),
-        "spike and slab": SpikeAndSlabVSC(some, **_TWENTY_STEPS),
+        "VSC, batch norms": ThresholdedVSC(some, encoder=ResNet((16, 16)), **_DRAWN),
+        "spike and slab": SpikeAndSlabVSC(some, **_DRAWN),
+        "spike and slab, limited steps": SpikeAndSlabVSC(
+            some, optimizer=SGD(1e-2, dictionary_learning_rate=1.0), **_TWENTY_STEPS
+        ),
+        "spike and slab, learnt noise": SpikeAndSlabVSC(some, kl_weight="auto", **_TWENTY_STEPS),
+        "spike and slab, statistics": SpikeAndSlabVSC(some, optimizer=OnlineUpdate(), **_TWENTY_STEPS),
     }
 
 

@@ -117,11 +117,13 @@ def test_algorithms_that_the_parts_do_not_allow_are_refused():
     heavy.check_algorithm("mean")
 
 
-def test_auto_is_the_solver_for_linear_decoders_and_top_k_for_others(X):
+def test_auto_is_the_solver_for_linear_decoders_and_the_best_of_twenty_draws_for_others(X):
     latent = ThresholdedLatent(Thresholded(Laplace(scale=0.5), 0.4), straight_through=True)
     linear, deep = model_of(latent), model_of(latent, MLPDecoder(L, D, (9,), make_generator(4)))
     assert torch.equal(linear.encode(X, "auto").codes, linear.encode(X, "solver").codes)
-    assert torch.equal(deep.encode(X, "auto").codes, deep.encode(X, "top_k").codes)
+    best = {n_draws: deep.encode(X, "max_elbo", n_draws=n_draws).codes for n_draws in (20, 50)}
+    assert torch.equal(deep.encode(X, "auto", n_draws=1).codes, best[20])
+    assert torch.equal(deep.encode(X, "auto", n_draws=50).codes, best[50])
 
 
 def test_draws_from_the_prior_have_its_share_and_dtype(latent):

@@ -146,11 +146,7 @@ def fetch_idx(
     if split not in SPLITS:
         advice = " A random validation part is split='train', random_state=0." if split == "random" else ""
         raise ValueError(f"{dataset.name} has no split {split!r}. Use one of {', '.join(map(repr, SPLITS))}.{advice}")
-    if random_state is not None and (not isinstance(random_state, Integral) or random_state < 0):
-        raise ValueError(
-            f"{dataset.name}: random_state={random_state!r} is not None or an integer of at least 0. Two calls, for "
-            "training and validation, have to draw the same rows."
-        )
+    _check_seed(dataset, random_state)
     files = TEST_FILES if split == "test" else TRAIN_FILES
     folder = _locate(dataset, files, data_home, download_if_missing)
     sizes = dataset.n_train * math.prod(dataset.image_shape), dataset.n_train
@@ -174,6 +170,14 @@ def fetch_idx(
         indices=indices,
         DESCR=dataset.description,
     )
+
+
+def _check_seed(dataset: IDXDataset, random_state: Any) -> None:
+    if random_state is not None and (not isinstance(random_state, Integral) or random_state < 0):
+        raise ValueError(
+            f"{dataset.name}: random_state={random_state!r} is not None or an integer of at least 0. Two calls, for "
+            "training and validation, have to draw the same rows."
+        )
 
 
 def _rows_of_split(dataset: IDXDataset, split: str, random_state: int | None, n_rows: int) -> NDArray[np.int64]:

@@ -12,8 +12,9 @@ from sklearn.base import _fit_context
 from sklearn.linear_model._cd_fast import enet_coordinate_descent_gram as coordinate_descent
 from sklearn.utils import _safe_indexing as take_rows
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.metaestimators import _safe_split as split_rows
-from sklearn.utils.validation import _check_feature_names
+from sklearn.utils.validation import _check_feature_names, _check_n_features
 
 from skvardict._version import documentation_address
 
@@ -71,9 +72,11 @@ __all__ = [
     "Interval",
     "StrOptions",
     "TransformerMixin",
+    "check_features",
     "checks_parameters",
     "coordinate_descent",
     "epoch_hooks",
+    "gives_frames",
     "keep_feature_names",
     "public_name",
     "split_rows",
@@ -126,6 +129,18 @@ def checks_parameters(method: Method) -> Method:
 def keep_feature_names(estimator: Any, X: Any) -> None:
     """Let `estimator`, fitted on plain rows, know the names of the columns of `X` that they come from."""
     _check_feature_names(estimator, X, reset=True)
+
+
+def gives_frames(estimator: Any) -> bool:
+    """Return whether `transform` gives frames, by ``set_output`` of `estimator` or for all."""
+    return _get_output_config("transform", estimator)["dense"] != "default"
+
+
+def check_features(estimator: Any, X: Any, numbers: np.ndarray, *, reset: bool) -> None:
+    """Check or set the names and the number of the features of `estimator`: names of `X`, columns of its `numbers`."""
+    _check_feature_names(estimator, X, reset=reset)
+    if numbers.ndim == 2:  # or it is refused
+        _check_n_features(estimator, numbers, reset=reset)
 
 
 def epoch_hooks(

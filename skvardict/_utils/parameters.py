@@ -14,6 +14,8 @@ from numbers import Integral
 from textwrap import fill
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
+import numpy as np
+
 from skvardict._sklearn import BaseEstimator
 
 Class = TypeVar("Class", bound=type)
@@ -121,6 +123,17 @@ def check_count(name: str, value: Any) -> None:
     """Raise a ValueError where `value`, an argument called `name`, is no integer of at least 1."""
     if not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, but got {value!r}.")
+
+
+def positive_integers(values: Any) -> tuple[int, ...] | None:
+    """Return one integer, or those in a sequence, an array or a tensor, as a tuple; None unless all are at least 1."""
+    try:
+        array = np.atleast_1d(np.asarray(values))
+    except (ValueError, TypeError, RuntimeError):  # ragged, or a tensor that is not on the CPU
+        return None
+    if array.ndim != 1 or (array.size and (array.dtype.kind not in "iu" or array.min() < 1)):
+        return None
+    return tuple(array.tolist())
 
 
 class Part(BaseEstimator):

@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from skvardict._utils.types import Images
-from skvardict.rows import float_dtype
+from skvardict.rows import as_numbers, float_dtype, to_array
 
 
 class DrawnPatches(NamedTuple):
@@ -102,9 +102,9 @@ def check_images(
     """
     if len(images) == 0:
         raise ValueError("Expected at least one image, but got none. Pass a list of 2-D arrays (height, width).")
-    arrays = [np.asarray(image) for image in images]
-    for number, array in enumerate(arrays):
-        name = f"Image {number}" if names is None else f"Image {names[number]}"
+    called = [f"Image {number if names is None else names[number]}" for number in range(len(images))]
+    arrays = [to_array(as_numbers(image, name, allow_masked=False)) for image, name in zip(images, called, strict=True)]
+    for name, array in zip(called, arrays, strict=True):
         if allow_colour and array.ndim == 3:
             if array.shape[2:] != arrays[0].shape[2:]:
                 raise ValueError(
@@ -121,7 +121,6 @@ def check_images(
                 f"{name} has {array.shape[0]} x {array.shape[1]} pixels, fewer than a patch of "
                 f"{size[0]} x {size[1]}. Leave it out, or ask for smaller patches."
             )
-        if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
-            found = "NaN or infinity" if array.dtype.kind == "f" else f"values of type {array.dtype}"
-            raise ValueError(f"{name} contains {found}; expected finite real numbers. Repair it or leave it out.")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{name} contains NaN or infinity; expected finite numbers. Repair it or leave it out.")
     return arrays

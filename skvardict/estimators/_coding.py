@@ -21,7 +21,7 @@ from skvardict.estimators._fitted import fitted_components, fitted_model
 from skvardict.estimators._fixed_dictionary import RowCodes
 from skvardict.functional import join_signs
 from skvardict.metrics import r2
-from skvardict.rows import Rows
+from skvardict.rows import Rows, as_numbers, for_output, has_columns
 
 
 class Encoding(NamedTuple):
@@ -83,7 +83,8 @@ class FittedCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, Transformer
             Twice as many columns with ``split_sign=True``: positive parts, then negative parts. With
             ``sparse_output=True``, a scipy matrix in CSR format.
         """
-        return self._encode(self._rows(X), out, split_sign=self.split_sign, sparse_output=self.sparse_output)[0]
+        codes = self._encode(self._rows(X), out, split_sign=self.split_sign, sparse_output=self.sparse_output)[0]
+        return for_output(self, codes)
 
     @of_one_model
     def encode(self, X: ArrayLike) -> Encoding:
@@ -204,7 +205,7 @@ class FittedCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, Transformer
             ``1 - |y - D(z(X))|^2 / |y - mean(y)|^2`` over all entries.
         """
         rows = target = self._rows(X)
-        if y is not None and np.ndim(y) == 2:
+        if y is not None and has_columns(y):
             target = Rows.check_columns(self, y, "y")
             if len(target) != len(rows):
                 raise ValueError(f"y has {len(target)} rows, but X has {len(rows)}. Pass one target per row.")
@@ -306,21 +307,17 @@ def check_codes(estimator, codes) -> Rows:
 
     Raises
     ------
+    TypeError
+        If they are no real numbers.
     ValueError
-        If they are not real numbers of shape (n_samples, n_components).
+        If they are not of shape (n_samples, n_components).
     """
     name = type(estimator).__name__
-    if not isinstance(codes, Tensor):
-        codes = codes.toarray() if issparse(codes) else np.asarray(codes)
+    codes = codes.toarray() if issparse(codes) else codes
+    codes = as_numbers(codes, f"{name}.inverse_transform: codes", allow_masked=False)
     if codes.ndim != 2 or codes.shape[1] != estimator._n_features_out:
         raise ValueError(
             f"{name}.inverse_transform expects codes of shape (n_samples, {estimator._n_features_out}), but got "
             f"{tuple(codes.shape)}. Pass what transform returns."
-        )
-    is_real = not codes.is_complex() if isinstance(codes, Tensor) else codes.dtype.kind in "biuf"
-    if not is_real:
-        raise ValueError(
-            f"{name}.inverse_transform expects real numbers, but codes are of {codes.dtype}. Pass what transform "
-            "returns."
         )
     return Rows(codes, device=estimator.device, name="codes", owner=name)

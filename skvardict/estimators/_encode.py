@@ -2,15 +2,12 @@
 
 from typing import Any
 
-import numpy as np
 import torch
-from sklearn.utils.validation import check_array
-from torch import Tensor
 
 from skvardict._utils.defaults import with_defaults
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.estimators._fixed_dictionary import Coding, FixedDictionary, encode_rows, names_hints, share
-from skvardict.rows import Rows
+from skvardict.rows import Rows, check_matrix
 
 _ROWS_PER_CHUNK = 2500
 
@@ -132,21 +129,10 @@ def alpha_max(X: ArrayLike, components: ArrayLike, *, positive: bool = True) -> 
 
 def check_pair(X: ArrayLike, components: ArrayLike) -> tuple[Array, Array]:
     """Return rows and atoms as matrices of finite numbers with one number of features."""
-    X, components = _check_matrix("X", X), _check_matrix("components", components)
+    X, components = check_matrix(X, "X"), check_matrix(components, "components")
     if X.shape[1] != components.shape[1]:
         raise ValueError(
             f"X has {X.shape[1]} features, but the atoms in components have {components.shape[1]}. "
             "Atoms are rows: components has shape (n_components, n_features)."
         )
     return X, components
-
-
-def _check_matrix(name: str, value: ArrayLike) -> Array:
-    if isinstance(value, Tensor):
-        if value.dim() != 2 or not torch.isfinite(value).all():
-            raise ValueError(f"{name} must be a finite 2-D tensor, but has shape {tuple(value.shape)} or NaN.")
-        return value
-    keep = isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
-    if type(value) is np.ndarray and keep and value.ndim == 2 and value.size and np.isfinite(value.sum()):
-        return value  # after one pass: scikit-learn's checks cost more than the codes of a row
-    return check_array(value, dtype=None if keep else [np.float32, np.float64], input_name=name)

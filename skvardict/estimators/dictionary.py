@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from skvardict._sklearn import HasMethods, Interval, StrOptions
@@ -19,7 +18,7 @@ from skvardict.estimators._missing import MissingEntries
 from skvardict.models import DictionaryModel, MaskedDictionaryModel, TunedWeight
 from skvardict.networks import CODE_ENCODERS, Linear, LinearDecoder, LISTAEncoder, build_code_encoder, build_decoder
 from skvardict.objectives import Annealing, DictionaryObjective, MaskedDictionaryObjective, Replacement
-from skvardict.rows import ROWS_PER_CHUNK, Rows
+from skvardict.rows import ROWS_PER_CHUNK, Rows, check_matrix, to_array
 from skvardict.solvers import ADMM, FISTA
 from skvardict.training import (
     Adam,
@@ -371,7 +370,7 @@ class _DictionaryCoder(MissingEntries):
         atoms = (
             self._draw_atoms(rows, components, generator)
             if isinstance(init, str)
-            else check_array(init, dtype=np.float64, order="C", copy=True, input_name="init")
+            else to_array(check_matrix(init, f"{type(self).__name__}: init")).astype(np.float64)
         )
         if tuple(atoms.shape) != tuple(components.shape):
             raise ValueError(

@@ -25,8 +25,7 @@ from skvardict.estimators._files import save
 from skvardict.estimators._fixed_dictionary import ALGORITHMS, Coding, FixedDictionary, encode_rows, names_hints
 from skvardict.functional.signs import join_signs
 from skvardict.metrics import r2
-from skvardict.rows import Rows
-from skvardict.rows.checks import to_array
+from skvardict.rows import Rows, as_numbers, for_output, has_columns, to_array
 
 
 @with_parameters
@@ -164,7 +163,7 @@ class SparseCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, Transformer
         codes : ndarray, Tensor or CSR matrix of shape (n_samples, n_components)
             Twice as many columns with ``split_sign=True``.
         """
-        return self._encode(X, split_sign=self.split_sign, sparse_output=self.sparse_output).codes
+        return for_output(self, self._encode(X, split_sign=self.split_sign, sparse_output=self.sparse_output).codes)
 
     def encode(self, X: ArrayLike) -> Encoding:
         """Return codes, as :meth:`transform` does, together with iterations and convergence per row.
@@ -220,7 +219,7 @@ class SparseCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, Transformer
         r2 : float
         """
         rows = target = Rows.check(self, X, reset=False)
-        if y is not None and np.ndim(y) == 2:
+        if y is not None and has_columns(y):
             target = Rows.check_columns(self, y, "y")
             self._check_width(target)
             if len(target) != len(rows):
@@ -239,12 +238,12 @@ class SparseCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, Transformer
     @property
     def components_(self) -> np.ndarray:
         """The dictionary as an array, (n_components, n_features)."""
-        return to_array(self.dictionary)
+        return to_array(as_numbers(self.dictionary, f"{type(self).__name__}: dictionary", allow_masked=False))
 
     @property
     def n_components_(self) -> int:
         """Number of atoms."""
-        return len(self.dictionary)
+        return len(self.components_)
 
     @property
     def _n_features_out(self) -> int:
@@ -270,7 +269,7 @@ class SparseCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, Transformer
     def _check_width(self, rows: Rows) -> np.ndarray:
         """Return the dictionary as an array, if it is one of atoms with the features of `rows`."""
         atoms = self.components_
-        if atoms.ndim != 2 or atoms.shape[1] != rows.n_features or not np.isfinite(atoms).all():
+        if atoms.ndim != 2 or len(atoms) == 0 or atoms.shape[1] != rows.n_features or not np.isfinite(atoms).all():
             raise ValueError(
                 f"{type(self).__name__} expects a dictionary of finite numbers, of shape (n_components, "
                 f"{rows.n_features}) for {rows.name} with {rows.n_features} features, but it has shape {atoms.shape}"

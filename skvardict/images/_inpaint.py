@@ -15,6 +15,7 @@ from skvardict._utils.types import RandomState
 from skvardict.images._coding import PatchCoder, patch_coder
 from skvardict.preprocessing._grid import PatchGrid, check_image, make_grid
 from skvardict.preprocessing._overlapping import put_back, take_out
+from skvardict.rows import as_numbers, to_array
 
 _NAME = "inpaint_image"
 _RANGE_SHARE = 0.02  # of the range of the pixels, as their deviation from what few atoms can say
@@ -154,12 +155,12 @@ def _noise(sigma: Any, values: NDArray) -> float:
 
 def _split(image: ArrayLike, mask: ArrayLike | None) -> tuple[NDArray, NDArray[np.bool_]]:
     """Return the image with missing pixels from the nearest observed ones, and where pixels are observed."""
-    raw = np.asarray(image)
+    raw = to_array(as_numbers(image, f"{_NAME}: the image"))  # masked pixels are missing
     if mask is None:
         pixels = check_image(_NAME, raw, allow_nan=True)
         observed = ~np.isnan(pixels)
     else:
-        missing = np.asarray(mask)
+        missing = to_array(mask)
         if missing.shape not in (raw.shape, raw.shape[:2]):
             raise ValueError(
                 f"{_NAME}: mask has shape {missing.shape}, but the image has {raw.shape}. Pass true where a pixel is "

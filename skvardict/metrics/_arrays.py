@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from skvardict.rows import to_array
+from skvardict.rows import as_numbers, to_array
 
 
 def as_float64(metric: str, name: str, values: ArrayLike | Tensor, axes: tuple[str, ...]) -> NDArray[np.float64]:
@@ -14,7 +14,7 @@ def as_float64(metric: str, name: str, values: ArrayLike | Tensor, axes: tuple[s
 
 def with_axes(metric: str, name: str, values: ArrayLike | Tensor, axes: tuple[str, ...]) -> NDArray:
     """Return `values` as an array with the named axes, none of them empty, or say what is wrong."""
-    array = to_array(values)
+    array = to_array(as_numbers(values, f"{metric}: {name}", allow_masked=False))
     if array.ndim != len(axes) or 0 in array.shape:
         raise ValueError(
             f"{metric} expects {name} of shape ({', '.join(axes)}), no axis empty, but got {array.shape}. "

@@ -1,11 +1,12 @@
 """How codes use their components: zeros and dead components."""
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from torch import Tensor
 
 from skvardict._utils.defaults import with_defaults
+from skvardict.rows import as_numbers
 
 
 @with_defaults
@@ -105,4 +106,4 @@ def dead_components(codes: ArrayLike | Tensor) -> int:
 
 
 def _as_codes(codes: ArrayLike | Tensor) -> NDArray | Tensor:
-    return codes if isinstance(codes, torch.Tensor) else np.asarray(codes)
+    return as_numbers(codes.toarray() if issparse(codes) else codes, "codes", allow_masked=False)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skvardict._utils.defaults import with_defaults
 from skvardict.metrics._arrays import as_float64
-from skvardict.rows import to_array
+from skvardict.rows import as_numbers
 
 
 @with_defaults
@@ -125,7 +125,7 @@ def inception_features(image_shape: tuple[int, ...], *, device: str | torch.devi
 
 def _features(name: str, rows, extractor: Callable | None, batch_size: int) -> NDArray[np.float64]:
     if extractor is not None:
-        rows = rows if isinstance(rows, Tensor) else to_array(rows)
+        rows = as_numbers(rows, f"frechet_distance: {name}", allow_masked=False)
         if len(rows) == 0:
             raise ValueError(f"frechet_distance expects at least two rows, but {name} has none.")
         batches = [extractor(rows[start : start + batch_size]) for start in range(0, len(rows), batch_size)]

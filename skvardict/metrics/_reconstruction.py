@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from skvardict._utils.defaults import with_defaults
-from skvardict.rows import Rows, to_array
+from skvardict.rows import Rows, as_numbers, to_array
 
 
 @with_defaults
@@ -125,11 +125,16 @@ def observed_r2(X: NDArray, observed: NDArray[np.bool_], X_reconstructed: NDArra
 
 def _as_pair(name: str, X, X_reconstructed):
     """Return both inputs as 2-D arrays, or as 2-D tensors on one device."""
+    names = "X", "X_reconstructed"
+    given = [
+        as_numbers(values, f"{name}: {of}", allow_masked=False)
+        for of, values in zip(names, (X, X_reconstructed), strict=True)
+    ]
     pair: tuple[Any, Any]
-    if isinstance(X, Tensor) and isinstance(X_reconstructed, Tensor):
-        pair = X.detach(), X_reconstructed.detach().to(X.device)
+    if all(isinstance(values, Tensor) for values in given):
+        pair = given[0].detach(), given[1].detach().to(given[0].device)
     else:
-        pair = to_array(X), to_array(X_reconstructed)
+        pair = to_array(given[0]), to_array(given[1])
     shapes = tuple(pair[0].shape), tuple(pair[1].shape)
     if shapes[0] != shapes[1]:
         raise ValueError(

@@ -8,12 +8,11 @@ that rows are independent in `transform`.
 from collections.abc import Sequence
 from math import prod
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from skvardict._sklearn import StrOptions
-from skvardict._utils.parameters import parameter, with_parameters
+from skvardict._utils.parameters import parameter, positive_integers, with_parameters
 from skvardict._utils.random import private_global_generator
 from skvardict.networks.encoder_parts import EncoderPart
 
@@ -30,9 +29,9 @@ def check_image_shape(image_shape: Sequence[int], n_features: int, network: str)
     ValueError
         If it is no shape, does not match `n_features`, or does not fit the network.
     """
-    sizes = tuple(image_shape)
+    sizes = positive_integers(image_shape) or ()
     shape = (1, *sizes) if len(sizes) == 2 else sizes
-    if len(shape) != 3 or not all(isinstance(size, int | np.integer) and size > 0 for size in shape):
+    if len(shape) != 3:
         raise ValueError(
             f"image_shape={image_shape!r} is no image shape. Pass (height, width) or (channels, height, width)."
         )

@@ -3,13 +3,11 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from skvardict._utils.parameters import Part, parameter, with_parameters
+from skvardict._utils.parameters import Part, parameter, positive_integers, with_parameters
 
 
 class EncoderPart(Part):
@@ -68,11 +66,10 @@ class LayeredPart(EncoderPart):
     def sizes(self) -> tuple[int, ...]:
         """Return the checked sizes of the hidden layers."""
         self.check()
-        given: Any = self.hidden_layer_sizes
-        sizes = (given,) if isinstance(given, Integral) else tuple(given)
-        if not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):
+        sizes = positive_integers(self.hidden_layer_sizes)
+        if sizes is None:
             raise ValueError(
                 f"{type(self).__name__}: hidden_layer_sizes must be whole numbers of units, each at least 1, but is "
-                f"{given!r}."
+                f"{self.hidden_layer_sizes!r}."
             )
-        return tuple(int(size) for size in sizes)
+        return sizes

@@ -19,7 +19,7 @@ from skvardict._utils.defaults import RunsWithDefaults
 from skvardict._utils.state import fits_at_once
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.preprocessing._shapes import resolve_image_shape
-from skvardict.rows import Rows
+from skvardict.rows import Rows, for_output
 
 
 class LocalContrast(NamedTuple):
@@ -173,7 +173,7 @@ class LocalContrastNormalizer(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin,
         -------
         patches : ndarray or Tensor of shape (n_samples, n_features_out)
         """
-        return self._run(X, 1)[0]
+        return for_output(self, self._run(X, 1)[0])
 
     def inverse(self, patches: Array, local_mean: Array, local_scale: Array) -> Array:
         """Return ``patches * local_scale + local_mean``: the central pixels before normalisation.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from skvardict.rows import float_dtype
+from skvardict.rows import as_numbers, float_dtype, to_array
 
 _BAND_ENTRIES = 2**21  # of the patches that are held at a time: 8 MB of float32
 
@@ -129,14 +129,12 @@ def check_image(name: str, image: ArrayLike, *, allow_nan: bool = False) -> NDAr
         If `image` is not of shape (height, width) or (height, width, channels), has no pixel, or does not hold finite
         real numbers.
     """
-    array = np.asarray(image)
+    array = to_array(as_numbers(image, f"{name}: the image", allow_masked=allow_nan))
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ValueError(
             f"{name} expects one image of shape (height, width) or (height, width, channels), but got "
             f"{array.shape}. Pass the images of a list one by one."
         )
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name} expects an image of real numbers, but its values are of type {array.dtype}.")
     array = array.astype(float_dtype(array), copy=False)
     if not (np.isfinite(array) | (np.isnan(array) & allow_nan)).all():
         raise ValueError(

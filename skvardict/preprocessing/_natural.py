@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from skvardict._utils.defaults import with_defaults
 from skvardict.datasets._patches import check_images, check_request, cut_patches
 from skvardict.preprocessing._contrast import LocalContrast, LocalContrastNormalizer, mean_local_deviation
-from skvardict.rows import to_array
+from skvardict.rows import as_numbers, to_array
 
 _BLOCK = 1024  # crops drawn at a time: small requests are then the first rows of large ones
 _MAX_FRUITLESS_BLOCKS = 20
@@ -60,7 +60,7 @@ class NormalizedPatches:
         -------
         pixels : ndarray of shape (n_patches, height * width)
         """
-        values = self.patches if patches is None else to_array(patches)
+        values = self.patches if patches is None else to_array(as_numbers(patches, "patches", allow_masked=False))
         if values.shape != self.patches.shape:
             raise ValueError(
                 f"NormalizedPatches.to_pixels expects patches of shape {self.patches.shape}, "

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from skvardict._sklearn import COUNT
 from skvardict._utils.state import fits_at_once
 from skvardict.preprocessing._grid import PatchGrid, check_image, make_grid
+from skvardict.rows import as_numbers, to_array
 
 
 class OverlappingPatches(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -144,7 +145,8 @@ class OverlappingPatches(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             Each pixel is the average over its patches, in which mean and scale of the fit are put back.
         """
         check_is_fitted(self)
-        values, grid = np.asarray(patches), self._grid(self.image_shape_)
+        values = to_array(as_numbers(patches, f"{type(self).__name__}: patches", allow_masked=False))
+        grid = self._grid(self.image_shape_)
         if values.shape != (grid.n_patches, grid.n_features):
             raise ValueError(
                 f"{type(self).__name__}.inverse_transform expects all {grid.n_patches} patches of {grid.n_features} "

@@ -10,9 +10,13 @@ from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skvardict._sklearn import BaseEstimator, TransformerMixin
+from skvardict._utils.messages import warn
 from skvardict._utils.state import fits_at_once
 from skvardict._utils.types import Array, ArrayLike
-from skvardict.rows import Rows
+from skvardict.rows import Rows, for_output
+
+_RESOLUTION = float(np.finfo(np.float32).eps)
+_LONG = 4  # bytes of integers
 
 
 class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -40,9 +44,9 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    float32 and float64 are kept, any other dtype becomes float32; a tensor in gives a tensor on its device
-    out. `fit` reads blocks of rows and adds their moments up in float64, so that a memory map is never copied
-    whole.
+    float32 and float64 are kept, any other dtype becomes float32, long integers (time stamps, say) after mean and scale
+    were taken out in double precision; a tensor in gives a tensor on its device out. `fit` reads blocks of rows and
+    adds their moments up in float64, so that a memory map is never copied whole.
 
     References
     ----------
@@ -56,7 +60,7 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     >>> scaler.mean_, scaler.scale_
     (1.0, 1.0)
     >>> scaler.transform([[3.0, 1.0]])
-    array([[2., 0.]], dtype=float32)
+    array([[2., 0.]])
     """
 
     _parameter_constraints: ClassVar[dict] = {"mean": [Real, None], "std": [Real, None]}
@@ -99,6 +103,12 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             data_mean, data_std = _pooled_moments(rows)
             mean, std = data_mean if mean is None else mean, data_std if std is None else std
         self.mean_, self.scale_ = float(mean), float(std)
+        if _has_long_integers(rows) and self.scale_ * _RESOLUTION > 1:
+            warn(
+                f"GlobalStandardizer: X holds integers of standard deviation {self.scale_:.3g}. Results for integers "
+                f"are float32, in which numbers closer than {self.scale_ * _RESOLUTION:.2g} become equal. Pass "
+                "X.astype(float) to keep them apart."
+            )
         return self
 
     def transform(self, X: ArrayLike) -> Array:
@@ -114,11 +124,20 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         rows = Rows.check(self, X, reset=False)
+        if _has_long_integers(rows):
+            return for_output(self, self._transform_exactly(rows))
         if rows.is_tensor:
-            return (rows.X.to(rows.dtype) - self.mean_) / self.scale_
+            return for_output(self, (rows.X.to(rows.dtype) - self.mean_) / self.scale_)
         Z = _as_floats(rows)
         Z -= self.mean_
         Z /= self.scale_
+        return Z
+
+    def _transform_exactly(self, rows: Rows) -> Array:
+        """Return results rounded at the end: digits that all numbers have in common are gone by then."""
+        Z = rows.new_rows(rows.n_features)
+        for where, block in rows.to(dtype=rows.exact_dtype).blocks():
+            Z[where] = rows.give_back((block - self.mean_) / self.scale_)
         return Z
 
     def inverse_transform(self, X: ArrayLike) -> Array:
@@ -146,6 +165,13 @@ class GlobalStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32", "float64"]
         return tags
+
+
+def _has_long_integers(rows: Rows) -> bool:
+    """Return whether `rows` may hold integers of more digits than float32 has."""
+    if rows.is_tensor:
+        return not rows.X.is_floating_point() and rows.X.element_size() >= _LONG
+    return rows.X.dtype.kind in "iu" and rows.X.dtype.itemsize >= _LONG
 
 
 def _as_floats(rows: Rows) -> NDArray:

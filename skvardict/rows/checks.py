@@ -7,7 +7,11 @@ import torch
 from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
+from skvardict._sklearn import check_features, gives_frames
+from skvardict.rows.numbers import as_numbers
+
 BLOCK_ENTRIES = 2**21  # 8 MB of float32
+_DOUBLE = 8  # bytes
 _FEW_ENTRIES = 2**14  # whose sum costs less than making a tensor of them
 
 
@@ -16,12 +20,16 @@ def validate_rows(estimator, X, *, reset: bool):
 
     Arrays of any real dtype and tensors come back as they are: a conversion here would copy a memory map.
     """
-    if isinstance(X, Tensor):
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
-        return _check_tensor(estimator, X)
     if not reset and _is_plain(estimator, X):
         return X
-    return validate_data(estimator, X, reset=reset, dtype=_dtype_to_check(X), ensure_all_finite=False)
+    numbers = _numbers(estimator, X, "X")
+    if isinstance(X, Tensor):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+    elif numbers is X:
+        return validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite=False)
+    else:
+        check_features(estimator, X, numbers, reset=reset)
+    return _check_matrix(estimator, numbers, "X")
 
 
 def validate_columns(estimator, X, name: str):
@@ -32,16 +40,25 @@ def validate_columns(estimator, X, name: str):
             f"{type(estimator).__name__} was fitted on the features {expected[:5]}, ..., but {name} has them "
             "in another order. Reorder its columns."
         )
-    if isinstance(X, Tensor):
-        X = _check_tensor(estimator, X)
-    else:
-        X = check_array(X, dtype=_dtype_to_check(X), ensure_all_finite=False, input_name=name)
+    X = _check_matrix(estimator, _numbers(estimator, X, name), name)
     if X.shape[1] != getattr(estimator, "n_features_in_", X.shape[1]):  # what needs no fit may have none
         raise ValueError(
             f"{type(estimator).__name__} was fitted on {estimator.n_features_in_} features, "
             f"but {name} has {X.shape[1]}. Pass rows with the features of the fit."
         )
     return X
+
+
+def check_matrix(X, name: str):
+    """Return `X`, called `name`, as an array or tensor of finite real numbers with rows and columns."""
+    numbers = as_numbers(X, name, allow_masked=False)
+    if isinstance(numbers, Tensor):
+        _check_axes(numbers, name)
+        require_finite(name, numbers.detach(), 0)
+        return numbers
+    if type(numbers) is np.ndarray and numbers.ndim == 2 and numbers.size and np.isfinite(numbers.sum()):
+        return numbers  # after one pass: scikit-learn's checks cost more than the codes of a row
+    return check_array(numbers, dtype=None, input_name=name)
 
 
 def require_finite(name: str, block: Tensor, rows: Tensor | int, *, allow_nan: bool = False) -> None:
@@ -69,15 +86,33 @@ def has_finite_sum(X: np.ndarray) -> bool:
 
 
 def float_dtype(X):
-    """Return the dtype of results: float64 of any byte order stays float64, everything else becomes float32."""
+    """Return the dtype of results: float64 of any byte order stays float64, everything shorter becomes float32."""
     if isinstance(X, Tensor):
         return torch.float64 if X.dtype == torch.float64 else torch.float32
-    return np.float64 if X.dtype.newbyteorder("=") == np.float64 else np.float32
+    return np.float64 if X.dtype.kind == "f" and X.dtype.itemsize >= _DOUBLE else np.float32
 
 
 def to_array(values) -> np.ndarray:
     """Return array-likes and tensors, wherever they are, as an array."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if not isinstance(values, Tensor):
+        return np.asarray(values)
+    values = values.detach().cpu()
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # numpy has no such type
+
+
+def has_columns(y) -> bool:
+    """Return whether `y` has two axes: rows to compare with, and not labels."""
+    if isinstance(y, Tensor):
+        return y.is_nested or y.dim() == 2
+    try:
+        return np.ndim(y) == 2
+    except ValueError:  # rows of several lengths: let reading them say so
+        return True
+
+
+def for_output(estimator, values):
+    """Return results of `transform`; where frames are made of them, as by ``set_output``, tensors become arrays."""
+    return to_array(values) if isinstance(values, Tensor) and gives_frames(estimator) else values
 
 
 def _is_plain(estimator, X) -> bool:
@@ -92,20 +127,22 @@ def _is_plain(estimator, X) -> bool:
     )
 
 
-def _dtype_to_check(X):
-    is_real = isinstance(X, np.ndarray) and X.dtype.kind in "biuf"
-    return None if is_real else [np.float32, np.float64]
+def _numbers(estimator, X, name: str):
+    allow_masked = getattr(estimator, "_allows_missing", False)
+    return as_numbers(X, f"{type(estimator).__name__}: {name}", allow_masked=allow_masked)
 
 
-def _check_tensor(estimator, X: Tensor) -> Tensor:
-    name = type(estimator).__name__
-    if X.layout is not torch.strided:
-        raise TypeError(f"{name} expects a dense tensor, but got {X.layout}. Pass X.to_dense().")
+def _check_matrix(estimator, X, name: str):
+    """Return `X` if it has rows and columns."""
+    if isinstance(X, Tensor):
+        return _check_axes(X, f"{type(estimator).__name__}: {name}")
+    return check_array(X, dtype=None, ensure_all_finite=False, estimator=estimator, input_name=name)
+
+
+def _check_axes(X: Tensor, name: str) -> Tensor:
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(
-            f"{name} expects a tensor of shape (n_samples, n_features) with at least one row and one "
+            f"{name}: expected a tensor of shape (n_samples, n_features) with at least one row and one "
             f"feature, but got {tuple(X.shape)}. Flatten each sample to one row."
         )
-    if X.is_complex():
-        raise ValueError(f"{name} expects real numbers, but got {X.dtype}. Pass the real and imaginary parts.")
     return X

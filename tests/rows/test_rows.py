@@ -150,9 +150,9 @@ def test_a_frame_gives_its_names_and_is_refused_with_permuted_columns(X):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (torch.zeros(3), "expects a tensor of shape"),
+        (torch.zeros(3), "expected a tensor of shape"),
         (torch.zeros(0, 3), "at least one row"),
-        (torch.zeros(3, 2, dtype=torch.cfloat), "expects real numbers"),
+        (torch.zeros(3, 2, dtype=torch.cfloat), "expected real numbers"),
         (np.zeros((3, 2), complex), "Complex data"),
         (np.zeros(3), "2D array"),
     ],

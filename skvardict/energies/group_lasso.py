@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from skvardict.energies.penalty import Penalty
+from skvardict.functional import row_norms
 
 
 @dataclass(frozen=True)
@@ -54,4 +55,4 @@ class GroupLasso(Penalty):
                 f"GroupLasso: codes have {codes.shape[-1]} components, which do not make groups of {self.group_size}. "
                 "Choose a group_size that divides n_components."
             )
-        return torch.linalg.vector_norm(codes.unflatten(-1, (-1, self.group_size)), dim=-1)
+        return row_norms(codes.unflatten(-1, (-1, self.group_size))).squeeze(-1)

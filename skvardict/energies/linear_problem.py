@@ -166,11 +166,16 @@ class LinearProblem(EnergyProblem):
         ``[0, dual_limit]`` nearest to ``r x / |r|^2``; the penalty gives the limit for the correlations of ``r`` with
         the atoms.
 
+        It is computed in double precision, where the device has it: at a small alpha the rounding of the correlations
+        is not small beside alpha, and squares of small numbers are beyond single precision.
+
         With `gradient` = ``z H - B``, H that of :meth:`lasso`, all is computed from it, at a fraction of the cost; the
         rounding error is then relative to ``|x|^2`` instead of ``|r|^2``, so do it in double precision.
         """
         if self.couples_rows:
             return super().relative_gap(codes)
+        if gradient is None and codes.dtype == torch.float32 and codes.device.type != "mps":
+            return self._in_double().relative_gap(codes.double())
         curvature = self.penalty.curvature
         if gradient is None:
             residual_sq, along, gradient = self._residual_products(codes)
@@ -183,6 +188,14 @@ class LinearProblem(EnergyProblem):
         if is_on(curvature):
             gauge = gauge - per_row(curvature) / 2 * codes.square().sum(-1)
         return Gap(*gap_along_residual(residual_sq, along, gauge, self.penalty.dual_limit(gradient)))
+
+    def _in_double(self) -> Self:
+        """Return the problem of the rows that are left in double precision, as far as the duality gap is concerned."""
+        exact = self._copy()
+        exact.X, exact.components, exact._rows = self._left(self.X).double(), self.components.double(), None
+        if self.coupling is not None:
+            exact.coupling = Coupling(self.coupling.gamma, self._left(self.coupling.prediction).double())
+        return exact
 
     @cached_property
     def constant(self) -> Tensor:

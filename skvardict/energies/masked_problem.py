@@ -84,7 +84,7 @@ class MaskedLinearProblem(EnergyProblem):
         complete = self.curvature()[..., None, None]
         bound = self._gram_bound[..., None, None]
         more = bound * (self._per_row - 2 / self.components.shape[-1])
-        share = complete / (complete + more).clamp_min(torch.finfo(complete.dtype).eps)
+        share = complete / (complete + more).clamp_min(torch.finfo(complete.dtype).tiny)
         return super().with_step(step * (_shortest(share) if self.couples_rows else share))
 
     def keep_rows(self, keep: Tensor, ended_codes: Tensor) -> Self:

@@ -15,6 +15,7 @@ from skvardict._utils.types import ArrayLike
 from skvardict.energies import L1, VarianceHinge
 from skvardict.estimators._fields import OPTIMIZERS, SOLVERS, Encoder, Optimizer, Solver
 from skvardict.estimators._missing import MissingEntries
+from skvardict.functional import row_norms
 from skvardict.models import DictionaryModel, MaskedDictionaryModel, TunedWeight
 from skvardict.networks import CODE_ENCODERS, Linear, LinearDecoder, LISTAEncoder, build_code_encoder, build_decoder
 from skvardict.objectives import Annealing, DictionaryObjective, MaskedDictionaryObjective, Replacement
@@ -395,7 +396,7 @@ class _DictionaryCoder(MissingEntries):
         if not self.positive_dict:
             drawn = drawn - _column_means(_first_rows(rows))
         drawn = torch.where(drawn.isnan(), 0, drawn)  # missing entries
-        norms = torch.linalg.vector_norm(drawn, dim=1, keepdim=True)
+        norms = row_norms(drawn)
         atoms = components.detach().clone()
         scale = torch.linalg.vector_norm(atoms[: len(drawn)], dim=1, keepdim=True)
         atoms[: len(drawn)] = torch.where(norms > 0, drawn / norms * scale, atoms[: len(drawn)])

@@ -34,6 +34,7 @@ from skvardict.functional.moments import (
     std_of,
 )
 from skvardict.functional.prox import soft_threshold
+from skvardict.functional.scales import is_small_change, row_norms, unit_power
 from skvardict.functional.signs import join_signs, split_signs
 from skvardict.functional.weights import Weight, add_weighted, is_on, per_batch, per_row, stack_weights
 
@@ -55,6 +56,7 @@ __all__ = [
     "hinge_pull_of",
     "inner_product",
     "is_on",
+    "is_small_change",
     "join_signs",
     "mean_and_std",
     "mean_of_rows",
@@ -70,6 +72,7 @@ __all__ = [
     "quadratic_error",
     "ridge_atoms",
     "ridge_system",
+    "row_norms",
     "schatten_bound",
     "soft_threshold",
     "spectral_norm_squared",
@@ -78,4 +81,5 @@ __all__ = [
     "std_of",
     "to_device",
     "to_host",
+    "unit_power",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor
 from skvardict._sklearn import COUNT, NON_NEGATIVE, POSITIVE, BaseEstimator, StrOptions
 from skvardict._utils import ranks
 from skvardict._utils.parameters import check_settings
-from skvardict.functional import LateAnswer, numbers_like
+from skvardict.functional import LateAnswer, is_small_change, numbers_like, unit_power
 from skvardict.functional.graphs import Repeated
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers._rows import Iterate, LeavingRows, MaskedRows, StepRule, follow_rows
@@ -207,8 +207,7 @@ class FISTA(BaseEstimator):
             gap, objective = problem.relative_gap(z)
             met = gap <= self.tol * objective
         else:
-            # Without a division, two zero codes count as converged, and a code that has just left zero does not.
-            met = (z - before).square_().sum(-1) <= self.tol**2 * before.square().sum(-1)
+            met = is_small_change(z, before, self.tol)
         return met if accepted is None else met & accepted.squeeze(-1)
 
 
@@ -240,6 +239,8 @@ def _all_have_ended(rows: LeavingRows | MaskedRows, problem: CodingProblem) -> b
 
 def _points_uphill(problem: CodingProblem, point: Tensor, z: Tensor, change: Tensor) -> Tensor:
     """Return where the step goes against the momentum, the gradient test of O'Donoghue & Candes (2015)."""
+    if not problem.couples_rows:  # rows that are coupled have one scale
+        change = change * unit_power(change)
     against = ((point - z) * change).sum(-1, keepdim=True)
     if problem.couples_rows:
         against = ranks.all_sum(against.sum(-2, keepdim=True))

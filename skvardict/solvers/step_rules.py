@@ -57,7 +57,7 @@ class MetricStep:
 
     def __init__(self, start: Tensor, metric: Tensor):
         self.metric = metric
-        self.step = 1 / schatten_bound(metric).clamp_min(torch.finfo(metric.dtype).eps)[..., None, None]
+        self.step = _step_for(schatten_bound(metric))[..., None, None]
         self.matrix = torch.eye(metric.shape[-1], dtype=metric.dtype, device=metric.device) - self.step * metric
         self.factor = torch.ones_like(start[..., :1])  # s
         self.last = torch.zeros_like(start)  # step, and its squared size
@@ -154,6 +154,11 @@ def momentum_weights(n_iter: int) -> list[float]:
     return weights
 
 
+def _step_for(curvature: Tensor) -> Tensor:
+    """Return 1 over a bound of the curvature; an all-zero dictionary has none, and any step will do."""
+    return 1 / torch.where(curvature == 0, 1.0, curvature.clamp_min(torch.finfo(curvature.dtype).tiny))
+
+
 def choose_step(
     problem: CodingProblem, start: Tensor, step_size: str | float, *, use_metric: bool
 ) -> tuple[CodingProblem, StepRule]:
@@ -166,8 +171,7 @@ def choose_step(
     curvature = problem.curvature() if step_size == "auto" else None
     if curvature is None:
         return problem, BacktrackingStep(problem, start, _FIRST_BACKTRACKING_STEP)
-    # An all-zero dictionary has no curvature: any step will do.
-    step = 1 / curvature.clamp_min(torch.finfo(curvature.dtype).eps)
+    step = _step_for(curvature)
     if step.dim() > 0:
         return problem.with_step(step[..., None, None]), ConstantStep()
     # A number costs nothing on the CPU; on a GPU reading it would wait for the device.

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar, dataclass_transform
 import numpy as np
 
 from skvardict._sklearn import BaseEstimator
+from skvardict._utils.names import explains_names
 
 Class = TypeVar("Class", bound=type)
 
@@ -71,6 +72,7 @@ def with_parameters(cls: Class) -> Class:
         metadata = {**old.metadata, **new.metadata}
         setattr(cls, name, dataclasses.field(default=new.default, kw_only=new.kw_only, metadata=metadata))
     made: Any = dataclasses.dataclass(eq=False, repr=False, match_args=False, kw_only=True)(cls)
+    made.__init__ = explains_names(getattr(made, "_OTHER_NAMES", {}), cls.__name__)(made.__init__)
     made._parameter_constraints = {field.name: list(field.metadata["accepts"]) for field in _fields(made)}
     made.__doc__ = _document(made)
     return made

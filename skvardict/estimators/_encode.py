@@ -5,15 +5,16 @@ from typing import Any
 import torch
 
 from skvardict._utils.defaults import with_defaults
+from skvardict._utils.names import explains_names
 from skvardict._utils.types import Array, ArrayLike
-from skvardict.estimators._fixed_dictionary import Coding, FixedDictionary, encode_rows, names_hints, share
+from skvardict.estimators._fixed_dictionary import OTHER_NAMES, Coding, FixedDictionary, encode_rows, share
 from skvardict.rows import Rows, check_matrix
 
 _ROWS_PER_CHUNK = 2500
 
 
 @with_defaults
-@names_hints()
+@explains_names(OTHER_NAMES)
 def sparse_encode(
     X: ArrayLike,
     components: ArrayLike,
@@ -129,10 +130,10 @@ def alpha_max(X: ArrayLike, components: ArrayLike, *, positive: bool = True) -> 
 
 def check_pair(X: ArrayLike, components: ArrayLike) -> tuple[Array, Array]:
     """Return rows and atoms as matrices of finite numbers with one number of features."""
-    X, components = check_matrix(X, "X"), check_matrix(components, "components")
-    if X.shape[1] != components.shape[1]:
+    rows, atoms = check_matrix(X, "X"), check_matrix(components, "components")
+    if rows.shape[1] != atoms.shape[1]:
         raise ValueError(
-            f"X has {X.shape[1]} features, but the atoms in components have {components.shape[1]}. "
+            f"X has {rows.shape[1]} features, but the atoms in components have {atoms.shape[1]}. "
             "Atoms are rows: components has shape (n_components, n_features)."
         )
-    return X, components
+    return rows, atoms

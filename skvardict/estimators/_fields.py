@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from skvardict._sklearn import HasMethods, Interval, StrOptions
+from skvardict._utils.names import explain_name
 from skvardict._utils.parameters import PARTS, RUN, TRAINING, Part, parameter, with_parameters
 from skvardict.networks.builders import Builder
 from skvardict.solvers import FISTA, ISTA
@@ -33,6 +34,28 @@ class CoderParameters:
         "resumed_epoch_ : int": "Epoch of the checkpoint that the fit went on from; 0 where it did not.",
         "decoder_, encoder_ : Module": "Rebuilt from `params_` on access.",
         "n_features_in_, feature_names_in_": "As in scikit-learn.",
+    }
+
+    _OTHER_NAMES: ClassVar[Mapping[str, str]] = {  # of scikit-learn, torch, and of earlier versions
+        "dict_init": "init",
+        "dictionary": "init",
+        "encoder_learning_rate": "optimizer=Adam(encoder_learning_rate=...)",
+        "fit_algorithm": "optimizer",
+        "hidden_layer_sizes": "decoder=MLP(hidden_layer_sizes=...)",
+        "learning_rate": "optimizer=Adam(learning_rate=...)",
+        "lr": "optimizer=Adam(learning_rate=...)",
+        "max_no_improvement": "early_stopping=EarlyStopping(n_iter_no_change=...)",
+        "n_atoms": "n_components",
+        "n_epochs": "max_iter",
+        "n_iter": "max_iter",
+        "n_jobs": "torch.set_num_threads",
+        "regularization": "alpha",
+        "seed": "random_state",
+        "tol": "solver=FISTA(tol=...)",
+        "transform_alpha": "alpha",
+        "transform_max_iter": "solver=FISTA(max_iter=...)",
+        "transform_n_nonzero_coefs": "SparseCoder(..., n_nonzero_coefs=...)",
+        "validation_fraction": "early_stopping=EarlyStopping(validation_fraction=...)",
     }
 
     n_components: int = parameter(
@@ -149,6 +172,8 @@ class CoderParameters:
         """
         for key in params:
             name, _, setting = key.partition("__")
+            if name in self._OTHER_NAMES and not hasattr(self, name):
+                raise ValueError(explain_name(type(self).__name__, name, (), self._OTHER_NAMES))
             value = params.get(name, getattr(self, name, None))
             if setting and name in self.get_params(deep=False) and not hasattr(value, "set_params"):  # type: ignore[attr-defined]
                 raise ValueError(

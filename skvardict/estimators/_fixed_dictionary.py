@@ -1,11 +1,11 @@
 """Codes for a fixed dictionary, row by row: what `sparse_encode` and `SparseCoder` share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, wraps
+from functools import cached_property
 from math import inf
 from numbers import Real
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from skvardict.solvers.matching_pursuit import orthogonal_matching_pursuit
 from skvardict.solvers.protocol import Lasso
 
 ALGORITHMS = ("lasso", "omp", "threshold")
-_OTHER_NAMES = {
+OTHER_NAMES = {
     "dictionary": "components",
     "n_jobs": "torch.set_num_threads",
     "regularization": "alpha",
@@ -42,9 +42,6 @@ _MOST_ATOMS = 256  # suffice for a working set, and non-zeros are at most
 _MOST_OF_FEATURES = 0.75  # of the features; where the rows are more than
 _ROWS_PER_GRAM = 1 / 16  # of the atoms, the Gram matrix is worth its cost
 _ROWS_PER_CHUNK = 2500  # codes, momentum and gradients of a chunk stay in the processor's cache
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -288,20 +285,3 @@ def share(X):
     """
     sharable = type(X) is np.ndarray and X.flags.c_contiguous and X.flags.writeable and X.dtype.isnative
     return torch.from_numpy(X) if sharable and X.dtype in (np.float32, np.float64) else X
-
-
-def names_hints(**kept: str) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
-    """Let a function say what a keyword of scikit-learn is called here; `kept` replaces entries of the list."""
-    names = {**_OTHER_NAMES, **kept}
-
-    def decorate(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-        @wraps(function)
-        def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-            for name in kwargs:
-                if names.get(name, name) != name:
-                    raise TypeError(f"{function.__qualname__.split('.')[0]} has no {name!r}; it is {names[name]} here.")
-            return function(*args, **kwargs)
-
-        return checked
-
-    return decorate

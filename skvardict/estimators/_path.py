@@ -10,14 +10,15 @@ from torch import Tensor
 
 from skvardict._utils.defaults import with_defaults
 from skvardict._utils.messages import warn
+from skvardict._utils.names import explains_names
 from skvardict._utils.parameters import check_count
 from skvardict._utils.types import Array, ArrayLike
 from skvardict.estimators._encode import alpha_max, check_pair
 from skvardict.estimators._fixed_dictionary import (
+    OTHER_NAMES,
     Coding,
     FixedDictionary,
     check_number,
-    names_hints,
     read_shared,
     share,
 )
@@ -49,7 +50,7 @@ class SparsePath(NamedTuple):
 
 
 @with_defaults
-@names_hints()
+@explains_names(OTHER_NAMES)
 def sparse_encode_path(
     X: ArrayLike,
     components: ArrayLike,

@@ -22,7 +22,7 @@ from skvardict._utils.state import fits_at_once
 from skvardict._utils.types import Array, ArrayLike, FilePath
 from skvardict.estimators._coding import Encoding, check_codes
 from skvardict.estimators._files import save
-from skvardict.estimators._fixed_dictionary import ALGORITHMS, Coding, FixedDictionary, encode_rows, names_hints
+from skvardict.estimators._fixed_dictionary import ALGORITHMS, OTHER_NAMES, Coding, FixedDictionary, encode_rows
 from skvardict.functional.signs import join_signs
 from skvardict.metrics import r2
 from skvardict.rows import Rows, as_numbers, for_output, has_columns, to_array
@@ -56,6 +56,13 @@ class SparseCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, Transformer
         "components_ : ndarray of shape (n_components, n_features)": "The dictionary.",
         "n_components_ : int": "Number of atoms.",
         "n_features_in_, feature_names_in_": "As in scikit-learn; after `fit`.",
+    }
+
+    _OTHER_NAMES: ClassVar[Mapping[str, str]] = {
+        **{name: meant for name, meant in OTHER_NAMES.items() if name != "dictionary"},
+        "components": "dictionary",
+        "positive": "positive_code",
+        "algorithm": "transform_algorithm",
     }
 
     dictionary: Any = parameter(
@@ -294,8 +301,3 @@ class SparseCoder(RunsWithDefaults, ClassNamePrefixFeaturesOutMixin, Transformer
         for where, block in codes.in_chunks(lambda block: (join_signs(block) if split_sign else block) @ atoms):
             X[where] = codes.give_back(block)
         return X
-
-
-SparseCoder.__init__ = names_hints(dictionary="dictionary", components="dictionary", positive="positive_code")(  # type: ignore[method-assign]
-    SparseCoder.__init__
-)

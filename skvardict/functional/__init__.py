@@ -34,7 +34,7 @@ from skvardict.functional.moments import (
     std_of,
 )
 from skvardict.functional.prox import soft_threshold
-from skvardict.functional.scales import is_small_change, row_norms, unit_power
+from skvardict.functional.scales import is_small_change, row_norms, scaled_products, unit_power
 from skvardict.functional.signs import join_signs, split_signs
 from skvardict.functional.weights import Weight, add_weighted, is_on, per_batch, per_row, stack_weights
 
@@ -73,6 +73,7 @@ __all__ = [
     "ridge_atoms",
     "ridge_system",
     "row_norms",
+    "scaled_products",
     "schatten_bound",
     "soft_threshold",
     "spectral_norm_squared",

@@ -50,6 +50,18 @@ def is_small_change(after: Tensor, before: Tensor, tol: float) -> Tensor:
     return met
 
 
+def scaled_products(first: Tensor, second: Tensor) -> Tensor:
+    """Return ``<a_i, b_i>`` of each row, shape (..., n, 1), on the CPU times a power of two where it would be lost."""
+    products = (first * second).sum(-1, keepdim=True)
+    if products.device.type != "cpu":
+        return products
+    odd = _is_odd(products.abs()).squeeze(-1)
+    if bool(odd.any()):
+        second = second[odd]
+        products[odd] = (first[odd] * (second * unit_power(second))).sum(-1, keepdim=True)
+    return products
+
+
 def _is_odd(squares: Tensor) -> Tensor:
     """Return where sums of squares have lost digits, or all of them; zero may have been something."""
     limits = torch.finfo(squares.dtype)

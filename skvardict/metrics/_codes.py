@@ -1,5 +1,7 @@
 """How codes use their components: zeros and dead components."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
@@ -105,5 +107,5 @@ def dead_components(codes: ArrayLike | Tensor) -> int:
     return int(dead_component_mask(codes).sum())
 
 
-def _as_codes(codes: ArrayLike | Tensor) -> NDArray | Tensor:
+def _as_codes(codes: Any) -> NDArray | Tensor:
     return as_numbers(codes.toarray() if issparse(codes) else codes, "codes", allow_masked=False)

@@ -1,6 +1,6 @@
 """X at the edge: checked once, read in batches and chunks, whatever its container."""
 
-from skvardict.rows.checks import check_matrix, float_dtype, for_output, has_columns, to_array
+from skvardict.rows.checks import check_matrix, float_dtype, for_output, has_columns, shape_of, to_array
 from skvardict.rows.numbers import as_numbers
 from skvardict.rows.rows import ROWS_PER_CHUNK, Rows
 from skvardict.rows.spread import spread
@@ -17,6 +17,7 @@ __all__ = [
     "float_dtype",
     "for_output",
     "has_columns",
+    "shape_of",
     "spread",
     "to_array",
 ]

@@ -1,6 +1,7 @@
 """What may be rows: 2-D arrays and dense tensors of finite real numbers, and frames that become such arrays."""
 
 from math import isfinite
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
 from skvardict._sklearn import check_features, gives_frames
+from skvardict._utils.types import Array
 from skvardict.rows.numbers import as_numbers
 
 BLOCK_ENTRIES = 2**21  # 8 MB of float32
@@ -49,7 +51,7 @@ def validate_columns(estimator, X, name: str):
     return X
 
 
-def check_matrix(X, name: str):
+def check_matrix(X: Any, name: str) -> Array:
     """Return `X`, called `name`, as an array or tensor of finite real numbers with rows and columns."""
     numbers = as_numbers(X, name, allow_masked=False)
     if isinstance(numbers, Tensor):
@@ -100,14 +102,19 @@ def to_array(values) -> np.ndarray:
     return (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # numpy has no such type
 
 
-def has_columns(y) -> bool:
-    """Return whether `y` has two axes: rows to compare with, and not labels."""
-    if isinstance(y, Tensor):
-        return y.is_nested or y.dim() == 2
+def shape_of(values) -> tuple[int, ...] | None:
+    """Return the shape of an array-like; None where it has none, of rows of several lengths for instance."""
     try:
-        return np.ndim(y) == 2
-    except ValueError:  # rows of several lengths: let reading them say so
-        return True
+        shape = values.shape if hasattr(values, "shape") else np.asarray(values).shape
+        return tuple(shape)
+    except (ValueError, RuntimeError):
+        return None
+
+
+def has_columns(y) -> bool:
+    """Return whether `y` has two axes, and is rows to compare with, not labels; or whether reading it will say why."""
+    shape = shape_of(y)
+    return shape is None or len(shape) == 2
 
 
 def for_output(estimator, values):

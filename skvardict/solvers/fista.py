@@ -13,7 +13,7 @@ from torch import Tensor
 from skvardict._sklearn import COUNT, NON_NEGATIVE, POSITIVE, BaseEstimator, StrOptions
 from skvardict._utils import ranks
 from skvardict._utils.parameters import check_settings
-from skvardict.functional import LateAnswer, is_small_change, numbers_like, unit_power
+from skvardict.functional import LateAnswer, is_small_change, numbers_like, scaled_products
 from skvardict.functional.graphs import Repeated
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers._rows import Iterate, LeavingRows, MaskedRows, StepRule, follow_rows
@@ -239,9 +239,7 @@ def _all_have_ended(rows: LeavingRows | MaskedRows, problem: CodingProblem) -> b
 
 def _points_uphill(problem: CodingProblem, point: Tensor, z: Tensor, change: Tensor) -> Tensor:
     """Return where the step goes against the momentum, the gradient test of O'Donoghue & Candes (2015)."""
-    if not problem.couples_rows:  # rows that are coupled have one scale
-        change = change * unit_power(change)
-    against = ((point - z) * change).sum(-1, keepdim=True)
+    against = scaled_products(point - z, change)
     if problem.couples_rows:
         against = ranks.all_sum(against.sum(-2, keepdim=True))
     return against.expand(*z.shape[:-1], 1) > 0

@@ -47,6 +47,16 @@ def warn(text: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(text, category, stacklevel=level)
 
 
+def is_called_from(*packages: str) -> bool:
+    """Return whether a function of one of these packages is among the callers."""
+    frame = sys._getframe(1).f_back
+    while frame is not None:
+        if f"{frame.f_globals.get('__name__', '')}.".startswith(tuple(f"{package}." for package in packages)):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def shown(value) -> str:
     """Return a number in few digits, anything else as it prints."""
     return f"{value:g}" if isinstance(value, Real) and value is not True and value is not False else str(value)

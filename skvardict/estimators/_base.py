@@ -18,7 +18,8 @@ from skvardict.estimators._coding import FittedCoder
 from skvardict.estimators._fields import CoderParameters
 from skvardict.estimators._files import save
 from skvardict.estimators._fitted import replaced_params
-from skvardict.estimators._messages import look_at_rows, warn_about_scale
+from skvardict.estimators._looks import look_again, look_at_batch, look_at_rows, look_at_targets, look_first
+from skvardict.estimators._messages import Watch
 from skvardict.estimators._training import fitting, run_training
 from skvardict.rows import Chunks, ChunkSource, Rows, Stream
 from skvardict.training import EarlyStopping, Outcome, TrainingPlan, TrainingSession
@@ -41,9 +42,21 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         "of about 1."
     )
     _SPARSITY_PARAMETER = "alpha"
-    _SCALE_DEPENDENT = "alpha, std_threshold and step sizes"
+    _SCALE_DEPENDENT = "alpha and step sizes"
     _MEAN_SQUARE_RANGE = (0.1, 10.0)
     _NEEDS_ROWS = "One row says nothing about what rows have in common."
+
+    def _rows(self, X) -> Rows:
+        rows = super()._rows(X)
+        look_again(self, rows)
+        return rows
+
+    def _look_at_codes(self, rows: Rows, plan: TrainingPlan, watch: Watch) -> None:
+        """Warn where the codes that `transform` returns are not those that the model was trained on."""
+
+    def _models_means(self) -> bool:
+        """Return whether column means of X that are not zero do no harm."""
+        return False
 
     @abstractmethod
     def _build_objective(self, model, batch_rows: float, plan: TrainingPlan):
@@ -68,7 +81,8 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
         X : array-like or Tensor of shape (n_samples, n_features)
             Entries of mean square about 1; see :class:`skvardict.preprocessing.GlobalStandardizer`.
         y : ignored
-            It is not learnt, whatever its shape; :meth:`score`, and searches by it, compare with it.
+            It is not learnt, whatever its shape; :meth:`score`, and searches by it, compare with it. One of the shape
+            of `X` is warned about.
         X_val : array-like or Tensor of shape (n_validation, n_features), optional
             Rows on which the best epoch is chosen; by default a part of `X`, if `early_stopping`.
         checkpoint : path, optional
@@ -101,7 +115,8 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             coder = draft.copy
             continued = coder.warm_start and hasattr(coder, "_train_state")
             rows = agreed_rows(coder, lambda: Rows.check(coder, X, reset=not continued))
-            look_at_rows(coder, rows)
+            look_at_rows(self, rows)
+            look_at_targets(self, X, y)
             saving, plan = (checkpoint, checkpoint_every), coder._plan(len(rows))
             run_training(
                 draft, rows, plan, continued=continued, X_val=X_val, holds_out=True, seen=(X, y), saving=saving
@@ -161,7 +176,7 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             coder = draft.copy
             continued = coder.warm_start and hasattr(coder, "_train_state")
             rows = agreed_rows(coder, lambda: coder._stream(source, int(buffer_rows), reset=not continued))
-            warn_about_scale(coder, rows.first)
+            look_first(self, rows.first)
             saving = (checkpoint, checkpoint_every)
             run_training(draft, rows, coder._plan(0), continued=continued, X_val=X_val, saving=saving)
         return self
@@ -172,7 +187,8 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
 
         `early_stopping` and validation play no part; `n_steps_` counts the updates. Every call counts as an epoch: in
         `history_`, and for schedules and warm-ups measured in `max_iter` epochs. For a
-        stream without an end, pass chunks of many batches, and turn schedules off.
+        stream without an end, pass chunks of many batches, and turn schedules off. A call costs milliseconds whatever
+        the number of rows, and the hinge acts on deviations over them: collect 32 rows or more.
 
         Parameters
         ----------
@@ -189,6 +205,8 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             rows = agreed_rows(coder, lambda: Rows.check(coder, X, reset=not continued))
             plan = coder._plan(len(rows))
             plan = replace(plan, max_epochs=1, schedule_epochs=plan.max_epochs)
+            look_again(self, rows)
+            look_at_batch(self, rows.mean_batch_size(plan.batch_size))
             run_training(draft, rows, plan, continued=continued, seen=(X, y))
         return self
 

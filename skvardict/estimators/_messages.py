@@ -1,4 +1,4 @@
-"""What estimators say about a fit: trouble and what helps, scale, collapse, divergence, progress."""
+"""What estimators say about a fit: trouble and what helps, collapse, divergence, progress."""
 
 from time import perf_counter
 from weakref import WeakKeyDictionary
@@ -6,8 +6,6 @@ from weakref import WeakKeyDictionary
 from sklearn.exceptions import ConvergenceWarning
 
 from skvardict._utils.messages import duration, say, warn
-from skvardict.functional import mean_square
-from skvardict.rows import Rows
 from skvardict.training import Outcome, TrainingDivergedError, TrainingSession
 from skvardict.training.health import find_trouble, find_undertraining
 from skvardict.training.history import History
@@ -99,7 +97,8 @@ class Watch:
             self.said.add("collapsed")
             warn(
                 f"{_name(estimator)}: all {estimator.n_dead_} components of the code were zero during the last epoch: "
-                f"the model has collapsed. Lower {estimator._SPARSITY_PARAMETER} or standardise X."
+                f"the model has collapsed{_left_by_encoder(estimator)}. Lower {estimator._SPARSITY_PARAMETER} or "
+                "standardise X."
             )
 
     def _warn(self, session: TrainingSession, n_epochs: int) -> None:
@@ -114,26 +113,12 @@ class Watch:
                 )
 
 
-def look_at_rows(estimator, rows: Rows) -> None:
-    """Raise a ValueError where the rows of `fit` are too few, and warn of an unexpected scale."""
-    if len(rows) < 2:
-        raise ValueError(
-            f"{_name(estimator)} expects at least 2 rows, but X has n_samples=1. "
-            f"{estimator._NEEDS_ROWS} Pass more rows, or all chunks of a stream to fit_stream."
-        )
-    warn_about_scale(estimator, rows)
-
-
-def warn_about_scale(estimator, rows: Rows) -> None:
-    """Warn where the mean square of the first rows is far from 1."""
-    _, block = next(rows.slices())
-    size = mean_square(block)
-    low, high = estimator._MEAN_SQUARE_RANGE
-    if not low <= size <= high:
-        warn(
-            f"{_name(estimator)}: the mean square of X is {size:.3g}, but {estimator._SCALE_DEPENDENT} "
-            "assume about 1. Standardise X, e.g. with skvardict.preprocessing.GlobalStandardizer."
-        )
+def _left_by_encoder(estimator) -> str:
+    """Return what to add where the encoder, trained on codes of zeros, still gives others."""
+    n_used = estimator.n_components - getattr(estimator, "n_dead_encoder_", estimator.n_components)
+    if n_used == 0 or estimator.transform_algorithm == "solver":
+        return ""
+    return f", and what transform returns in {n_used} of them is what the encoder has not unlearnt yet"
 
 
 def describe_end(estimator, session: TrainingSession, outcome: Outcome) -> str:

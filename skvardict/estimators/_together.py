@@ -14,7 +14,8 @@ from sklearn.utils import _safe_indexing
 from skvardict._utils.defaults import with_defaults
 from skvardict._utils.random import draw_seed, make_generator
 from skvardict._utils.state import Draft
-from skvardict.estimators._messages import Watch, look_at_rows
+from skvardict.estimators._looks import look_at_rows
+from skvardict.estimators._messages import Watch
 from skvardict.estimators._training import end_training, open_session
 from skvardict.estimators.dictionary import (
     StandardDictionaryLearning,

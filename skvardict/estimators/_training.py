@@ -141,6 +141,7 @@ def _run(
 
     outcome = train(session, plan, rows, validation, on_epoch, saved)
     end_training(draft, session, outcome, watch, after_fit)
+    draft.original._look_at_codes(rows.first, plan, watch)
 
 
 def end_training(

@@ -14,6 +14,8 @@ from skvardict._utils.state import of_one_model
 from skvardict._utils.types import ArrayLike
 from skvardict.energies import L1, VarianceHinge
 from skvardict.estimators._fields import OPTIMIZERS, SOLVERS, Encoder, Optimizer, Solver
+from skvardict.estimators._looks import look_at_codes
+from skvardict.estimators._messages import Watch
 from skvardict.estimators._missing import MissingEntries
 from skvardict.functional import row_norms
 from skvardict.models import DictionaryModel, MaskedDictionaryModel, TunedWeight
@@ -31,6 +33,7 @@ from skvardict.training import (
     TrainingPlan,
     TrainingSession,
 )
+from skvardict.training.health import FEWEST_EPOCHS_OF_ENCODER
 from skvardict.training.history import last_count
 
 _ALPHA = 0.005
@@ -280,6 +283,16 @@ class _DictionaryCoder(MissingEntries):
             return True
         return self._is_automatic() and self.encoder is None and self._is_linear()
 
+    def _look_at_codes(self, rows: Rows, plan: TrainingPlan, watch: Watch) -> None:
+        # Not after every call of partial_fit, before the encoder can have learnt its part, or where it was said.
+        has_learnt = plan.schedule_epochs is None and self.n_iter_ >= FEWEST_EPOCHS_OF_ENCODER
+        uses_encoder = self.encoder is not None and self.transform_algorithm != "solver" and not self._allows_missing
+        if uses_encoder and has_learnt and not watch.said & {"unpredicted", "collapsed", "under-trained"}:
+            look_at_codes(self, rows)
+
+    def _models_means(self) -> bool:
+        return self.positive_dict or not self._is_linear()  # layers have biases
+
     def _is_linear(self) -> bool:
         return self.decoder == "linear" or isinstance(self.decoder, Linear)
 
@@ -461,6 +474,7 @@ class VarianceDictionaryLearning(_DictionaryCoder):
     _RATES: ClassVar[tuple[float, float]] = (0.24, 0.07)
     _FIRST_ATOMS: ClassVar[str] = "scaled"
     _ANNEALS: ClassVar[bool] = True
+    _SCALE_DEPENDENT = "alpha, std_threshold and step sizes"
     _NEEDS_ROWS = "Standard deviations of codes need several."
 
     beta: float = parameter(

@@ -180,6 +180,9 @@ class _VariationalCoder(MissingEntries):
         default=None, text='For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.'
     )
 
+    def _models_means(self) -> bool:
+        return not (self.decoder == "linear" or isinstance(self.decoder, Linear))  # layers have biases
+
     @abstractmethod
     def _latent(self) -> Latent:
         """Return the family of posterior and prior."""
@@ -614,6 +617,9 @@ class _SparseVariationalCoder(_VariationalCoder):
             with torch.no_grad():
                 components.copy_(atoms / torch.linalg.vector_norm(atoms, dim=1, keepdim=True))
                 model.decoder.offset.copy_(_observed_mean(rows, lambda batch: batch.sum(0, dtype=torch.float64)))
+
+    def _models_means(self) -> bool:
+        return True  # a linear decoder adds them
 
     @property
     def mean_(self) -> np.ndarray:

@@ -104,10 +104,12 @@ def to_array(values) -> np.ndarray:
 
 def shape_of(values) -> tuple[int, ...] | None:
     """Return the shape of an array-like; None where it has none, of rows of several lengths for instance."""
+    if isinstance(values, Tensor) and values.is_nested:
+        return None
     try:
         shape = values.shape if hasattr(values, "shape") else np.asarray(values).shape
         return tuple(shape)
-    except (ValueError, RuntimeError):
+    except ValueError:
         return None
 
 

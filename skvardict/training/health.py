@@ -9,7 +9,7 @@ _CODE_SHRINKAGE, _DECODER_GROWTH = 0.5, 2.5
 _DEAD_SHARE = 0.5
 _UNCONVERGED_SHARE = 0.5
 _FEWEST_EPOCHS = 3  # of a run whose end is judged
-_FEWEST_EPOCHS_OF_ENCODER = 5  # before which it is not expected to have learnt its part
+FEWEST_EPOCHS_OF_ENCODER = 5  # before which it is not expected to have learnt its part
 _STILL_TO_GAIN, _STILL_TO_GAIN_SCHEDULED = 0.1, 0.5  # what as many epochs again would gain, relative
 
 
@@ -71,7 +71,7 @@ def _find_in(history: History, n_components: int, epoch: int) -> list[Finding]:
         if _DEAD_SHARE * n_components < n_dead < n_components:
             findings.append(Finding("dead", f"{n_dead:.0f} of {n_components} components were never active"))
         unpredicted = history.get("n_dead_encoder", history["n_dead"])[epoch] - n_dead
-        has_learnt = len(history["n_dead"]) >= _FEWEST_EPOCHS_OF_ENCODER
+        has_learnt = len(history["n_dead"]) >= FEWEST_EPOCHS_OF_ENCODER
         if has_learnt and unpredicted > _DEAD_SHARE * n_components:
             numbers = f"the encoder leaves {unpredicted:.0f} of {n_components} components unused that it should use"
             findings.append(Finding("unpredicted", numbers))

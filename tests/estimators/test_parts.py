@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -218,3 +219,40 @@ def test_a_part_of_the_user_needs_the_method_only(X):
     model = VarianceDictionaryLearning(3, decoder=_WideDecoder(), max_iter=1, early_stopping=False, random_state=0)
     fitted = clone(model).set_params(decoder__hidden=5).fit(X)
     assert fitted.decoder_.weights[0].shape == (3, 5)
+
+
+SIZES = [(9, 8), [9, 8], np.array([9, 8]), np.array([9, 8], dtype=">i2"), torch.tensor([9, 8]), range(9, 7, -1)]
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: type(sizes).__name__)
+@pytest.mark.parametrize("part", [MLP, ResNet])
+def test_sizes_are_whole_numbers_of_any_kind_also_with_a_checkpoint(X, tmp_path, part, sizes):
+    def fit(given):
+        coder = VarianceDictionaryLearning(4, encoder=part(given), max_iter=1, random_state=0)
+        path = tmp_path / "run"
+        clone(coder).fit(X, checkpoint=path)
+        return coder.fit(X, checkpoint=path)  # goes on from a finished run
+
+    fitted = fit(sizes)
+    assert fitted.resumed_epoch_ == 1
+    expected = VarianceDictionaryLearning(4, encoder=part((9, 8)), max_iter=1, random_state=0).fit(X)
+    np.testing.assert_array_equal(fitted.components_, expected.components_)
+
+
+@pytest.mark.parametrize("size", [9, np.int64(9), np.array(9), np.array([9]), torch.tensor(9), (9,)])
+def test_one_number_is_one_layer(size):
+    assert MLP(size).sizes() == (9,)
+
+
+@pytest.mark.parametrize("sizes", [0, -3, 9.0, [9.0], np.array([[9]]), True, [9, [8]], (9, None)])
+def test_what_is_no_sizes_is_refused(sizes):
+    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+        MLP(sizes).sizes()
+
+
+@pytest.mark.parametrize("shape", [[3, 4], np.array([3, 4]), torch.tensor([1, 3, 4]), (np.int64(3), 4)])
+def test_image_shapes_are_whole_numbers_of_any_kind(shape):
+    with pytest.raises(ValueError, match="multiples of 4"):  # the shape was read
+        Conv(shape).build_decoder(12, 4, None)
+    with pytest.raises(ValueError, match="is no image shape"):
+        Conv([12]).build_decoder(12, 4, None)

@@ -55,6 +55,12 @@ def test_nan_pixels_are_the_mask(image, missing, coder):
     np.testing.assert_array_equal(inpaint_image(np.where(missing, np.nan, image), None, coder, patch_size=4), by_mask)
 
 
+def test_masked_pixels_are_missing(image, missing, coder):
+    masked = np.ma.masked_array(image, mask=missing)
+    by_mask = inpaint_image(image, missing, coder, patch_size=4)
+    np.testing.assert_array_equal(inpaint_image(masked, None, coder, patch_size=4), by_mask)
+
+
 def test_pixels_are_averages_of_masked_pursuits_by_observed_share(image, missing, coder):
     tall = slice(None, 9), slice(None, 7)
     pixels, hidden, sigma = image[tall], missing[tall], 0.05

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import coo_array, csr_matrix
 
 from skvardict.datasets import make_sparse_coded_signals
 from skvardict.metrics import dead_component_mask, dead_components, sparsity
@@ -38,3 +39,10 @@ def test_dead_components_need_rows_of_codes(shape):
 def test_sparsity_of_nothing_is_an_error():
     with pytest.raises(ValueError, match=r"shape \(0, 3\)"):
         sparsity(np.zeros((0, 3)))
+
+
+def test_sparse_matrices_are_codes():
+    codes = np.array([[0.0, 2.0, 0.0], [0.0, 0.0, 1.0]])
+    for kind in (csr_matrix, coo_array):
+        assert sparsity(kind(codes)) == sparsity(codes)
+        np.testing.assert_array_equal(dead_component_mask(kind(codes)), dead_component_mask(codes))

@@ -199,3 +199,33 @@ def test_another_number_of_features_is_refused(X, as_tensor, method):
     rows = torch.ones(2, 5) if as_tensor else np.ones((2, 5))
     with pytest.raises(ValueError, match=r"5 features.*12 features|12 features.*has 5"):
         getattr(scaler, method)(rows)
+
+
+STAMPS = 10**8 + np.arange(400).reshape(100, 4)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        STAMPS,
+        STAMPS.astype(np.int32),
+        STAMPS.astype(">i8"),
+        torch.from_numpy(STAMPS),
+        pd.DataFrame(STAMPS),
+        pd.DataFrame(STAMPS, columns=list("abcd")).convert_dtypes(),
+        STAMPS.tolist(),
+    ],
+    ids=["int64", "int32", "big-endian", "tensor", "frame", "nullable", "list"],
+)
+def test_long_integers_keep_their_differences(rows):
+    Z = GlobalStandardizer().fit_transform(rows)
+    assert str(Z.dtype).endswith("float32")
+    exact = (STAMPS - STAMPS.mean()) / STAMPS.std()
+    np.testing.assert_allclose(np.asarray(Z), exact, rtol=2e-7)
+    assert len(np.unique(np.asarray(Z))) == 400
+
+
+def test_differences_that_cannot_be_kept_are_said():
+    with pytest.warns(UserWarning, match=r"numbers closer than 1\.4e\+04 become equal. Pass X\.astype\(float\)"):
+        GlobalStandardizer().fit((STAMPS - 10**8) * 10**9)
+    GlobalStandardizer().fit((STAMPS - 10**8) * 1e9)

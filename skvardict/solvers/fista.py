@@ -239,7 +239,8 @@ def _all_have_ended(rows: LeavingRows | MaskedRows, problem: CodingProblem) -> b
 
 def _points_uphill(problem: CodingProblem, point: Tensor, z: Tensor, change: Tensor) -> Tensor:
     """Return where the step goes against the momentum, the gradient test of O'Donoghue & Candes (2015)."""
-    against = scaled_products(point - z, change)
+    along = point - z
+    against = (along * change).sum(-1, keepdim=True) if problem.couples_rows else scaled_products(along, change)
     if problem.couples_rows:
         against = ranks.all_sum(against.sum(-2, keepdim=True))
     return against.expand(*z.shape[:-1], 1) > 0

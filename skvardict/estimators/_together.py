@@ -175,7 +175,7 @@ class _Fit:
 
     def open(self) -> Run:
         """Return the run, with fresh parts."""
-        look_at_rows(self.estimator, self.rows)
+        look_at_rows(self.draft.original, self.rows)
         seed = draw_seed(self.estimator.random_state)
         training, validation = self.rows.split(self.n_held_out, make_generator(seed))
         session = open_session(self.estimator, training, self.plan, continued=False, seed=seed)

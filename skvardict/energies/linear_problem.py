@@ -119,6 +119,7 @@ class LinearProblem(EnergyProblem):
         """Return the problem with what `proximal_step` reads: the matrices, the hinge, and the rest of the penalty."""
         made = object.__new__(type(self))
         vars(made).update(penalty=self.penalty.rest, _matrices=self._matrices, _running=self._running, _step=self._step)
+        made.hinge = self.hinge  # whether rows are coupled, where they restart
         return made
 
     def proximal_step(self, point: Tensor) -> Tensor:

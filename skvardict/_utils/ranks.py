@@ -139,6 +139,8 @@ def together() -> Iterator[None]:
     try:
         yield
     finally:
+        if ranks is not None:
+            ranks.batch = None  # an error may have left one
         _current.reset(token)
         _speaks.reset(speaking)
 
@@ -239,7 +241,8 @@ def all_mean(mean: Tensor, n_own: int) -> Tensor:
     """Return the mean over the rows of the batch from the `mean` over the `n_own` rows of this rank."""
     if _batch() is None:
         return mean
-    return all_sum(mean * share(n_own) if n_own else torch.zeros_like(mean))
+    # The mean over no rows is not a number; it stays in the graph, whose sums other ranks wait for.
+    return all_sum(mean * share(n_own) if n_own else mean.nan_to_num() * 0)
 
 
 def own_part(values: Tensor, dim: int) -> Tensor:

@@ -27,9 +27,11 @@ from skvardict import SparseVAE, SpikeAndSlabVSC, ThresholdedVSC, recipes
 from skvardict.datasets import load_whitened_patches
 from skvardict.metrics import jaccard_consistency, r2, sparse_coding_objective
 from skvardict.networks import MLP
+from skvardict.training import Adam, CosineRate, OnlineUpdate
 
 RELEASED = 0.01 * 256  # times 1 / d: the weight beside the mean of d squares
 N_TEST = 1600
+STATISTICS = OnlineUpdate(encoder_optimizer=Adam(1e-3, schedule=CosineRate(0.05)))
 
 
 def methods(**common) -> dict:
@@ -43,6 +45,7 @@ def methods(**common) -> dict:
         "thresholded_gaussian": ThresholdedVSC(base="gaussian", **common),
         "spike_and_slab": SpikeAndSlabVSC(**common),
         "spike_and_slab, aggregate": SpikeAndSlabVSC(divergence="aggregate", **common),
+        "spike_and_slab, statistics": SpikeAndSlabVSC(optimizer=STATISTICS, **common),
         "thresholded_laplace, aggregate": ThresholdedVSC(divergence="aggregate", **common),
         "gaussian_laplace": SparseVAE(**common, early_stopping=False, atom_norm=None),
     }

@@ -103,10 +103,12 @@ class _VariationalCoder(MissingEntries):
     transform_algorithm: str  # whose names a subclass lists
     _ATTRIBUTES: ClassVar[Mapping[str, str]] = {
         "history_ : dict of list": 'One entry per epoch: "energy" and its terms "reconstruction" and "kl" (with a '
-        'random threshold also "threshold_kl") per row, mean L1 and sparsity of the draws, dead components, seconds; '
+        'random threshold also "threshold_kl") per row, sparsity of draws (in closed form: 1 - P(on)), their mean L1 '
+        'where any are drawn, "kl_weight" where it is learnt, dead components, seconds; '
         "on validation rows, R^2 of the posterior mean and the number of components whose mean divergence is below "
         "0.01 nat.",
-        "n_dead_ : int": "Components whose draws were all zero in the last epoch; 0 while the noise is warmed up.",
+        "n_dead_ : int": "Components whose draws were all zero in the last epoch (in closed form: would be on less than "
+        "once); 0 while the noise is warmed up.",
         "kl_weight_ : float": "Weight of the divergence that the model was fitted with.",
         "noise_seed_ : int": 'Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.',
     }
@@ -478,11 +480,11 @@ class SparseVAE(_VariationalCoder):
 
     Minimises, over encoder and decoder::
 
-        1/d |x - D(z)|^2 + kl_weight KL(N(mu(x), s(x)^2) || p(z)),    z drawn from the posterior,
+        1/d |x - D(z)|^2 + kl_weight KL(N(mu(x), s(x)^2) || p(z)),    z from the posterior,
 
-    with a Laplace, Gaussian, Cauchy or Student-t prior of scale `prior_scale`. With ``atom_norm=1.0`` atoms are put
-    back to unit norm after every step (SVAE-Norm), without a norm (SVAE) few filters are used; ``prior="gaussian"`` is
-    a beta-VAE.
+    in closed form where decoder and prior allow it (`expectation`) and else at draws, with a Laplace, Gaussian, Cauchy
+    or Student-t prior of scale `prior_scale`. With ``atom_norm=1.0`` atoms are put back to unit norm after every step
+    (SVAE-Norm), without a norm (SVAE) few filters are used; ``prior="gaussian"`` is a beta-VAE.
 
     Only the product ``kl_weight * n_features`` = ``2 sigma^2 beta`` matters of the noise variance sigma^2 of the
     likelihood and the weight beta of the divergence: they cannot be set apart.
@@ -668,9 +670,10 @@ class ThresholdedVSC(_SparseVariationalCoder):
     depends on the posterior. :meth:`elbo` and :meth:`iwae` are bounds either way, with the laws of the codes.
     Thresholded Laplace variables are spike-and-slab variables that are on with probability ``exp(-threshold / scale)``.
 
-    The learned posterior is broad: which components are on is nearly random from draw to draw, and what a row says is
-    in the means and probabilities rather than in the support of one draw. `transform_algorithm` chooses what to make of
-    it; see the user guide.
+    A posterior that is learned by draws is broad: which components are on is nearly random from draw to draw, and what
+    a row says is in the means and probabilities rather than in the support of one draw. In closed form, and more so
+    with ``divergence="aggregate"``, components are on or off. `transform_algorithm` chooses what to make of it; see the
+    user guide.
 
     References
     ----------
@@ -772,14 +775,15 @@ class ThresholdedVSC(_SparseVariationalCoder):
 
 @with_parameters
 class SpikeAndSlabVSC(_SparseVariationalCoder):
-    """Variational sparse coding with a spike-and-slab posterior, whose gates are binary concrete variables.
+    """Variational sparse coding with a spike-and-slab posterior: a Gaussian slab behind a gate.
 
     The encoder gives mean and scale of a Gaussian slab and the log-odds of a gate; a code is their product. Minimises::
 
         1/d |x - D(z)|^2 + kl_weight KL(q(z|x) || p(z))
 
-    at the best of `n_draws` draws per row, where the divergence is that of the gate plus P(on) times that of the slab.
-    Gates are 0 or 1, with the gradient of a sigmoid of falling `temperature`.
+    where the divergence is that of the gate plus P(on) times that of the slab: for a linear decoder the mean over all
+    codes, in closed form (`expectation`); by draws, as in the papers, at the best of `n_draws` draws per row. Drawn
+    gates are 0 or 1, with the gradient of a sigmoid of falling `temperature`.
 
     References
     ----------

@@ -96,7 +96,7 @@ class EnergyProblem(ABC):
         return True
 
     def for_steps(self) -> Self:
-        """Return the problem with what `proximal_step` reads, and nothing else: here, with everything."""
+        """Return the problem with what `proximal_step` and `couples_rows` read: here, with everything."""
         return self
 
     def proximal_step(self, point: Tensor) -> Tensor:

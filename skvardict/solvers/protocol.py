@@ -103,7 +103,7 @@ class CodingProblem(Protocol):
         """Whether gradients are the problem's own operations on tensors, which can be recorded, and not autograd's."""
 
     def for_steps(self) -> Self:
-        """Return the problem with what `proximal_step` reads, and nothing else."""
+        """Return the problem with what `proximal_step` and `couples_rows` read; it need not have more."""
 
     def proximal_step(self, point: Tensor) -> Tensor:
         """Return ``prox(point - step * gradient(point), step)``, by fewer operations where a problem can."""

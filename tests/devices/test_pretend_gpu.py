@@ -203,12 +203,13 @@ def test_a_batch_stops_within_one_test_of_its_slowest_row(X):
 
 @pytest.mark.parametrize("beta", [0.0, 1.0])
 @pytest.mark.parametrize("positive", [True, False])
-def test_a_graph_gives_the_codes_of_single_launches(beta, positive, X, monkeypatch):
+@pytest.mark.parametrize("restart", [True, False])
+def test_a_graph_gives_the_codes_of_single_launches(beta, positive, restart, X, monkeypatch):
     def codes_of(n_solves):
         problem = hinged_problem(X, "cuda")
         problem = LinearProblem(problem.X, problem.components, L1(0.01, positive), None, VarianceHinge(beta, 0.2))
         for _ in range(n_solves):
-            result = FISTA(max_iter=40).solve(problem, torch.zeros(len(X), 10, device="cuda"))
+            result = FISTA(max_iter=40, restart=restart).solve(problem, torch.zeros(len(X), 10, device="cuda"))
         return result.codes.cpu(), result.n_iter.cpu(), result.converged.cpu()
 
     with pretend_gpu() as trace:

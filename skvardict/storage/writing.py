@@ -91,9 +91,14 @@ def replacing(
         if unfinished is not None:
             with suppress(OSError):
                 unfinished.unlink()
-        if isinstance(error, OSError) and (error.filename is None or not is_finished(Path(str(error.filename)))):
-            error.filename, error.filename2 = str(path), None  # what the caller knows
+        if isinstance(error, OSError) and error.errno is not None and not _names_another(error):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def _names_another(error: OSError) -> bool:
+    """Return whether an error is about a file with a name that the caller knows."""
+    return error.filename is not None and is_finished(Path(str(error.filename)))
 
 
 def is_finished(path: Path) -> bool:

@@ -80,14 +80,14 @@ class Checkpoint:
 
     def __init__(self, path: str | os.PathLike, every: int, identity: Mapping[str, str], seed: int, max_epochs: int):
         self.path = Path(path)
+        if self.path.exists() and not self.path.is_file():
+            raise DamagedFileError(f"checkpoint={str(path)!r} is no file. Give checkpoint= a path of its own.")
         self.previous = self.path.with_name(self.path.name + ".previous")
         self.every = every
         self.identity = dict(identity)
         self.max_epochs = max_epochs
         if not self.path.absolute().parent.is_dir():
             raise FileNotFoundError(f"checkpoint={str(path)!r}: the folder does not exist. Create it first.")
-        if self.path.exists() and not self.path.is_file():
-            raise DamagedFileError(f"checkpoint={str(path)!r} is no file. Give checkpoint= a path of its own.")
         self._known = _mark(self.path)  # of the file, as it was looked at or written last
         self._is_damaged = False  # it is not what a previous one could be, then
         self._said: set[str] = set()

@@ -159,6 +159,7 @@ def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         write(tmp_path / "nowhere" / "file", b"new")
     assert caught.value.filename == str(tmp_path / "nowhere" / "file")
+    assert str(caught.value) == f"[Errno 2] No such file or directory: '{tmp_path}/nowhere/file'"
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,8 @@ def test_permissions_are_kept_and_names_of_the_user_stay(tmp_path):
 def test_pipes_and_folders_are_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
-    for name in ("pipe", "folder"):
+    (tmp_path / "link").symlink_to("folder")
+    for name in ("pipe", "folder", "link", ""):
         with pytest.raises(DamagedFileError, match="a path of its own"):
             coder().fit(X, checkpoint=tmp_path / name)
 

@@ -21,6 +21,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,12 @@ def plain(folder: Path, data: bytes, **options: Any) -> None:
         file.write(data)
 
 
+def first(folder: Path, data: bytes) -> None:
+    """Write bytes where there is no file."""
+    with suppress(FileExistsError):
+        plain(folder, data, new=True)
+
+
 def epoch_of(path: Path) -> int:
     """Return the epoch of a checkpoint that is whole."""
     return read_file(path).content["state"]["dict"]["n_epochs"]
@@ -96,7 +103,7 @@ WRITES = {
         Path.read_bytes,
     ),
     "bytes, where nothing may be": Write(
-        lambda folder: None, lambda folder: plain(folder, b"new" * 5000, new=True), ("file",), Path.read_bytes
+        lambda folder: None, lambda folder: first(folder, b"new" * 5000), ("file",), Path.read_bytes
     ),
     "bytes, the previous ones kept": Write(
         lambda folder: [plain(folder, data, previous=folder / "file.previous") for data in (b"older", b"old")],  # type: ignore[arg-type,return-value]

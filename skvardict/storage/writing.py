@@ -70,7 +70,7 @@ def replacing(
     unfinished: Path | None = None
     try:
         old = _status_of_place(path)
-        _remove_left_over(path.parent)
+        remove_left_over(path.parent)
         descriptor, unfinished = _create(path.parent, 0o666 if old is None else 0o600)
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -247,7 +247,7 @@ def _sync_folder(folder: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ left over
 
 
-def _remove_left_over(folder: Path) -> None:
+def remove_left_over(folder: Path) -> None:
     """Remove what processes that are gone have left unfinished in `folder`; looked for once by every process."""
     name = os.path.abspath(folder)
     if name in _looked_through:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from skvardict.storage.files import DamagedFileError, read_file, write_file
 from skvardict.storage.packing import Arrays, pack, unpack
+from skvardict.storage.writing import remove_left_over
 from skvardict.training.history import History, Patience
 from skvardict.training.saved import find_problem_of_run, find_problem_of_weights
 
@@ -88,6 +89,7 @@ class Checkpoint:
         self.max_epochs = max_epochs
         if not self.path.absolute().parent.is_dir():
             raise FileNotFoundError(f"checkpoint={str(path)!r}: the folder does not exist. Create it first.")
+        remove_left_over(self.path.parent)  # a run that has ended is read only
         self._known = _mark(self.path)  # of the file, as it was looked at or written last
         self._is_damaged = False  # it is not what a previous one could be, then
         self._said: set[str] = set()

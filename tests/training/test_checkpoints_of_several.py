@@ -10,6 +10,7 @@ import pytest
 
 from skvardict import StandardDictionaryLearning
 from skvardict.evaluation import fit_or_load
+from skvardict.storage import writing
 from skvardict.storage.files import DamagedFileError, read_file
 from skvardict.storage.points import ObjectStore, fingerprint_fit, point_key
 from skvardict.training import CheckpointMismatchError
@@ -108,6 +109,15 @@ def test_another_file_that_appears_is_not_overwritten(tmp_path, meddle):
 def test_a_checkpoint_that_was_deleted_is_written_again(tmp_path, meddle):
     fit(coder(), tmp_path / "run", once_in_epoch(3, (tmp_path / "run").unlink), meddle)
     assert coder().fit(X, checkpoint=tmp_path / "run").resumed_epoch_ == 4
+
+
+def test_what_a_killed_process_has_left_goes_when_a_finished_run_is_read(tmp_path):
+    """It was killed between its first file and the removal of the name under which that was written."""
+    coder().fit(X, checkpoint=tmp_path / "run")
+    os.link(tmp_path / "run", tmp_path / f".skvardict-{writing._machine()}-{'1' * 32}.tmp")
+    writing._looked_through.clear()
+    assert coder().fit(X, checkpoint=tmp_path / "run").resumed_epoch_ == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run.previous"]
 
 
 @pytest.mark.parametrize("kind", ["text", "other fit", "folder"])

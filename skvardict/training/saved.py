@@ -30,7 +30,7 @@ def find_problem_of_weights(arrays: Mapping[str, Any], wanted: Weights) -> str |
         shape, kind = wanted.get(name, (None, "f"))
         array: Any = arrays.get(name)
         has = array.shape if isinstance(array, np.ndarray) else None
-        if has != shape:
+        if has is None or has != shape:
             return f"{name[:80]} has shape {has}, but the parameters describe a model with {shape}"
         if array.dtype.kind != kind or not np.isfinite(array).all():
             return f"{name[:80]} holds other things than finite numbers"

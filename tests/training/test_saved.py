@@ -106,6 +106,7 @@ HOSTILE = {
     "parameters of whole numbers": entries("best.decoder.components", lambda array: array.astype(np.int64)),
     "a best state without parameters": lambda state, arrays: state["best"]["dict"].clear(),
     "a session without parameters": lambda state, arrays: state["session"]["dict"].pop("params.decoder.components"),
+    "text as another weight": lambda state, arrays: state["best"]["dict"].update({"decoder.other": "x"}),
     "text as parameters": lambda state, arrays: state["session"]["dict"].update({"params.decoder.components": "x"}),
     "a writer without a name": number("writer", {"dict": {"host": 3}}),
     "an identity of numbers": number("identity", {"dict": {"skvardict": 1}}),

@@ -1,7 +1,7 @@
 """Seconds on a GPU: epochs of every family, a long fit, a grid of models, and the plain loop beside them.
 
     python -m benchmarks.gpu --results benchmarks/results
-    python -m benchmarks.gpu --device cpu --data digits --rows 400 --long-epochs 3 --results /tmp/results
+    python -m benchmarks.gpu --device cpu --rows 1000 --long-epochs 3 --families VDL SparseVAE --results /tmp/results
 
 "epoch" is the median epoch of a fit but the first, in which graphs are made; "fit" a VDL of `--long-epochs` epochs;
 "grid" 30 models (6 alphas, 5 betas) as one program. "plain loop" is an epoch of the equations by autograd, one

@@ -277,7 +277,10 @@ def kill(output: Output, folder: Path) -> None:
 
 def memory(output: Output, folder: Path, gigabytes: float) -> None:
     """Write the peaks of two processes that fit to a map together."""
-    generate(folder / "X.bin", round(gigabytes * 1e9 / (4 * N_FEATURES)))
+    block = rows_of(20_000, "float32")
+    with open(folder / "X.bin", "wb") as file:
+        for _ in range(round(gigabytes * 1e9 / block.nbytes)):  # what rows are does not matter here
+            file.write(block.data)
     output.table(pd.DataFrame({"process": rank, **(row or {})} for rank, row in enumerate(launch("memory", 2, folder))))
 
 

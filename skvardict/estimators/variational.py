@@ -107,7 +107,7 @@ class _VariationalCoder(MissingEntries):
         'where any are drawn, "kl_weight" where it is learnt, dead components, seconds; '
         "on validation rows, R^2 of the posterior mean and the number of components whose mean divergence is below "
         "0.01 nat.",
-        "n_dead_ : int": "Components whose draws were all zero in the last epoch (in closed form: would be on less than "
+        "n_dead_ : int": "Components whose draws were all zero in the last epoch (in closed form: are on less than "
         "once); 0 while the noise is warmed up.",
         "kl_weight_ : float": "Weight of the divergence that the model was fitted with.",
         "noise_seed_ : int": 'Of the noise that ``transform_algorithm="max_elbo"`` gives to every row.',

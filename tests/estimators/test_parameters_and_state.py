@@ -91,7 +91,8 @@ def test_an_error_in_a_variational_method_leaves_the_gradient_mode_alone(X, monk
         raise torch.OutOfMemoryError("no memory")
 
     model = variational().fit(X)
-    monkeypatch.setattr(model._latent().__class__, "summary" if method == "posterior_params" else "codes", fail)
+    used = {"posterior_params": "summary", "elbo": "code_kl"}.get(method, "codes")
+    monkeypatch.setattr(model._latent().__class__, used, fail)
     with pytest.raises(torch.OutOfMemoryError) as error:
         getattr(model, method)(X)
     assert torch.is_grad_enabled()

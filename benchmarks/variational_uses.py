@@ -15,7 +15,7 @@ of the first seed serves the others. A seed draws splits, models, labels and noi
   weight that allows for the noise;
 - frechet_pixels, frechet_features: distance of generated rows to held-out rows, in pixels and in the hidden layer of a
   classifier (64 units). A mixture of Gaussians is fitted to the codes of the training rows, and its draws are
-  decoded; frechet_prior is the distance in features of draws from the prior of the model.
+  decoded; frechet_prior is the distance in features of draws from the prior of the model, as `sample` gives them.
 
 "pixels" are the rows themselves: the noisy rows, and for generation other training rows, the floor of the distances.
 "Wiener" is the linear denoiser of all pixels, "Gaussians on PCA" the posterior mean under a mixture of 20 on PCA codes.
@@ -123,7 +123,7 @@ class ShiftedNMF(TransformerMixin, BaseEstimator):
 def methods(arguments, seed: int, sigma: float = 0.0) -> dict[str, dict[float, Any]]:
     """Return the unfitted candidates of every method for rows with noise of `sigma`, by the value that is tuned."""
     length, n_features = LENGTHS[arguments.data], N_FEATURES[arguments.data]
-    ranks, alphas, weights = [length // 4, length // 2, length], [0.002, 0.006, 0.02], [1e-3, 4e-3, 1.6e-2]
+    ranks, alphas, weights = [length // 4, length // 2, length], [1e-3, 5e-3, 2e-2], [2.5e-4, 2e-3, 1.6e-2]
     if sigma:
         matched = 2 * sigma**2 / n_features  # the likelihood's variance is then that of the noise
         ranks, alphas, weights = ranks[:2], alphas[1:], [matched / 4, matched]
@@ -324,11 +324,7 @@ class Bench:
         """Return rows decoded from a mixture that is fitted to the codes of the training rows."""
         label, n_gaussians = way.removesuffix(" Gaussians").rsplit(", ", 1)
         model, (X, _) = self.fit(method, label), self.splits.train
-        codes = (
-            model.sample_codes(X, 1, random_state=self.seed)[0]
-            if hasattr(model, "sample_codes")
-            else model.transform(X)
-        )
+        codes = model.transform(X)
         scale = float(np.sqrt(np.mean(np.square(codes)))) or 1.0
         mixture = fit_mixture(codes / scale, int(n_gaussians), self.seed)
         drawn = mixture.sample(self.arguments.n_test)[0] * scale
@@ -370,7 +366,7 @@ def run(arguments, experiment: Experiment) -> None:
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=list(SIZES), default="digits")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--methods", nargs="+")
     add_common_arguments(parser, n_train=0, n_test=0)
     parser.set_defaults(seeds=[0, 1, 2])

@@ -20,6 +20,7 @@ _LOCAL_OPTIONS = (
     "--images",
     "--folder",
     "--output",
+    "--keep",
 )  # where things lie on this machine says nothing about the result
 
 

@@ -305,9 +305,9 @@ def archives(folder: Path) -> Target:
         "more of the archive": lambda data, other, rng: mutate_archive(data, rng),
     }
     base = [path.read_bytes() for path in sorted(folder.glob("*.npz"))]
-    # numpy compiles the text of headers to literals; lzma and bz2 have buffers of their own.
+    # numpy compiles the text of headers to literals.
     forbidden = tuple(event for event in FORBIDDEN if event != "compile")
-    return Target(base, mutations, read, (ValueError,), excess=2**25, forbidden=forbidden)
+    return Target(base, mutations, read, (ValueError,), excess=ALLOWED_EXCESS_OF_TEXT, forbidden=forbidden)
 
 
 def shelf_of_a_search(folder: Path) -> Target:

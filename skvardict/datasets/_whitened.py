@@ -3,7 +3,7 @@
 import math
 import os
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +110,8 @@ def _read_array(path: Path, name: str) -> NDArray:
     """Return an array of an .npz file; its size is looked at first, since a small archive may be that of gigabytes."""
     with open_regular(path) as file, ZipFile(file) as archive:
         member = archive.getinfo(f"{name}.npy")
+        if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):  # others may ask for gigabytes of working memory
+            raise ValueError(f"{name} is compressed by method {member.compress_type}, which numpy does not write")
         most = _MOST_COMPRESSION * path.stat().st_size
         if member.file_size > most:
             raise ValueError(f"{name} takes {member.file_size} bytes, more than {most} are not accepted")

@@ -123,3 +123,13 @@ def test_the_default_file_has_the_published_scale():
     assert len(np.unique(patches["test"].image_index)) == 2
     for bunch in patches.values():
         assert 0.02 < bunch.data.var() < 0.21  # the spread of the single images' variances
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_archives_that_numpy_does_not_write_are_refused_unread(tmp_path, method):
+    """The header of an LZMA stream of some bytes may ask for gigabytes."""
+    np.save(tmp_path / "IMAGES.npy", np.zeros((8, 8, 4), np.float32))
+    with zipfile.ZipFile(tmp_path / "images.npz", "w", method) as archive:
+        archive.write(tmp_path / "IMAGES.npy", "IMAGES.npy")
+    with pytest.raises(ValueError, match=f"method {method}, which numpy does not write"):
+        load_whitened_patches(4, (2, 2), path=tmp_path / "images.npz", margin=0)

@@ -45,7 +45,7 @@ PARTS = [
     Decay(),
 ]
 # What the papers' tables vary, and what codes and dictionaries look like: split_sign and sparse_output everywhere,
-# missing everywhere, positive_dict in dictionary learning; how variational models take their expectation and divergence.
+# missing everywhere, positive_dict in dictionary learning; expectation and divergence of variational models.
 MOST_PARAMETERS = {"VarianceDictionaryLearning": 19 + 4, "SparseVAE": 19 + 4, "ThresholdedVSC": 25 + 5}
 
 

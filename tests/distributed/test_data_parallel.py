@@ -71,7 +71,7 @@ def others(ran, scenario):
 
 @cache
 def of_one_process():
-    return work.fit_all(work.make_rows())
+    return work.fit_all(work.make_rows(), work.models())
 
 
 def assert_equal_states(state, expected, tolerance=1e-10):
@@ -92,7 +92,7 @@ def assert_same_bits(states):
         assert all((other["params"][name] == array).all() for name, array in first["params"].items())
 
 
-_CASES = [(size, rows, name) for size in (2, 3) for rows in ("same", "shard") for name in work.models_for(size)]
+_CASES = [(size, rows, name) for size in (2, 3) for rows in ("same", "shard") for name in work.models_for(size, rows)]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -102,21 +102,13 @@ def models():
 
 
 # What three processes fit: every kind of sum, and batches of which one has no rows.
-OF_THREE = (
-    "VDL",
-    "VDL-NL",
-    "VDL, missing",
-    "SDL, idle atoms",
-    "SDL, statistics",
-    "SVAE",
-    "VSC, aggregate",
-    "VSC, random threshold",
-    "VSC, batch norms",
-)
+EVERYWHERE = ("VDL", "VDL-NL", "SDL, statistics", "SVAE", "VSC, aggregate", "VSC, batch norms")
 
 
-def models_for(size):
-    return {name: model for name, model in models().items() if size < 3 or name in OF_THREE}
+def models_for(size, rows="same"):
+    """Return the models that are compared: all of them on the same rows of two processes, else a part."""
+    has_all = size < 3 and rows == "same"
+    return {name: model for name, model in models().items() if has_all or name in EVERYWHERE}
 
 
 def state_of(model):
@@ -124,11 +116,11 @@ def state_of(model):
     return {"params": model.params_, "history": history, "n_steps": model.n_steps_, "best_epoch": model.best_epoch_}
 
 
-def fit_all(X, size=1, part=lambda rows: rows):
+def fit_all(X, compared, part=lambda rows: rows):
     """Return the fitted state of the models by name; `part` are the rows of a process."""
     return {
         name: state_of(model.fit(part(rows_for(name, X)), **validation_for(name, X, part)))
-        for name, model in models_for(size).items()
+        for name, model in compared.items()
     }
 
 
@@ -155,9 +147,9 @@ def fits():
     """The models on the same rows and on shards."""
     X, size, made = make_rows(), dist.get_world_size(), {}
     with data_parallel(rows="same"):
-        made["same"] = fit_all(X, size)
+        made["same"] = fit_all(X, models_for(size))
     with data_parallel(rows="shard"):
-        made["shard"] = fit_all(X, size, part_of)
+        made["shard"] = fit_all(X, models_for(size, "shard"), part_of)
     return made
 
 

@@ -244,7 +244,8 @@ def low_label_differences(table: pd.DataFrame, reference: str) -> pd.DataFrame:
     table = table if "seed" in table.columns else table.assign(seed=0)
     of_model = _of_model(table)
     errors = ["top1_error", "top3_error"]
-    chosen = table.merge(low_label_summary(table)[[*of_model, "candidate"]], on=[*of_model, "candidate"])
+    summary = low_label_summary(table)
+    chosen = table.merge(summary[[*of_model, "candidate"]], on=[*of_model, "candidate"])
     same = [name for name in of_model if name != "model"] + ["draw"]
     beside = chosen.loc[chosen["model"] == reference, [*same, "seed", *errors]]
     pairs = chosen[chosen["model"] != reference].merge(beside, on=same, suffixes=("", "_beside"))
@@ -257,7 +258,7 @@ def low_label_differences(table: pd.DataFrame, reference: str) -> pd.DataFrame:
     of_seeds = pairs.groupby([*of_model, "seed"], sort=False)[errors].mean().groupby(of_model, sort=False).sem()
     spread = of_seeds.where(grouped["seed"].nunique().gt(1), grouped[errors].sem(), axis=0)
     names = ["top1_difference", "top3_difference"]
-    return pd.concat(
+    differences = pd.concat(
         [
             grouped[errors].mean().set_axis(names, axis=1),
             spread.set_axis([f"{name}_se" for name in names], axis=1),
@@ -265,6 +266,7 @@ def low_label_differences(table: pd.DataFrame, reference: str) -> pd.DataFrame:
         ],
         axis=1,
     ).reset_index()
+    return summary[of_model].merge(differences, on=of_model)  # in the order of the summary
 
 
 def _of_model(table: pd.DataFrame) -> list[str]:

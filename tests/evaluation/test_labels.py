@@ -168,6 +168,13 @@ def test_differences_are_paired_by_draw_and_their_errors_are_over_seeds():
     (back,) = low_label_differences(table, "VDL").to_dict("records")
     assert (back["model"], back["n_pairs"], back["n_seeds"]) == ("raw", 8, 2)
     assert back["top1_difference"] == pytest.approx(2)
+    # in the order of the summary, whatever the order of candidates
+    longer = pd.concat([table.assign(n_per_class=20), table.assign(candidate="c"), table.assign(candidate="d")])
+    longer = pd.concat([longer, table.assign(n_per_class=20, candidate="c")])
+    pd.testing.assert_series_equal(
+        low_label_differences(longer, "raw")["n_per_class"],
+        low_label_summary(longer).query("model == 'VDL'")["n_per_class"].reset_index(drop=True),
+    )
     with pytest.raises(ValueError, match=r"no model 'pixels'. It has \['raw', 'VDL'\]"):
         low_label_differences(table, "pixels")
 

@@ -79,5 +79,5 @@ for ax, (name, model) in zip(axes, models.items()):
 # Free atoms: 28 of a hundred have an orientation, and the other 72 are the noise that they started from, shrunk to
 # nothing. With unit norm more than half are edges, the last of them single pixels, and how many count as active depends
 # on the rule: 61 by the variance of their means, 96 by the largest mean. R^2 is about the same for both, and lower than
-# that of PCA: what the norm buys are atoms, not reconstructions. The effect depends on ``kl_weight``: where the KL term is
-# strong it shrinks, and can turn round. ``python -m benchmarks.reproduce_svae patches`` measures that on more data.
+# that of PCA: what the norm buys are atoms, not reconstructions. The effect depends on ``kl_weight``: where the KL term
+# is strong it shrinks, and can turn round. ``python -m benchmarks.reproduce_svae patches`` measures that on more data.

@@ -24,6 +24,7 @@ from skvardict._utils.parameters import (
     with_parameters,
 )
 from skvardict._utils.random import draw_seed, make_generator
+from skvardict._utils.state import of_one_model
 from skvardict._utils.types import Array, ArrayLike, RandomState
 from skvardict.distributions import (
     PRIORS,
@@ -210,6 +211,7 @@ class _VariationalCoder(MissingEntries):
         learnt = self.params_.get("noise.kl_weight")
         return self._kl_weights()["kl"] if learnt is None else float(learnt)
 
+    @of_one_model
     def posterior_params(self, X: ArrayLike) -> dict[str, Array]:
         """Return the parameters of the posterior of every row.
 
@@ -227,6 +229,7 @@ class _VariationalCoder(MissingEntries):
         blocks = self._map_blocks(lambda model, block: model.posterior_params(block), rows)
         return {name: rows.give_back(torch.cat([block[name] for block in blocks])) for name in blocks[0]}
 
+    @of_one_model
     def sample_codes(self, X: ArrayLike, n_draws: int = 1, random_state: RandomState = None) -> Array:
         """Return draws from the posterior of every row.
 
@@ -276,6 +279,7 @@ class _VariationalCoder(MissingEntries):
         """
         return self._decode(Rows(self.sample_prior_codes(n_samples, random_state), device=self.device))
 
+    @of_one_model
     def elbo(self, X: ArrayLike, n_draws: int = 1, random_state: RandomState = None) -> Array:
         """Return the evidence lower bound ``E log p(x|z) - KL(q(z|x) || p(z))`` of every row, in nats.
 
@@ -303,6 +307,7 @@ class _VariationalCoder(MissingEntries):
         """
         return self._bound("elbo", X, n_draws, random_state)
 
+    @of_one_model
     def iwae(self, X: ArrayLike, n_draws: int = 100, random_state: RandomState = None) -> Array:
         """Return the importance-weighted bound ``log 1/K sum_k p(x, z_k) / q(z_k | x)`` of every row, in nats.
 
@@ -330,6 +335,7 @@ class _VariationalCoder(MissingEntries):
         """
         return self._bound("iwae", X, n_draws, random_state)
 
+    @of_one_model
     def energy(self, X: ArrayLike) -> dict[str, float]:
         """Return the training objective by term (unweighted) and in all, as means per row.
 

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 import skvardict
 from skvardict import SparseCoder, SparseVAE, StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict._utils import state
+from skvardict.models import VariationalModel
 from skvardict.networks import MLP
 from skvardict.preprocessing import GlobalStandardizer
 from skvardict.training import Adam
@@ -163,6 +164,21 @@ def test_readers_beside_refits_see_whole_models(name, tmp_path):
         thread.join()
         sys.setswitchinterval(interval)
     assert errors == []
+
+
+@pytest.mark.parametrize("method", ["posterior_params", "sample_codes", "elbo", "iwae", "energy"])
+def test_methods_of_variational_models_begin_again_after_a_refit(method, monkeypatch):
+    options = {} if method in ("posterior_params", "energy") else {"random_state": 0}
+    model, refitted = clone(CODERS["SparseVAE"]).fit(X), clone(CODERS["SparseVAE"]).fit(2 * X)
+    posterior, refits = VariationalModel.posterior, [lambda: model.fit(2 * X)]
+
+    def interrupted(self, rows):
+        if refits:
+            refits.pop()()
+        return posterior(self, rows)
+
+    monkeypatch.setattr(VariationalModel, "posterior", interrupted)
+    np.testing.assert_equal(getattr(model, method)(X, **options), getattr(refitted, method)(X, **options))
 
 
 def test_a_fit_that_fails_changes_nothing():

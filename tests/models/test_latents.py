@@ -32,7 +32,7 @@ def scale_of(prior):
 
 def test_an_encoder_of_zeros_gives_the_prior(latent):
     if isinstance(latent, SpikeAndSlabLatent):
-        pytest.skip("its heads are not relative to the prior")
+        pytest.skip("SpikeAndSlabLatent.posterior: its heads are not relative to the prior")
     outputs = torch.zeros(2, latent.n_heads * L, dtype=torch.float64)
     posterior = latent.posterior(outputs)
     if not isinstance(latent, DenseLatent):  # there the families differ
@@ -55,7 +55,7 @@ def test_the_mean_of_the_log_ratio_is_the_divergence(latent):
 def test_a_scale_beyond_its_range_finds_back(latent):
     """An optimiser may throw log scales far out; the divergence must pull them back, on both sides."""
     if latent.kl_depends_on_draw:
-        pytest.skip("the divergence at a given code does not hold scales back")
+        pytest.skip("latent.kl_depends_on_draw: the divergence at a given code does not hold scales back")
     for head in (-80.0, 80.0):
         outputs = torch.zeros(1, latent.n_heads * L, dtype=torch.float64)
         outputs[:, L : 2 * L] = head

@@ -40,9 +40,9 @@ def is_solvable(latent):
 @pytest.mark.parametrize("algorithm", ["mean", "median", "support", "refine", "top_k", "max_elbo", "solver", "auto"])
 def test_codes_are_deterministic_and_row_by_row(latent, algorithm, X):
     if algorithm == "refine" and not isinstance(latent, SpikeAndSlabLatent):
-        pytest.skip("no minima in closed form")
+        pytest.skip("refine has its steps in closed form for a spike and slab only")
     if algorithm in ("solver", "auto") and not is_solvable(latent):
-        pytest.skip("the prior is no Laplace law, nor one that stands for it")
+        pytest.skip("latent.l1_scale is None: the solver needs a Laplace prior, or one that it can stand for")
     made = model_of(latent, solver=FISTA(max_iter=5000, tol=1e-10, restart=True))
     first, again = (made.encode(X, algorithm, n_draws=9, noise_seed=3) for _ in range(2))
     assert torch.equal(first.codes, again.codes)

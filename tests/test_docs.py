@@ -74,6 +74,14 @@ def test_the_api_reference_lists_nothing_that_is_not_there():
         assert hasattr(importlib.import_module(package), attribute), name
 
 
+@pytest.mark.skipif(not API.is_file(), reason="these tests were copied out of the repository")
+def test_titles_of_pages_stand_alone():
+    glued = r"^(?!\.\. )\S.*\n(\S.*)\n([-=~])\2{3,}$"  # a title right below a line is part of its paragraph
+    for page in sorted([*API.parent.glob("*.rst"), *API.parent.glob("guide/*.rst")]):
+        titles = [found[1] for found in re.finditer(glued, page.read_text(), re.MULTILINE)]
+        assert not [title for title in titles if not re.match("[-=]{3}", title)], page.name
+
+
 @pytest.mark.parametrize("name", OBJECTS)
 def test_every_public_name_has_a_summary(name):
     assert inspect.getdoc(OBJECTS[name])

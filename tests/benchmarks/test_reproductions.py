@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from sklearn.utils import Bunch
 
-from benchmarks import _experiment, reproduce_svae, reproduce_vsc, variational_uses
+from benchmarks import _experiment, reproduce_svae, reproduce_vsc, uses_figure, variational_uses
 from benchmarks._celeba import FlippedFit, flipped_chunks, load_celeba
 from benchmarks._whitened import Patches
 from skvardict import SparseVAE
@@ -160,7 +160,11 @@ def test_uses_are_measured_for_every_method_and_tuned_on_the_first_seed(tmp_path
     command = ["--data", "digits", "--steps", "2", "--n-train", "700", "--n-test", "60", "--seeds", "0", "1"]
     command += ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
     variational_uses.main([*command, "--methods", "pixels", "Wiener", "PCA", "SVAE-Norm"])
-    table = pd.read_csv(tmp_path / "results" / "variational_uses_digits.csv").set_index(["method", "seed"])
+    table = pd.read_csv(tmp_path / "results" / "variational_uses_digits.csv")
+    relative = uses_figure.ratios(table)
+    assert (relative.xs("PCA", level="method").dropna(axis=1) == 1).all(axis=None)
+    assert len(uses_figure.draw(table).axes) == len(uses_figure.JOBS)
+    table = table.set_index(["method", "seed"])
     assert (table.loc["Wiener", "mse_strong"] < table.loc["PCA", "mse_strong"]).all()  # the best linear denoiser
     for name in ("error_5_by", "mse_weak_by", "frechet_by"):
         assert table.loc[("PCA", 0), name] == table.loc[("PCA", 1), name]

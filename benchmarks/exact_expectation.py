@@ -104,9 +104,8 @@ def main() -> None:
     output = Output(options.results, options.name or f"exact_expectation_{options.side}", __spec__.name, sys.argv[1:])
     X, X_test = load(options.side, options.rows)
     d = X.shape[1]
-    common = {"n_components": d, "max_iter": options.epochs, "random_state": 0}
-    if d == 64:
-        common["encoder"] = MLP((128, 256, 128))
+    encoder = MLP((128, 256, 128) if d == 64 else (512, 1024, 512, 256))
+    common = {"n_components": d, "max_iter": options.epochs, "random_state": 0, "encoder": encoder}
     names = options.methods or list(methods())
     table: list[dict] = []
     for weight in options.weights:

@@ -266,7 +266,7 @@ def _terms_of_variational(estimator) -> tuple[Hashable, ...]:
         estimator.n_draws,
         estimator.draw_reduction,
         estimator.transform_algorithm,
-        "auto" if isinstance(estimator.kl_weight, str) else estimator.kl_weight > 0,
+        "auto" if isinstance(estimator.kl_weight, str) else estimator.kl_weight is None or estimator.kl_weight > 0,
     )
 
 

@@ -50,12 +50,9 @@ from skvardict.models.latents import Latent
 from skvardict.models.masked import with_zeros
 from skvardict.networks import (
     DECODERS,
-    MLP,
     POSTERIOR_ENCODERS,
     AffineDecoder,
     Linear,
-    ResidualMLP,
-    ResNet,
     build_decoder,
     build_posterior_encoder,
 )
@@ -78,6 +75,8 @@ from skvardict.training.protocol import Sums, add_sums
 _GAMMA_CONCENTRATION = 3.0  # of the prior of a random threshold (Fallah & Rozell, appendix B)
 # The automatic warm-up of the noise.
 _WARMUP = Ramp(0.1, 0.0375, 0.15, unit="fraction")
+# Of the mean square of a row, assumed to be one: the likelihood's variance under ``kl_weight=None``.
+_NOISE_SHARE = 0.1
 
 
 def _observed_mean(rows: Rows, summed: Callable[[Tensor], Tensor]) -> Tensor:
@@ -118,15 +117,16 @@ class _VariationalCoder(MissingEntries):
     prior_scale: float | None = parameter(
         default=None, accepts=[*POSITIVE, None], kind="float or None", text="Scale of the prior."
     )
-    kl_weight: float | str = parameter(
-        default=0.01,
-        accepts=[*NON_NEGATIVE, StrOptions({"auto"})],
-        kind='float or "auto"',
+    kl_weight: float | str | None = parameter(
+        default="auto",
+        accepts=[*NON_NEGATIVE, StrOptions({"auto"}), None],
+        kind='float, "auto" or None',
         text="Weight of the divergence, summed over components, beside the *mean* over features of the squared error: "
         "it stands for a likelihood of variance ``n_features * kl_weight / 2``. Papers print weights beside the *sum* "
         "of squares: divide them by ``n_features``. Fallah & Rozell print .01 beside a sum and have it beside a mean "
         'in their code (:func:`skvardict.recipes.vsc` knows both). "auto": the variance is learnt, as the running mean '
-        "of the squared error; the weight is in `kl_weight_` and, by epochs, in the history.",
+        "of the squared error; the weight is in `kl_weight_` and, by epochs, in the history. None: ``0.2 / "
+        "n_features``, a variance of a tenth, for rows of mean square one.",
     )
     expectation: str = parameter(
         default="auto",
@@ -209,7 +209,7 @@ class _VariationalCoder(MissingEntries):
         if "params_" not in vars(self):
             raise AttributeError(f"{type(self).__name__} has no kl_weight_ before fit.")
         learnt = self.params_.get("noise.kl_weight")
-        return self._kl_weights()["kl"] if learnt is None else float(learnt)
+        return self._kl_weights(self.n_features_in_)["kl"] if learnt is None else float(learnt)
 
     @of_one_model
     def posterior_params(self, X: ArrayLike) -> dict[str, Array]:
@@ -391,8 +391,10 @@ class _VariationalCoder(MissingEntries):
         super()._store(session, outcome)
         self.noise_seed_ = session.generator.initial_seed()
 
-    def _kl_weights(self) -> dict[str, float]:
+    def _kl_weights(self, n_features: int) -> dict[str, float]:
         """Return the weights of the divergences; of one that is learnt, zero."""
+        if self.kl_weight is None:
+            return {"kl": 2 * _NOISE_SHARE / n_features}
         return {"kl": 0.0 if isinstance(self.kl_weight, str) else self.kl_weight}
 
     def _optimizer(self, plan: TrainingPlan) -> Any:
@@ -430,7 +432,7 @@ class _VariationalCoder(MissingEntries):
             latent=latent,
             n_components=self.n_components,
             n_features=n_features,
-            kl_weights=self._kl_weights(),
+            kl_weights=self._kl_weights(n_features),
             solver=self.solver,
             noise=LearntNoise(0.0, n_features) if isinstance(self.kl_weight, str) else None,
         )
@@ -527,7 +529,7 @@ class SparseVAE(_VariationalCoder):
         text="Scale of the prior: mean absolute value (Laplace), standard deviation (Gaussian) or half-width (Cauchy) "
         "of a code.",
     )
-    kl_weight: float = 1e-4
+    kl_weight: float | str | None = None
     atom_norm: float | None = 1.0
     transform_algorithm: str = parameter(
         default="mean",
@@ -555,11 +557,6 @@ class SparseVAE(_VariationalCoder):
 class _SparseVariationalCoder(_VariationalCoder):
     """What the models with exact zeros share: the paper's optimiser, warm-up, and first atoms."""
 
-    _ENCODERS: ClassVar[Mapping[str, Part]] = {
-        "mlp": MLP((512, 1024, 512, 256)),
-        "residual_mlp": ResidualMLP((512, 1024, 512, 256)),
-        "resnet": ResNet((512, 1024, 512, 256)),
-    }
     _DECODERS: ClassVar[Mapping[str, Part]] = {**DECODERS, "linear": Linear(offset=True)}
     _AUTO_OPTIMIZER_EXACT: ClassVar[Adam] = Adam(1e-2, encoder_learning_rate=1e-3, schedule=CosineRate(0.05))
     _AUTO_OPTIMIZER: ClassVar[Adam | SGD] = SGD(
@@ -770,8 +767,8 @@ class ThresholdedVSC(_SparseVariationalCoder):
             threshold = Gamma(_GAMMA_CONCENTRATION, _GAMMA_CONCENTRATION / threshold)
         return ThresholdedLatent(Thresholded(self._base_prior(), threshold), self.gradient == "straight_through")
 
-    def _kl_weights(self) -> dict[str, float]:
-        weights = super()._kl_weights()
+    def _kl_weights(self, n_features: int) -> dict[str, float]:
+        weights = super()._kl_weights(n_features)
         return weights if self.threshold_prior is None else weights | {"threshold_kl": self.threshold_kl_weight}
 
     def _noise_warmup(self):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from skvardict.estimators import SpikeAndSlabVSC, ThresholdedVSC
-from skvardict.networks import Conv
+from skvardict.networks import MLP, Conv
 from skvardict.training import SGD, Adam, CosineRate, Decay, Ramp, StepDecay
 
 # Thresholds of appendix D: 8.2 % of the Laplace and 10 % of the Gaussian components are on under the prior; with a
@@ -70,6 +70,7 @@ def vsc(
         "expectation": "draws",
         "n_draws": n_draws,
         "kl_weight": 0.01 * _WEIGHTS[weights],
+        "encoder": MLP((512, 1024, 512, 256)),
         "optimizer": SGD(
             1e-2,
             dictionary_learning_rate=0.5,

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 
 from skvardict import SparseVAE, SpikeAndSlabVSC, ThresholdedVSC, load
 from skvardict.datasets import make_sparse_coded_signals
 from skvardict.networks import MLP, AffineDecoder, Conv
+from skvardict.preprocessing import GlobalStandardizer
 from skvardict.training import SGD, Adam, OnlineUpdate
 
 QUICK = {"encoder": MLP((24,)), "max_iter": 4, "random_state": 0}
@@ -190,6 +193,27 @@ def test_a_learnt_weight_is_saved_and_used(X, tmp_path):
     assert SpikeAndSlabVSC(20, kl_weight=0.5, **QUICK).fit(X).kl_weight_ == 0.5
     with pytest.raises(AttributeError, match="no kl_weight_ before fit"):
         SpikeAndSlabVSC().kl_weight_
+
+
+def test_without_a_weight_the_noise_is_a_tenth(X):
+    none, given = (SparseVAE(20, kl_weight=weight, **QUICK).fit(X) for weight in (None, 0.2 / X.shape[1]))
+    assert none.kl_weight_ == given.kl_weight_ == 0.2 / X.shape[1]
+    np.testing.assert_array_equal(none.transform(X), given.transform(X))
+    assert (SparseVAE().kl_weight, ThresholdedVSC().kl_weight, SpikeAndSlabVSC().kl_weight) == (None, "auto", "auto")
+
+
+def test_codes_of_the_defaults_tell_more_than_the_pixels_with_few_labels():
+    X, y = load_digits(return_X_y=True)
+    X = GlobalStandardizer().fit_transform(X).astype(np.float32)
+    codes = SparseVAE(64, random_state=0).fit(X[:900]).transform(X)
+    few = [np.random.default_rng(seed).permutation(900)[:50] for seed in range(10)]
+
+    def mean_accuracy(rows):
+        classifier = LogisticRegression(max_iter=2000)
+        scaled = rows / rows.std()
+        return np.mean([classifier.fit(scaled[some], y[some]).score(scaled[900:], y[900:]) for some in few])
+
+    assert mean_accuracy(codes) > mean_accuracy(X) + 0.01
 
 
 # --- runs that go on --------------------------------------------------------------------------------------------------

@@ -159,7 +159,7 @@ def test_bounds_are_those_of_the_observed_columns(X_missing):
     row = torch.from_numpy(X_missing[:1])
     codes = model.sample_codes(row, 3, torch.Generator().manual_seed(0))
     ours = model._log_likelihood(row, codes)
-    variance = X_missing.shape[1] * fit.kl_weight / 2
+    variance = X_missing.shape[1] * fit.kl_weight_ / 2
     residual = (model.decode(codes)[:, 0].detach().numpy() - X_missing[0])[:, seen]
     expected = -(residual**2).sum(1) / (2 * variance) - seen.sum() / 2 * np.log(2 * np.pi * variance)
     np.testing.assert_allclose(ours.detach().numpy()[:, 0], expected)

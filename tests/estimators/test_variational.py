@@ -353,7 +353,7 @@ def test_energy_is_the_objective_of_validation_rows(fitted, X, name):
     best = int(np.argmin(history["validation_energy"])) if model.early_stopping else -1
     assert terms["total"] == pytest.approx(history["validation_energy"][best], rel=1e-5)
     assert terms["kl"] == pytest.approx(history["validation_kl"][best], rel=1e-5)
-    weighted = terms["reconstruction"] + model.kl_weight * terms["kl"]
+    weighted = terms["reconstruction"] + model.kl_weight_ * terms["kl"]
     weighted += model.threshold_kl_weight * terms["threshold_kl"] if "threshold_kl" in terms else 0
     assert terms["total"] == pytest.approx(weighted, rel=1e-6)
 
@@ -487,11 +487,15 @@ def test_a_linear_decoder_adds_the_mean_of_the_data(model, X):
         _ = other.mean_
 
 
+PAPER = {"kl_weight": 0.01, "max_iter": 160, "random_state": 0, "expectation": "draws"}
+SIZES = (512, 1024, 512, 256)
+
+
 class WideEncoder(MLPEncoder):
-    """The default network, with posteriors ten times as wide as the prior at first, as in the released code."""
+    """The paper's network, with posteriors ten times as wide as the prior at first, as in the released code."""
 
     def __init__(self, n_features, n_outputs):
-        super().__init__(n_features, n_outputs, (512, 1024, 512, 256))
+        super().__init__(n_features, n_outputs, SIZES)
         with torch.no_grad():
             self[-1].bias[n_outputs // 2 :] += np.log(10)
 
@@ -504,16 +508,22 @@ def one_strong_direction():
 
 @pytest.mark.parametrize("warmup", ["auto", None])
 def test_means_do_not_run_away(warmup):
-    model = ThresholdedVSC(32, max_iter=160, warmup=warmup, random_state=0, expectation="draws")
+    model = ThresholdedVSC(32, encoder=MLP(SIZES), warmup=warmup, **PAPER)
     for _ in range(26):
         model.partial_fit(one_strong_direction())
     assert max(model.history_["energy"]) < 1.5
     assert np.abs(model.posterior_params(one_strong_direction())["mean"]).max() < 5
 
 
+def test_a_learnt_weight_lets_means_return():
+    model = ThresholdedVSC(32, random_state=0, expectation="draws").fit(one_strong_direction())
+    assert np.abs(model.posterior_params(one_strong_direction())["mean"]).max() < 2
+    assert model.history_["energy"][-1] < 0.8
+
+
 def test_an_energy_that_explodes_is_a_divergence():
     X = one_strong_direction()
-    model = ThresholdedVSC(32, encoder=WideEncoder, max_iter=160, random_state=0, expectation="draws")
+    model = ThresholdedVSC(32, encoder=WideEncoder, **PAPER)
     with pytest.raises(TrainingDivergedError, match=r"energy rose to .* in epoch .* is kept\. .*raise kl_weight"):
         model.fit(X)
     energy = model.history_["energy"]

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skvardict._utils import ranks
 from skvardict.energies import MaskedLinearProblem, observed_reconstruction
 from skvardict.models.masked import solved_apart, with_zeros
 from skvardict.models.variational import VariationalModel
@@ -52,7 +53,7 @@ class MaskedVariationalModel(VariationalModel):
 
     def follow_noise_(self, error: Tensor, X: Tensor) -> None:
         """Let the learnt noise follow the errors per observed entry."""
-        share = (~X.isnan()).to(error.dtype).mean((-2, -1))
+        share = ranks.all_mean((~X.isnan()).to(error.dtype).mean((-2, -1)), X.shape[-2])
         super().follow_noise_(error / share.clamp_min(1 / X.shape[-1])[..., None], X)
 
     def check_algorithm(self, algorithm: str) -> None:

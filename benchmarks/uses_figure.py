@@ -13,11 +13,11 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 RESULTS = Path(__file__).parent / "results"
 JOBS = {
     "error_1": "error, 1 label a class",
-    "error_10": "10 labels",
-    "mse_weak": "noise of 0.5",
-    "mse_strong": "noise of 1.5",
-    "frechet_features": "generation, features",
-    "frechet_pixels": "pixels",
+    "error_10": "error, 10 labels",
+    "mse_weak": "squared error, noise of 0.5",
+    "mse_strong": "squared error, noise of 1.5",
+    "frechet_features": "generated rows, features",
+    "frechet_pixels": "generated rows, pixels",
 }
 COLOURS = {"digits": "#0072B2", "mnist": "#D55E00"}
 REFERENCE = "PCA"
@@ -34,9 +34,9 @@ def draw(table: pd.DataFrame, limits: tuple[float, float] = (0.45, 2.2)) -> Figu
     """Return a panel for each number, with means and ranges over seeds; an arrow is a value beyond the limits."""
     methods = [method for method in table["method"].unique() if method != REFERENCE][::-1]
     found = ratios(table)
-    figure = Figure(figsize=(12, 0.9 + 0.27 * len(methods)), layout="constrained")
-    panels = figure.subplots(1, len(JOBS), sharey=True)
-    for axes, (number, title) in zip(panels, JOBS.items()):
+    figure = Figure(figsize=(8, 1.4 + 0.42 * len(methods)), layout="constrained")
+    panels = figure.subplots(2, len(JOBS) // 2, sharey=True)
+    for axes, (number, title) in zip(panels.T.flat, JOBS.items()):
         axes.axvline(1, color="0.7", lw=1)
         for shift, (data, colour) in zip((0.14, -0.14), COLOURS.items()):
             if data not in found.index:
@@ -55,8 +55,8 @@ def draw(table: pd.DataFrame, limits: tuple[float, float] = (0.45, 2.2)) -> Figu
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_title(title, fontsize="medium")
         axes.grid(axis="y", color="0.93")
-    panels[0].set_yticks(range(len(methods)), methods)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=2, frameon=False)
+    panels[0, 0].set_yticks(range(len(methods)), methods)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower right", ncols=2, frameon=False)
     figure.supxlabel("times what PCA has: left is better", fontsize="medium")
     return figure
 

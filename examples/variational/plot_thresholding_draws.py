@@ -46,6 +46,7 @@ for n_draws in (1, 5, 20):
     models[n_draws] = ThresholdedVSC(
         64,
         activation_probability=0.1,
+        kl_weight=0.01,  # of the released code
         expectation="draws",
         n_draws=n_draws,
         encoder=MLP((128, 128)),

@@ -183,8 +183,11 @@ class _VariationalCoder(MissingEntries):
         default=None, text='For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.'
     )
 
+    def _has_linear_decoder(self) -> bool:
+        return self.decoder == "linear" or isinstance(self.decoder, Linear)
+
     def _models_means(self) -> bool:
-        return not (self.decoder == "linear" or isinstance(self.decoder, Linear))  # layers have biases
+        return not self._has_linear_decoder()  # layers have biases
 
     @abstractmethod
     def _latent(self) -> Latent:
@@ -199,9 +202,8 @@ class _VariationalCoder(MissingEntries):
         """Return whether the mean over codes is taken in closed form."""
         if self.expectation != "auto":
             return self.expectation == "exact"
-        is_linear = self.decoder == "linear" or isinstance(self.decoder, Linear)
         is_mean = self.draw_reduction in ("mean", "max")  # the others are bounds of their own
-        return is_linear and is_mean and self._latent().has_closed_form
+        return self._has_linear_decoder() and is_mean and self._latent().has_closed_form
 
     @property
     def kl_weight_(self) -> float:
@@ -613,6 +615,12 @@ class _SparseVariationalCoder(_VariationalCoder):
     batch_size: int = 100
     max_iter: int = 300
     early_stopping: bool | EarlyStopping = False
+
+    def _optimizer(self, plan: TrainingPlan) -> Any:
+        is_auto = isinstance(
+            self.optimizer, str
+        )  # the papers' rates are those of a dictionary; layers hardly move by them
+        return Adam(1e-3) if is_auto and not self._has_linear_decoder() else super()._optimizer(plan)
 
     def _initialize(self, model, rows: Rows, generator: torch.Generator) -> None:
         super()._initialize(model, rows, generator)

@@ -21,6 +21,7 @@ from skvardict.estimators._fitted import replaced_params
 from skvardict.estimators._looks import look_again, look_at_batch, look_at_rows, look_at_targets, look_first
 from skvardict.estimators._messages import Watch
 from skvardict.estimators._training import fitting, run_training
+from skvardict.networks import Linear
 from skvardict.rows import Chunks, ChunkSource, Rows, Stream
 from skvardict.training import EarlyStopping, Outcome, TrainingPlan, TrainingSession
 from skvardict.training.history import last_count
@@ -323,6 +324,10 @@ class BaseCoder(CoderParameters, CallbackSupportMixin, FittedCoder):
             return True
         schedules = [*optimizer.get_params().values(), *self._schedules().values()]
         return any(depends_on_length(schedule) for schedule in schedules if callable(schedule))
+
+    def _is_linear(self) -> bool:
+        """Return whether the decoder is a dictionary."""
+        return self.decoder == "linear" or isinstance(self.decoder, Linear)
 
     def _optimizer(self, plan: TrainingPlan) -> Any:
         """Return the optimiser part; "auto" is the estimator's own."""

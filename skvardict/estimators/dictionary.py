@@ -19,7 +19,7 @@ from skvardict.estimators._messages import Watch
 from skvardict.estimators._missing import MissingEntries
 from skvardict.functional import row_norms
 from skvardict.models import DictionaryModel, MaskedDictionaryModel, TunedWeight
-from skvardict.networks import CODE_ENCODERS, Linear, LinearDecoder, LISTAEncoder, build_code_encoder, build_decoder
+from skvardict.networks import CODE_ENCODERS, LinearDecoder, LISTAEncoder, build_code_encoder, build_decoder
 from skvardict.objectives import Annealing, DictionaryObjective, MaskedDictionaryObjective, Replacement
 from skvardict.rows import ROWS_PER_CHUNK, Rows, check_matrix, to_array
 from skvardict.solvers import ADMM, FISTA
@@ -292,9 +292,6 @@ class _DictionaryCoder(MissingEntries):
 
     def _models_means(self) -> bool:
         return self.positive_dict or not self._is_linear()  # layers have biases
-
-    def _is_linear(self) -> bool:
-        return self.decoder == "linear" or isinstance(self.decoder, Linear)
 
     def _optimizer(self, plan: TrainingPlan) -> Any:
         if not self._is_automatic():

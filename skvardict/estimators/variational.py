@@ -98,7 +98,7 @@ class _VariationalCoder(MissingEntries):
     _MEAN_SQUARE_RANGE = (0.01, 100.0)
     _ENCODERS: ClassVar[Mapping[str, Part]] = POSTERIOR_ENCODERS  # what names stand for
     _DECODERS: ClassVar[Mapping[str, Part]] = DECODERS
-    _AUTO_OPTIMIZER: ClassVar[Adam | SGD] = Adam(1e-3)
+    _AUTO_OPTIMIZER: ClassVar[Adam] = Adam(1e-3)
     _AUTO_OPTIMIZER_EXACT: ClassVar[Adam] = Adam(1e-3)  # where nothing is drawn
     transform_algorithm: str  # whose names a subclass lists
     _ATTRIBUTES: ClassVar[Mapping[str, str]] = {
@@ -183,11 +183,8 @@ class _VariationalCoder(MissingEntries):
         default=None, text='For ``transform_algorithm="solver"``; None is ``FISTA(max_iter=1000, restart=True)``.'
     )
 
-    def _has_linear_decoder(self) -> bool:
-        return self.decoder == "linear" or isinstance(self.decoder, Linear)
-
     def _models_means(self) -> bool:
-        return not self._has_linear_decoder()  # layers have biases
+        return not self._is_linear()  # layers have biases
 
     @abstractmethod
     def _latent(self) -> Latent:
@@ -203,7 +200,7 @@ class _VariationalCoder(MissingEntries):
         if self.expectation != "auto":
             return self.expectation == "exact"
         is_mean = self.draw_reduction in ("mean", "max")  # the others are bounds of their own
-        return self._has_linear_decoder() and is_mean and self._latent().has_closed_form
+        return self._is_linear() and is_mean and self._latent().has_closed_form
 
     @property
     def kl_weight_(self) -> float:
@@ -561,7 +558,7 @@ class _SparseVariationalCoder(_VariationalCoder):
 
     _DECODERS: ClassVar[Mapping[str, Part]] = {**DECODERS, "linear": Linear(offset=True)}
     _AUTO_OPTIMIZER_EXACT: ClassVar[Adam] = Adam(1e-2, encoder_learning_rate=1e-3, schedule=CosineRate(0.05))
-    _AUTO_OPTIMIZER: ClassVar[Adam | SGD] = SGD(
+    _PAPER_OPTIMIZER: ClassVar[SGD] = SGD(  # of a dictionary by draws
         1e-2,
         dictionary_learning_rate=0.5,
         dictionary_weight_decay=1e-4,
@@ -617,10 +614,9 @@ class _SparseVariationalCoder(_VariationalCoder):
     early_stopping: bool | EarlyStopping = False
 
     def _optimizer(self, plan: TrainingPlan) -> Any:
-        is_auto = isinstance(
-            self.optimizer, str
-        )  # the papers' rates are those of a dictionary; layers hardly move by them
-        return Adam(1e-3) if is_auto and not self._has_linear_decoder() else super()._optimizer(plan)
+        # The paper's rates are those of a dictionary: layers hardly move by them.
+        is_paper = isinstance(self.optimizer, str) and self._is_linear() and not self._is_exact()
+        return self._PAPER_OPTIMIZER if is_paper else super()._optimizer(plan)
 
     def _initialize(self, model, rows: Rows, generator: torch.Generator) -> None:
         super()._initialize(model, rows, generator)

@@ -31,10 +31,13 @@ def scale_of(prior):
 
 
 def test_an_encoder_of_zeros_gives_the_prior(latent):
-    if isinstance(latent, SpikeAndSlabLatent):
-        pytest.skip("SpikeAndSlabLatent.posterior: its heads are not relative to the prior")
     outputs = torch.zeros(2, latent.n_heads * L, dtype=torch.float64)
     posterior = latent.posterior(outputs)
+    if isinstance(latent, SpikeAndSlabLatent):  # its heads are the slab's own, not relative to the prior
+        summary = latent.summary(posterior)
+        assert (summary["scale"] == 1).all()
+        assert (summary["activation_probability"] == 0.5).all()
+        return
     if not isinstance(latent, DenseLatent):  # there the families differ
         for term, value in latent.kl(posterior, torch.ones(2, L, dtype=torch.float64)).items():
             np.testing.assert_allclose(value, 0, atol=1e-12, err_msg=term)

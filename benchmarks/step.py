@@ -25,6 +25,7 @@ from benchmarks._results import Output
 from skvardict import SparseVAE, StandardDictionaryLearning, ThresholdedVSC, VarianceDictionaryLearning
 from skvardict.datasets import fetch_mnist
 from skvardict.estimators._training import open_session
+from skvardict.networks import MLP
 from skvardict.preprocessing import GlobalStandardizer
 from skvardict.recipes import table3
 from skvardict.rows import Rows
@@ -38,7 +39,7 @@ MODELS = {
     "SDL": lambda atoms, **kw: StandardDictionaryLearning(atoms, **kw),
     "SDL, online": lambda atoms, **kw: StandardDictionaryLearning(atoms, encoder=None, **kw),
     "SparseVAE": lambda atoms, **kw: SparseVAE(atoms, **kw),
-    "ThresholdedVSC": lambda atoms, **kw: ThresholdedVSC(atoms, **kw),
+    "ThresholdedVSC": lambda atoms, **kw: ThresholdedVSC(atoms, encoder=MLP((512, 1024, 512, 256)), **kw),
     "VDL-NL, paper's": lambda atoms, **kw: table3("VDL-NL", "mnist", alpha=0.02, n_components=atoms, **kw),
 }
 CODERS = {

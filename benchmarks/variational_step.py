@@ -13,22 +13,24 @@ import torch
 
 from skvardict import SparseVAE, SpikeAndSlabVSC, ThresholdedVSC
 from skvardict._utils.random import make_generator
+from skvardict.networks import MLP
 from skvardict.training import TrainingSession
 from skvardict.training.loop import _step
 
 ROWS, FEATURES, ATOMS = 100, 256, 256
 N_STEPS, N_REPEATS = 20, 8
+COMMON = {"expectation": "draws", "encoder": MLP((512, 1024, 512, 256))}
 MODELS = {
-    "thresholded Laplace": lambda draws: ThresholdedVSC(ATOMS, expectation="draws", n_draws=draws, warmup=None),
+    "thresholded Laplace": lambda draws: ThresholdedVSC(ATOMS, **COMMON, n_draws=draws, warmup=None),
     "thresholded Laplace, mean": lambda draws: ThresholdedVSC(
-        ATOMS, expectation="draws", n_draws=draws, draw_reduction="mean", warmup=None
+        ATOMS, **COMMON, n_draws=draws, draw_reduction="mean", warmup=None
     ),
     "thresholded Laplace, Gamma": lambda draws: ThresholdedVSC(
-        ATOMS, expectation="draws", n_draws=draws, threshold_prior="gamma", warmup=None
+        ATOMS, **COMMON, n_draws=draws, threshold_prior="gamma", warmup=None
     ),
-    "thresholded Gaussian": lambda draws: ThresholdedVSC(ATOMS, expectation="draws", n_draws=draws, base="gaussian"),
-    "spike and slab": lambda draws: SpikeAndSlabVSC(ATOMS, expectation="draws", n_draws=draws, warmup=None),
-    "SVAE-Norm": lambda draws: SparseVAE(ATOMS, expectation="draws", n_draws=draws),
+    "thresholded Gaussian": lambda draws: ThresholdedVSC(ATOMS, **COMMON, n_draws=draws, base="gaussian"),
+    "spike and slab": lambda draws: SpikeAndSlabVSC(ATOMS, **COMMON, n_draws=draws, warmup=None),
+    "SVAE-Norm": lambda draws: SparseVAE(ATOMS, **COMMON, n_draws=draws),
 }
 
 

@@ -39,7 +39,6 @@ def zarr(folder):
 
 
 def parquet(folder):
-    pytest.importorskip("pyarrow")
     for number, chunk in enumerate(CHUNKS):
         pd.DataFrame(chunk, columns=list("abcdef")).to_parquet(folder / f"{number}.parquet")
     return {"folder": folder}

@@ -17,7 +17,7 @@ _SECONDS = "fit_seconds_"
 def set_at_once(estimator: Any, new: Mapping[str, Any], without: Iterable[str] = ()) -> None:
     """Set and remove attributes in one step."""
     dropped = set(without)
-    kept = {name: value for name, value in vars(estimator).items() if name not in dropped}
+    kept = {name: value for name, value in dict(vars(estimator)).items() if name not in dropped}
     estimator.__dict__ = {**kept, **new}
 
 

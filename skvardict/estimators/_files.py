@@ -99,9 +99,10 @@ def _describe(estimator, arrays: Arrays, prefix: str = "") -> dict[str, Any]:
     """Return class, parameters and fitted attributes, and put their arrays into `arrays`."""
     check_is_fitted(estimator)
     parameters = estimator.get_params(deep=False)
+    attributes = dict(vars(estimator))  # scikit-learn's of callbacks come and go while another thread fits
     fitted = {
         name: value
-        for name, value in vars(estimator).items()
+        for name, value in attributes.items()
         if name not in parameters and (_FITTED_NAME.fullmatch(name) or name == "_train_state")
     }
     return {

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 import skvardict
 from skvardict import SparseCoder, SparseVAE, StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict._utils import state
+from skvardict.estimators import _files
 from skvardict.models import VariationalModel
 from skvardict.networks import MLP
 from skvardict.preprocessing import GlobalStandardizer
@@ -121,6 +122,20 @@ def test_a_pickle_that_a_refit_comes_between_is_the_old_model(name):
     loaded = joblib.load(file)
     check_whole(loaded)
     np.testing.assert_array_equal(loaded.transform(X), codes)
+
+
+def test_an_attribute_that_comes_while_a_file_is_written_does_no_harm(tmp_path, monkeypatch):
+    """As scikit-learn's context of callbacks does when a fit begins in another thread."""
+    model = clone(CODERS["SDL"]).fit(X)
+
+    class Meddling:
+        def fullmatch(self, name):
+            setattr(model, f"_callback_{name}", None)
+            return name.endswith("_")
+
+    monkeypatch.setattr(_files, "_FITTED_NAME", Meddling())
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(skvardict.load(tmp_path / "model").transform(X), model.transform(X))
 
 
 @pytest.mark.parametrize("name", CODERS)

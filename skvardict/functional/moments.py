@@ -74,8 +74,8 @@ def mean_and_std(codes: Tensor) -> tuple[Tensor, Tensor]:
 
     Where the standard deviation is at the level of rounding, and for a single row, it is exactly zero.
     """
-    if codes.is_cuda and ranks.current() is None:  # one kernel, whose running means leave constants without rounding
-        variance, mean = torch.var_mean(codes, -2, correction=min(codes.shape[-2] - 1, 1), keepdim=True)
+    if codes.is_cuda and ranks.current() is None:  # whose running means leave constants without rounding
+        variance, mean = _var_mean(codes)
         return mean, variance.sqrt_()
     origin = mean_of_rows(codes)
     moments = batch_moments(codes, origin).of_all_ranks()
@@ -157,11 +157,21 @@ def hinge_pull_of(codes: Tensor, constants: HingeConstants) -> tuple[Tensor, Ten
     The sums run about the mean, so that their rounding is relative to ``mean^2 eps^2``, and no origin is needed.
     """
     degrees, rounding = codes.shape[-2] - 1, _ROUNDING * torch.finfo(codes.dtype).eps
-    variance, mean = torch.var_mean(codes, -2, correction=min(degrees, 1), keepdim=True)
+    variance, mean = _var_mean(codes)
     variance.addcmul_(mean, mean, value=-(rounding**2))
     inverse = torch.threshold_(variance, 0.0, torch.inf).rsqrt_()
     pull = torch.addcmul(constants.offset, inverse, constants.slope, value=max(degrees, 1) ** -0.5)
     return pull.clamp_min_(0), mean
+
+
+def _var_mean(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return variance (unbiased; zero of a single row) and mean of the rows of `codes` (..., n, l), as (..., 1, l).
+
+    Of a transposed copy: along the last axis a GPU needs a fraction of the time.
+    """
+    correction = min(codes.shape[-2] - 1, 1)
+    variance, mean = torch.var_mean(codes.mT.contiguous(), -1, correction=correction, keepdim=True)
+    return variance.mT, mean.mT
 
 
 def _scatter(moments: Moments) -> Tensor:

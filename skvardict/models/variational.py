@@ -242,7 +242,7 @@ class VariationalModel:
     def _best_codes(self, X: Tensor, n_draws: int, noise_seed: int) -> Tensor:
         """Return the best of the draws that noise of one bank, the same for all rows and calls, makes of each row."""
         posterior = self.posterior(X)
-        noise = self.latent.shared_noise(posterior, n_draws, make_generator(noise_seed, X.device))
+        noise = self.latent.shared_noise(posterior, n_draws, make_generator(noise_seed))
         expanded = tuple(part.expand(part.shape[0], *posterior.shape) for part in noise)
         return self.latent.codes(posterior, self.select(X, posterior, expanded, Anneal()), Anneal())
 

@@ -81,48 +81,8 @@ def test_a_fit_does_not_wait_for_the_device_in_its_steps(name, X, monkeypatch):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-@pytest.mark.filterwarnings("ignore:.*was fitted with device='cuda':UserWarning")
-def test_all_methods_work_on_the_device(name, X, tmp_path, meddle):
-    model = small(name, device="cuda")
-
-    def kill(session):
-        if session.n_epochs == 1:
-            raise SystemExit
-
-    with pretend_gpu():
-        rows = torch.from_numpy(X).to("cuda")
-        with meddle(kill, before="epoch"), pytest.raises(SystemExit):
-            model.fit(rows, X_val=rows[:30], checkpoint=tmp_path / "run")
-        model.fit(rows, X_val=rows[:30], checkpoint=tmp_path / "run")
-        assert model.resumed_epoch_ == 1
-        codes = model.transform(rows)
-        assert isinstance(codes, OnDevice)
-        assert isinstance(model.inverse_transform(codes), OnDevice)
-        assert isinstance(model.reconstruct(rows), OnDevice)
-        assert isinstance(model.transform(X), np.ndarray)
-        np.testing.assert_allclose(model.transform(X), codes.cpu().numpy(), atol=1e-5)
-        model.encode(rows)
-        model.reconstruction_error(rows)
-        model.score(X)
-        model.partial_fit(rows)
-        small(name, device="cuda", max_iter=1).fit_stream([X[:50], X[50:]], X_val=X[:30])
-        for method, arguments in OWN_METHODS.items():
-            if hasattr(model, method):
-                getattr(model, method)(*((3,) if method == "sample" else (rows,)), **arguments)
-        model.save(tmp_path / "model")
-        on_gpu = skvardict.load(tmp_path / "model").partial_fit(X).transform(X)
-    elsewhere = skvardict.load(tmp_path / "model").set_params(device="cpu")
-    assert elsewhere.transform(X).shape == on_gpu.shape
-
-
-OWN_METHODS = {
-    "energy": {},
-    "posterior_params": {},
-    "sample_codes": {"n_draws": 2, "random_state": 0},
-    "elbo": {"n_draws": 2, "random_state": 0},
-    "iwae": {"n_draws": 2, "random_state": 0},
-    "sample": {"random_state": 0},
-}
+def test_all_methods_work_on_the_device(name, X, use_all_methods):
+    use_all_methods(small, name, X, pretend_gpu)
 
 
 @pytest.mark.parametrize("algorithm", ["lasso", "omp", "threshold"])

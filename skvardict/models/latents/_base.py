@@ -13,7 +13,8 @@ from torch import Tensor
 
 from skvardict._utils import ranks
 from skvardict.distributions import kl_divergence
-from skvardict.functional import Weight
+from skvardict.functional import Weight, to_device
+from skvardict.functional.graphs import map_tensors, tensors_of
 
 LARGEST_LOG_SCALE = 15.0  # so that nothing overflows
 
@@ -115,8 +116,14 @@ class Latent(ABC):
         return tuple(ranks.own_part(part, 1) for part in noise)
 
     def shared_noise(self, posterior: Any, n_draws: int, generator: torch.Generator) -> Noise:
-        """Return noise that is the same for all rows."""
-        return self._noise(posterior, (n_draws, 1, posterior.shape[-1]), generator)
+        """Return noise that is the same for all rows.
+
+        It is drawn where the generator is: by one on the CPU, whatever the device.
+        """
+        law = map_tensors(posterior, lambda tensor: torch.zeros((), dtype=tensor.dtype, device=generator.device))
+        device = next(tensors_of(posterior)).device
+        noise = self._noise(law, (n_draws, 1, posterior.shape[-1]), generator)
+        return tuple(to_device(part, device) for part in noise)
 
     def kl(self, posterior: Any, codes: Tensor) -> dict[str, Tensor]:
         """Return the divergences that are trained, by name, (n, l), or with the leading axis of `codes`."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from skvardict._utils import ranks
 from skvardict.distributions import Gamma, Thresholded, kl_divergence, shifted_soft_threshold
-from skvardict.functional import Weight
+from skvardict.functional import Weight, to_device
 from skvardict.models.latents._base import LARGEST_LOG_SCALE, Anneal, Latent, Noise, bounded_exp
 
 _LARGEST_LOG_GAMMA = log(1e6)  # concentration and rate between 1e-6 and 1e6, as in the paper
@@ -79,9 +79,12 @@ class ThresholdedLatent(Latent):
 
     def shared_noise(self, posterior: Thresholded, n_draws: int, generator: torch.Generator) -> Noise:
         """Return base noise that is the same for all rows; a Gamma threshold takes its mean."""
-        shape, base, threshold = posterior.shape, posterior.base, posterior.threshold
-        noise = base.draw_noise((n_draws, 1, shape[-1]), generator, base.loc)
-        return (noise, threshold.concentration.expand(n_draws, *shape)) if isinstance(threshold, Gamma) else (noise,)
+        base, threshold = posterior.base, posterior.threshold
+        like = torch.zeros((), dtype=base.loc.dtype, device=generator.device)
+        noise = to_device(base.draw_noise((n_draws, 1, posterior.shape[-1]), generator, like), base.loc.device)
+        if not isinstance(threshold, Gamma):
+            return (noise,)
+        return noise, threshold.concentration.expand(n_draws, *posterior.shape)
 
     def codes(self, posterior: Thresholded, noise: Noise, anneal: Anneal) -> Tensor:
         """Return ``T(mean + omega scale noise)``."""

@@ -95,6 +95,11 @@ class EnergyProblem(ABC):
         """Whether gradients are the problem's own operations on tensors."""
         return True
 
+    @property
+    def is_set_up_by_itself(self) -> bool:
+        """Whether `curvature` and `metric` read nothing but the problem; a decoder may remember more."""
+        return False
+
     def for_steps(self) -> Self:
         """Return the problem with what `proximal_step` and `couples_rows` read: here, with everything."""
         return self

@@ -86,6 +86,11 @@ class LinearProblem(EnergyProblem):
         self._rows: Tensor | None = None  # indices into X of the rows that are left; None is all
         self._matrices: _StepMatrices | None = None
 
+    @property
+    def is_set_up_by_itself(self) -> bool:
+        """True: all is in the Gram matrix of the atoms."""
+        return True
+
     @cached_property
     def hessian(self) -> Tensor:
         """H, of reconstruction and coupling, shape (..., l, l)."""

@@ -6,12 +6,12 @@ there first; numbers of Python are part of the recording. Graphs are kept for th
 shapes with the same numbers, and made when these come for the second time. Where recording fails, or the first replay
 does not give what the function itself gives, the function goes on being called, after a warning.
 
-Tests replay graphs of a pretend GPU, operation by operation. No real one has run them yet.
+Tests replay graphs of a pretend GPU, operation by operation, and those with the mark ``gpu`` of a real one.
 """
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from skvardict._utils.messages import warn
 
-_MOST_GRAPHS, _MOST_SEEN = 8, 64  # of a thread; a graph holds its buffers
+_MOST_GRAPHS, _MOST_SEEN = 24, 96  # of a thread; a graph holds its buffers
 _PACKAGE = "skvardict."
 _TOLERANCE = 1e-3  # relative to the largest entry: what another order of summation may change
 
-Function = Callable[[Any, Any, Tensor], Any]
+Function = Callable[..., Any]
 
 _kept = threading.local()
 
@@ -76,15 +76,41 @@ class Repeated:
         return True
 
 
-class _Graph:
-    """A recorded function with the buffers that it works on."""
+def evaluated(function: Function, parts: tuple[Any, ...], settings: Hashable) -> Any:
+    """Return ``function(*parts)``, from a graph where it has come before.
 
-    def __init__(self, function: Function, parts: tuple[Any, Any, Tensor]):
+    Parameters
+    ----------
+    function : callable
+        It reads nothing that changes but its arguments, changes none of them but buffers of modules, and does not wait
+        for a device.
+    parts : tuple of Tensor, or of tuples, dicts and objects of the package with tensors in them
+        Modules count as they do for :class:`Repeated`.
+    settings : hashable
+        Whatever else decides what the function does; with its name, its identity.
+
+    Returns
+    -------
+    What the function returns. The memory of its tensors is used again by the next call on parts of the same shapes.
+    """
+    key = None if (shape := skeleton(parts)) is None else (settings, shape)
+    graph = None if key is None else _graph_for(key, function, parts, _Evaluation)
+    if graph is None:
+        return function(*parts)
+    graph.load(parts)
+    graph.replay()
+    return graph.state
+
+
+class _Graph:
+    """A recorded function of a state, with the buffers that it works on."""
+
+    def __init__(self, function: Function, parts: tuple[Any, ...]):
         self.parts = map_tensors(parts, lambda tensor: torch.empty_like(tensor, memory_format=torch.contiguous_format))
-        _, self.state, self.argument = self.parts
         self.function = function
+        self._look_at_parts()
         self.load(parts)
-        device = self.argument.device
+        device = tensors_of(self.parts)[0].device
         with torch.cuda.device(device):
             self._warm_up()
             self.load(parts)
@@ -92,15 +118,18 @@ class _Graph:
             with torch.cuda.graph(self._recording, capture_error_mode="thread_local"):
                 self._run()
 
-    def load(self, parts: tuple[Any, Any, Tensor]) -> None:
-        """Copy constants, state and argument into the buffers."""
+    def _look_at_parts(self) -> None:
+        _, self.state, self.argument = self.parts
+
+    def load(self, parts: tuple[Any, ...]) -> None:
+        """Copy what the function is given into the buffers."""
         _copy_(self.parts, parts)
 
     def replay(self) -> None:
-        """Apply the function to the buffers; the new state is then in those of the state."""
+        """Apply the function to the buffers; its result is then the state."""
         self._recording.replay()
 
-    def is_right(self, expected: Any, parts: tuple[Any, Any, Tensor]) -> bool:
+    def is_right(self, expected: Any, parts: tuple[Any, ...]) -> bool:
         """Return whether a replay on `parts` gives the `expected` state."""
         self.load(parts)
         self.replay()
@@ -119,7 +148,17 @@ class _Graph:
         torch.cuda.current_stream().wait_stream(stream)
 
 
-def _graph_for(key: Hashable, function: Function, parts: tuple[Any, Any, Tensor]) -> _Graph | None:
+class _Evaluation(_Graph):
+    """A recorded function whose result has memory of its own."""
+
+    def _look_at_parts(self) -> None:
+        self.state: Any = None
+
+    def _run(self) -> None:
+        self.state = self.function(*map_tensors(self.parts, lambda tensor: tensor))
+
+
+def _graph_for(key: Hashable, function: Function, parts: tuple[Any, ...], kind: type[_Graph] = _Graph) -> _Graph | None:
     """Return the graph of a function, made where it is asked for a second time; None: there is none."""
     graphs: OrderedDict[Hashable, _Graph | None] = vars(_kept).setdefault("graphs", OrderedDict())
     seen: OrderedDict[Hashable, None] = vars(_kept).setdefault("seen", OrderedDict())
@@ -128,7 +167,7 @@ def _graph_for(key: Hashable, function: Function, parts: tuple[Any, Any, Tensor]
             seen[key] = None
             _shorten(seen, _MOST_SEEN)
             return None
-        graphs[key] = _capture(function, parts)
+        graphs[key] = _capture(kind, function, parts)
         _shorten(graphs, _MOST_GRAPHS)
     graphs.move_to_end(key)
     return graphs[key]
@@ -140,11 +179,27 @@ def _shorten(kept: OrderedDict, most: int) -> None:
         kept.popitem(last=False)
 
 
-def _capture(function: Function, parts: tuple[Any, Any, Tensor]) -> _Graph | None:
-    """Return a graph that was seen to give what the function gives, or None, after a warning."""
+def _capture(kind: type[_Graph], function: Function, parts: tuple[Any, ...]) -> _Graph | None:
+    """Return a graph that was seen to give what the function gives, or None, after a warning.
+
+    Buffers of modules are then what they were.
+    """
+    modules = [leaf for leaf in _leaves(parts) if isinstance(leaf, nn.Module)]
+    buffers = [buffer for module in modules for buffer in module.buffers()]
+    before = [buffer.clone() for buffer in buffers]
+
+    def put_back() -> None:
+        if buffers:
+            torch._foreach_copy_(buffers, before)
+
     try:
-        graph = _Graph(function, parts)
-        if graph.is_right(function(*map_tensors(parts, lambda tensor: tensor)), parts):
+        graph = kind(function, parts)
+        put_back()
+        expected = function(*map_tensors(parts, lambda tensor: tensor))
+        put_back()
+        is_right = graph.is_right(expected, parts)
+        put_back()
+        if is_right:
             return graph
         problem = "its results differ from those of single launches"
     except RuntimeError as error:
@@ -162,9 +217,11 @@ def forget_graphs() -> None:
 
 
 def map_tensors(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Return a copy of tuples and objects of the package, with ``change(tensor)`` in the place of every tensor."""
+    """Return a copy of tuples, dicts and objects of the package, with ``change(tensor)`` for every tensor."""
     if isinstance(tree, Tensor):
         return change(tree)
+    if isinstance(tree, dict):
+        return {name: map_tensors(part, change) for name, part in tree.items()}
     if isinstance(tree, tuple):
         parts = [map_tensors(part, change) for part in tree]
         return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
@@ -175,31 +232,63 @@ def map_tensors(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return made
 
 
-def tensors_of(tree: Any) -> Iterator[Tensor]:
-    """Yield the tensors that :func:`map_tensors` changes."""
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, tuple) or _is_own(tree):
-        for part in tree if isinstance(tree, tuple) else vars(tree).values():
-            yield from tensors_of(part)
+def tensors_of(tree: Any) -> list[Tensor]:
+    """Return the tensors that :func:`map_tensors` changes."""
+    return [leaf for leaf in _leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _leaves(tree: Any) -> list[Any]:
+    """Return what is no tuple, dict or object of the package, modules as a whole."""
+    leaves: list[Any] = []
+    _add_leaves(tree, leaves)
+    return leaves
+
+
+def _add_leaves(tree: Any, leaves: list[Any]) -> None:
+    if isinstance(tree, Tensor) or tree is None:
+        leaves.append(tree)
+    elif isinstance(tree, tuple):
+        for part in tree:
+            _add_leaves(part, leaves)
+    elif isinstance(tree, dict) or _is_own(tree):
+        for part in (tree if isinstance(tree, dict) else vars(tree)).values():
+            _add_leaves(part, leaves)
+    else:
+        leaves.append(tree)
 
 
 def skeleton(tree: Any) -> Hashable:
     """Return all of a tree but the values of its tensors; None where it holds what nothing is known of."""
     if isinstance(tree, Tensor):
-        return tuple(tree.shape), tree.dtype, tree.device
-    if isinstance(tree, nn.Module):
-        is_known = all(type(part).__module__.startswith((_PACKAGE, "torch.nn.")) for part in tree.modules())
-        return (id(tree), *(weight.data_ptr() for weight in tree.state_dict().values())) if is_known else None
+        return tree.shape, tree.dtype, tree.device
     if tree is None or isinstance(tree, bool | int | float | str):
-        return type(tree).__name__, tree
+        return type(tree), tree
+    if isinstance(tree, nn.Module):
+        return _skeleton_of_module(tree)
     if isinstance(tree, tuple):
+        names: Any = None
         parts = [skeleton(part) for part in tree]
-    elif _is_own(tree):
-        parts = [skeleton(part) for part in (*vars(tree), *vars(tree).values())]
+    elif isinstance(tree, dict) or _is_own(tree):
+        entries = tree if isinstance(tree, dict) else vars(tree)
+        names, parts = tuple(entries), [skeleton(part) for part in entries.values()]
     else:
         return None
-    return None if None in parts else (type(tree), *parts)
+    return None if None in parts else (type(tree), names, *parts)
+
+
+def _skeleton_of_module(module: nn.Module) -> Hashable:
+    """Return which module it is, and where its weights are."""
+    places = [id(module)]
+    for part in module.modules():
+        if not _is_known(type(part)):
+            return None
+        weights = (*part._parameters.values(), *part._buffers.values())
+        places += [weight.data_ptr() for weight in weights if weight is not None]
+    return tuple(places)
+
+
+def _is_known(kind: type) -> bool:
+    return kind.__module__.startswith((_PACKAGE, "torch.nn."))
 
 
 def _is_own(tree: Any) -> bool:

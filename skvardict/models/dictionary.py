@@ -104,7 +104,11 @@ class DictionaryModel:
     ) -> SolverResult:
         """Return codes of the rows of `X`, started at and coupled to `prediction`, by `solver` or the model's own."""
         problem = self.problem(X, prediction, in_training=in_training, penalty=penalty)
-        start = prediction
+        return self.solve_posed(problem, prediction, solver)
+
+    def solve_posed(self, problem: EnergyProblem, prediction: Tensor | None, solver: Any = None) -> SolverResult:
+        """Return what :meth:`solve` does, of a problem that is there already."""
+        start, X = prediction, problem.X
         if start is None:
             start = X.new_full((*X.shape[:-1], self.n_components), problem.first_code)
         with evaluating(self.decoder):  # rows keep their codes to themselves, and iterations leave no trace

@@ -10,6 +10,7 @@ Without an encoder the solver starts at zero (non-linear decoders: slightly abov
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from skvardict._utils import ranks
 from skvardict._utils.modules import evaluating
-from skvardict.energies import Penalty, VarianceHinge, mean_squared_error
+from skvardict.energies import EnergyProblem, Penalty, VarianceHinge, mean_squared_error
 from skvardict.functional import (
     LateAnswer,
     Weight,
@@ -29,10 +30,12 @@ from skvardict.functional import (
     quadratic_error,
     stack_weights,
 )
+from skvardict.functional.graphs import evaluated
 from skvardict.models import DictionaryModel
-from skvardict.networks import constrain_atoms_, reconstruction_loss
+from skvardict.networks import LinearDecoder, constrain_atoms_, reconstruction_loss
 from skvardict.objectives.groups import decoder_group, encoder_group
 from skvardict.objectives.learning import Annealing, Replacement
+from skvardict.objectives.recorded import may_be_recorded, recorded_step
 from skvardict.solvers import SolverResult
 from skvardict.training import TargetSparsity
 from skvardict.training.protocol import ParameterGroup, Position, Statistics, Step, Sums
@@ -138,10 +141,18 @@ class DictionaryObjective:
             self.replacement.replace_(position, X, codes, generator, norm, self.positive_dict)
 
     def step(self, X: Tensor, generator: torch.Generator) -> Step:
-        """Return the losses of a batch, ready for one backward pass, and sums for the history."""
-        prediction = None if self.model.encoder is None else self.model.encoder(X)
-        target = None if prediction is None else prediction.detach()
-        result = self.model.solve(X, target, in_training=True, penalty=self._penalty, solver=self.solver)
+        """Return the losses of a batch, ready for one backward pass, and sums for the history.
+
+        On a GPU all before and all behind the solver's iterations is one launch each: gradients are then made here.
+        """
+        is_recorded = self._may_be_recorded(X)
+        prediction = None if is_recorded or self.model.encoder is None else self.model.encoder(X)
+        if is_recorded and isinstance(self.model.decoder, LinearDecoder):
+            target, problem = evaluated(_pose, (self._bare.model, self._penalty, X), "pose")
+            result = self.model.solve_posed(problem, target, self.solver)
+        else:
+            target = self._predict(X) if is_recorded else None if prediction is None else prediction.detach()
+            result = self.model.solve(X, target, in_training=True, penalty=self._penalty, solver=self.solver)
         codes = result.codes
         if self.target is not None and self.model.tuned is not None:
             own = ((codes if target is None else target) == 0).mean((-2, -1), dtype=codes.dtype)
@@ -150,11 +161,35 @@ class DictionaryObjective:
         if self.replacement is not None:
             self.replacement.count(codes)
             self._batch = X, codes, generator
-        statistics = self._statistics(codes, X) if self.gives_statistics else None
-        losses = {"decoder": self._decoder_loss(codes, X, statistics)}
+        if not is_recorded:
+            return self._made(prediction, result, X)
+        parts = (self._bare, result.codes, result.n_iter, result.converged, X)
+        return recorded_step(_step_of, parts, self.modules().values())
+
+    def _made(self, prediction: Tensor | None, result: SolverResult, X: Tensor) -> Step:
+        """Return losses, sums and statistics of codes, with the encoder's prediction, which may have a gradient."""
+        statistics = self._statistics(result.codes, X) if self.gives_statistics else None
+        losses = {"decoder": self._decoder_loss(result.codes, X, statistics)}
         if prediction is not None:
-            losses["encoder"] = mean_squared_error(prediction, codes)
+            losses["encoder"] = mean_squared_error(prediction, result.codes)
+        target = None if prediction is None else prediction.detach()
         return Step(losses, self._sums(result, losses, target), statistics)
+
+    def _predict(self, X: Tensor) -> Tensor | None:
+        """Return the encoder's codes without their gradient."""
+        with torch.no_grad():
+            return None if self.model.encoder is None else self.model.encoder(X)
+
+    def _may_be_recorded(self, X: Tensor) -> bool:
+        return may_be_recorded(X, self.modules().values())
+
+    @cached_property
+    def _bare(self) -> "DictionaryObjective":
+        """The objective without what belongs to a run: the part that a recording knows."""
+        model = replace(self.model, solver=None)  # type: ignore[arg-type]
+        return DictionaryObjective(
+            model, self.batch_rows, None, solver=self.solver, gives_statistics=self.gives_statistics
+        )
 
     def _statistics(self, codes: Tensor, X: Tensor) -> Statistics:
         return Statistics(codes, codes.mT @ codes, codes.mT @ X)
@@ -302,6 +337,19 @@ class _ObjectivesTogether(DictionaryObjective):
 
     def _like(self) -> Tensor:
         return next(self.model.decoder.parameters())
+
+
+def _pose(model: DictionaryModel, penalty: Penalty | None, X: Tensor) -> tuple[Tensor | None, EnergyProblem]:
+    """Return the encoder's codes and the inference problem of a batch."""
+    with torch.no_grad():
+        prediction = None if model.encoder is None else model.encoder(X)
+        return prediction, model.problem(X, prediction, in_training=True, penalty=penalty)
+
+
+def _step_of(objective: DictionaryObjective, codes: Tensor, n_iter: Tensor, converged: Tensor, X: Tensor) -> Step:
+    """Return losses, sums and statistics of a batch whose codes are known."""
+    prediction = None if objective.model.encoder is None else objective.model.encoder(X)
+    return objective._made(prediction, SolverResult(codes, n_iter, converged, None), X)  # type: ignore[arg-type]
 
 
 def _stack_targets(targets: Sequence[TargetSparsity], like: Tensor) -> TargetSparsity:

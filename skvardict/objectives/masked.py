@@ -21,6 +21,9 @@ class MaskedDictionaryObjective(DictionaryObjective):
     the other (majorisation, as in expectation maximisation).
     """
 
+    def _may_be_recorded(self, X: Tensor) -> bool:
+        return False  # it asks whether entries are missing
+
     def _statistics(self, codes: Tensor, X: Tensor) -> Statistics:
         if not may_have_missing(X):
             return super()._statistics(codes, X)

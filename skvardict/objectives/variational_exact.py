@@ -22,7 +22,9 @@ from torch import Tensor, nn
 
 from skvardict._utils import ranks
 from skvardict.functional import per_batch
+from skvardict.models.masked_variational import MaskedVariationalModel
 from skvardict.objectives._variational import BaseVariationalObjective
+from skvardict.objectives.recorded import may_be_recorded, recorded_step
 from skvardict.training.protocol import ParameterGroup, Statistics, Step, Sums
 
 
@@ -59,7 +61,16 @@ class ExactVariationalObjective(BaseVariationalObjective):
         return [encoder, ParameterGroup(**{**vars(decoder), "atom_norm": self.atom_norm})]
 
     def step(self, X: Tensor, generator: Any) -> Step:
-        """Return the losses of a batch, ready for one backward pass, and sums for the history; nothing is drawn."""
+        """Return the losses of a batch, ready for one backward pass, and sums for the history; nothing is drawn.
+
+        On a GPU all of it is one launch, and gradients are made here.
+        """
+        modules = self.modules().values()
+        if not isinstance(self.model, MaskedVariationalModel) and may_be_recorded(X, modules):
+            return recorded_step(_step_of, (self, X), modules)
+        return self._made(X)
+
+    def _made(self, X: Tensor) -> Step:
         made = self._expectations(X, self._atoms_in_training)
         self.model.follow_noise_(made.error, X)
         kl = made.kl.sum(-1).mean(-1)
@@ -153,6 +164,10 @@ class ExactVariationalObjective(BaseVariationalObjective):
     ) -> "ExactVariationalObjective":
         """Return the objective of several models as one; `modules` hold their parameters along a first axis."""
         return type(self)(**self._together(members, modules))
+
+
+def _step_of(objective: ExactVariationalObjective, X: Tensor) -> Step:
+    return objective._made(X)
 
 
 def _second_moment(mean: Tensor, variance: Tensor) -> Tensor:

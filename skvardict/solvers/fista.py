@@ -14,7 +14,7 @@ from skvardict._sklearn import COUNT, NON_NEGATIVE, POSITIVE, BaseEstimator, Str
 from skvardict._utils import ranks
 from skvardict._utils.parameters import check_settings
 from skvardict.functional import LateAnswer, is_small_change, numbers_like, scaled_products
-from skvardict.functional.graphs import Repeated
+from skvardict.functional.graphs import Repeated, evaluated
 from skvardict.solvers._result import SolverResult
 from skvardict.solvers._rows import Iterate, LeavingRows, MaskedRows, StepRule, follow_rows
 from skvardict.solvers.protocol import CodingProblem
@@ -122,12 +122,12 @@ class FISTA(BaseEstimator):
             If a setting is invalid, or the problem has no duality gap and ``criterion="gap"``.
         """
         check_settings(self)
-        whole = problem = problem.start_at(start)
-        problem, rule = choose_step(problem, start, self.step_size, use_metric=self._use_metric)
-        at = Iterate(start, start, self._first_t(rule, start))
-        check_every = self.check_every or problem.check_every
+        whole = problem.start_at(start)
+        check_every = self.check_every or whole.check_every
         if start.is_cuda:
-            return self._solve_in_blocks(whole, problem, rule, at, check_every)
+            return self._solve_in_blocks(whole, start, check_every)
+        problem, rule = choose_step(whole, start, self.step_size, use_metric=self._use_metric)
+        at = Iterate(start, start, self._first_t(rule, start))
         rows = follow_rows(start, self.max_iter)
         weights = momentum_weights(self.max_iter)
         for iteration in range(1, self.max_iter + 1):
@@ -139,33 +139,37 @@ class FISTA(BaseEstimator):
                     break
         return rows.result(whole, at.z)
 
-    def _solve_in_blocks(
-        self, whole: CodingProblem, problem: CodingProblem, rule: StepRule, at: Iterate, check_every: int
-    ) -> SolverResult:
+    def _solve_in_blocks(self, whole: CodingProblem, start: Tensor, check_every: int) -> SolverResult:
         """Return the result of iterations on a GPU, which makes those from one test to the next at a time.
 
         All rows stay, the ended ones in place: no shape depends on a number. That all have ended is heard one test
         later, when it changes nothing.
         """
-        reads = problem.for_steps() if isinstance(rule, ConstantStep) and self.criterion == "change" else problem
-        codes, settings = at.z, (type(self), self.restart, self.criterion, self.tol)
-        state = _Blocks(
-            at,
-            rule,
-            codes.new_zeros(codes.shape[:-1], dtype=torch.int64),
-            codes.new_zeros((*codes.shape[:-1], 1), dtype=torch.bool),
-        )
+        settings = (type(self), self.step_size, self._use_metric, self.restart, self.criterion, self.tol)
         # Sums over processes are no part of a recording.
-        is_alone = ranks.current() is None
-        blocks = Repeated(self._advance, reads, state, settings, is_captured=is_alone and problem.has_own_gradient)
-        weights, have_ended = _weights_like(codes, self.max_iter), LateAnswer()
+        is_captured = ranks.current() is None and whole.has_own_gradient
+        if is_captured and whole.is_set_up_by_itself:
+            problem, state = evaluated(self._set_up, (whole, start), (*settings, "set up"))
+        else:
+            problem, state = self._set_up(whole, start)
+        blocks = Repeated(self._advance, problem, state, settings, is_captured=is_captured)
+        weights, have_ended = _weights_like(start, self.max_iter), LateAnswer()
         for begin in range(0, self.max_iter, check_every):
             blocks.apply(weights[begin : begin + check_every])
             is_last = begin + check_every >= self.max_iter
-            if not is_last and have_ended(_have_ended(blocks.state.ended, problem)):
+            if not is_last and have_ended(_have_ended(blocks.state.ended, whole)):
                 break
         at, _, n_iter, ended = blocks.state
         return SolverResult(at.z.clone(), n_iter.clone(), ended.squeeze(-1).clone(), whole)
+
+    def _set_up(self, whole: CodingProblem, start: Tensor) -> tuple[CodingProblem, "_Blocks"]:
+        """Return the problem, made ready for steps, and the state before the first block."""
+        problem, rule = choose_step(whole, start, self.step_size, use_metric=self._use_metric)
+        if isinstance(rule, ConstantStep) and self.criterion == "change":
+            problem = problem.for_steps()
+        n_iter = start.new_zeros(start.shape[:-1], dtype=torch.int64)
+        ended = start.new_zeros((*start.shape[:-1], 1), dtype=torch.bool)
+        return problem, _Blocks(Iterate(start, start, self._first_t(rule, start)), rule, n_iter, ended)
 
     def _advance(self, problem: CodingProblem, state: "_Blocks", weights: Tensor) -> "_Blocks":
         """Return the state after as many iterations as there are weights, and a test."""

@@ -102,6 +102,10 @@ class CodingProblem(Protocol):
     def has_own_gradient(self) -> bool:
         """Whether gradients are the problem's own operations on tensors, which can be recorded, and not autograd's."""
 
+    @property
+    def is_set_up_by_itself(self) -> bool:
+        """Whether `curvature` and `metric` read nothing but the problem, and leave nothing changed."""
+
     def for_steps(self) -> Self:
         """Return the problem with what `proximal_step` and `couples_rows` read; it need not have more."""
 

@@ -406,7 +406,8 @@ class GradientSteps:
         losses = [loss.sum() if loss.dim() else loss for loss in losses if loss.requires_grad]
         if ranks.current() is not None:
             losses = [loss * ranks.share(n_rows) for loss in losses]
-        torch.autograd.backward(losses)
+        if losses:  # else there is nothing to learn, or gradients are there already
+            torch.autograd.backward(losses)
         _sum_gradients_([tensor for _, tensor in self._stepped], n_rows)
         for parameters, norm in self._bounded:
             _bound_gradients_(parameters, norm)

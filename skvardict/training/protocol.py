@@ -11,7 +11,10 @@ Sums = dict[str, Any]  # by name: tensors on the device, or numbers that are kno
 
 
 def add_sums(sums: Sums, terms: Sums) -> None:
-    """Add the terms of another batch to the sums; tensors of one type in one call."""
+    """Add the terms of another batch to the sums; tensors of one type in one call.
+
+    Terms are copied: those of a GPU may be in memory that the next batch uses again.
+    """
     old = {name: term for name, term in terms.items() if name in sums}
     for kind in {getattr(term, "dtype", None) for term in old.values()}:
         some = {name: term for name, term in old.items() if getattr(term, "dtype", None) == kind}
@@ -20,7 +23,8 @@ def add_sums(sums: Sums, terms: Sums) -> None:
         else:
             added = torch._foreach_add([sums[name] for name in some], list(some.values()))
             sums.update(zip(some, added, strict=True))
-    sums.update({name: term for name, term in terms.items() if name not in old})
+    new = {name: term for name, term in terms.items() if name not in old}
+    sums.update({name: term.clone() if isinstance(term, Tensor) else term for name, term in new.items()})
 
 
 class Position(NamedTuple):

@@ -121,7 +121,7 @@ class Latent(ABC):
         It is drawn where the generator is: by one on the CPU, whatever the device.
         """
         law = map_tensors(posterior, lambda tensor: torch.zeros((), dtype=tensor.dtype, device=generator.device))
-        device = next(tensors_of(posterior)).device
+        device = tensors_of(posterior)[0].device
         noise = self._noise(law, (n_draws, 1, posterior.shape[-1]), generator)
         return tuple(to_device(part, device) for part in noise)
 

@@ -5,7 +5,7 @@
 Fits run on a pretend GPU (:mod:`benchmarks._pretend_gpu`). What 12 batches take more than 6 is what a batch takes, and
 what a second epoch takes beyond its batches is what an epoch takes. "graphs" are operations in graphs that are launched
 as one; a "pause" waits for a part of the work, with more of it queued behind, so that the device has something to do.
-No GPU has been asked how long anything takes. ``launches_before.csv`` is the same of the code before it was made for
+Times are another matter (:mod:`benchmarks.gpu`). ``launches_before.csv`` is the same of the code before it was made for
 one, from 10 and 20 batches.
 """
 

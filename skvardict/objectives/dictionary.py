@@ -146,13 +146,8 @@ class DictionaryObjective:
         On a GPU all before and all behind the solver's iterations is one launch each: gradients are then made here.
         """
         is_recorded = self._may_be_recorded(X)
-        prediction = None if is_recorded or self.model.encoder is None else self.model.encoder(X)
-        if is_recorded and isinstance(self.model.decoder, LinearDecoder):
-            target, problem = evaluated(_pose, (self._bare.model, self._penalty, X), "pose")
-            result = self.model.solve_posed(problem, target, self.solver)
-        else:
-            target = self._predict(X) if is_recorded else None if prediction is None else prediction.detach()
-            result = self.model.solve(X, target, in_training=True, penalty=self._penalty, solver=self.solver)
+        prediction = None if is_recorded else self._predict(X)
+        target, result = self._infer_recorded(X) if is_recorded else self._infer(X, prediction)
         codes = result.codes
         if self.target is not None and self.model.tuned is not None:
             own = ((codes if target is None else target) == 0).mean((-2, -1), dtype=codes.dtype)
@@ -175,10 +170,20 @@ class DictionaryObjective:
         target = None if prediction is None else prediction.detach()
         return Step(losses, self._sums(result, losses, target), statistics)
 
+    def _infer(self, X: Tensor, prediction: Tensor | None) -> tuple[Tensor | None, SolverResult]:
+        """Return the prediction as the constant that codes are held to, and the solver's result."""
+        target = None if prediction is None else prediction.detach()
+        return target, self.model.solve(X, target, in_training=True, penalty=self._penalty, solver=self.solver)
+
+    def _infer_recorded(self, X: Tensor) -> tuple[Tensor | None, SolverResult]:
+        if not isinstance(self.model.decoder, LinearDecoder):  # others remember more from batch to batch
+            with torch.no_grad():
+                return self._infer(X, self._predict(X))
+        target, problem = evaluated(_pose, (self._bare, self._penalty, X), "pose")
+        return target, self.model.solve_posed(problem, target, self.solver)
+
     def _predict(self, X: Tensor) -> Tensor | None:
-        """Return the encoder's codes without their gradient."""
-        with torch.no_grad():
-            return None if self.model.encoder is None else self.model.encoder(X)
+        return None if self.model.encoder is None else self.model.encoder(X)
 
     def _may_be_recorded(self, X: Tensor) -> bool:
         return may_be_recorded(X, self.modules().values())
@@ -339,17 +344,17 @@ class _ObjectivesTogether(DictionaryObjective):
         return next(self.model.decoder.parameters())
 
 
-def _pose(model: DictionaryModel, penalty: Penalty | None, X: Tensor) -> tuple[Tensor | None, EnergyProblem]:
+def _pose(objective: DictionaryObjective, penalty: Penalty | None, X: Tensor) -> tuple[Tensor | None, EnergyProblem]:
     """Return the encoder's codes and the inference problem of a batch."""
     with torch.no_grad():
-        prediction = None if model.encoder is None else model.encoder(X)
-        return prediction, model.problem(X, prediction, in_training=True, penalty=penalty)
+        prediction = objective._predict(X)
+        return prediction, objective.model.problem(X, prediction, in_training=True, penalty=penalty)
 
 
 def _step_of(objective: DictionaryObjective, codes: Tensor, n_iter: Tensor, converged: Tensor, X: Tensor) -> Step:
     """Return losses, sums and statistics of a batch whose codes are known."""
-    prediction = None if objective.model.encoder is None else objective.model.encoder(X)
-    return objective._made(prediction, SolverResult(codes, n_iter, converged, None), X)  # type: ignore[arg-type]
+    result = SolverResult(codes, n_iter, converged, None)  # type: ignore[arg-type]
+    return objective._made(objective._predict(X), result, X)
 
 
 def _stack_targets(targets: Sequence[TargetSparsity], like: Tensor) -> TargetSparsity:

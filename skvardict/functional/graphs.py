@@ -91,7 +91,7 @@ def evaluated(function: Function, parts: tuple[Any, ...], settings: Hashable) ->
 
     Returns
     -------
-    What the function returns. The memory of its tensors is used again by the next call on parts of the same shapes.
+    What the function returns: constants, whose memory is used again by the next call on parts of the same shapes.
     """
     key = None if (shape := skeleton(parts)) is None else (settings, shape)
     graph = None if key is None else _graph_for(key, function, parts, _Evaluation)

@@ -346,7 +346,7 @@ def low_labels(arguments, output: Output) -> None:
 
 
 def ablation(arguments, output: Output) -> None:
-    """Follow the mean L1 of the first batches, and count dead components after three epochs."""
+    """Follow the mean L1 of the first batches, and count dead components after a few epochs."""
     rows, curves, found = load_mnist(arguments), [], []
     for kind in arguments.kinds:
         alpha = ALPHA[kind]
@@ -365,6 +365,8 @@ def ablation(arguments, output: Output) -> None:
                         "n_batches": len(l1),
                         "lowest_l1": min(l1),
                         "l1_of_last_batch": l1[-1],
+                        "epochs": model.n_iter_,
+                        "l1_of_last_epoch": model.history_["l1"][-1],
                         "dead_of_a_batch": np.mean([dead_components(batch) for batch in batches]),
                         "dead_of_5000_rows": dead_components(solver_codes),
                         "active_on_fewer_than_one_row_in_1000": int((active_rows < len(solver_codes) / 1000).sum()),

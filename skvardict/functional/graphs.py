@@ -108,6 +108,7 @@ class _Graph:
     def __init__(self, function: Function, parts: tuple[Any, ...]):
         self.parts = map_tensors(parts, lambda tensor: torch.empty_like(tensor, memory_format=torch.contiguous_format))
         self.function = function
+        self.modules = _modules_of(parts)
         self._look_at_parts()
         self.load(parts)
         device = tensors_of(self.parts)[0].device
@@ -184,8 +185,7 @@ def _capture(kind: type[_Graph], function: Function, parts: tuple[Any, ...]) -> 
 
     Buffers of modules are then what they were.
     """
-    modules = [leaf for leaf in _leaves(parts) if isinstance(leaf, nn.Module)]
-    buffers = [buffer for module in modules for buffer in module.buffers()]
+    buffers = [buffer for module in _modules_of(parts) for buffer in module.buffers()]
     before = [buffer.clone() for buffer in buffers]
 
     def put_back() -> None:
@@ -208,9 +208,14 @@ def _capture(kind: type[_Graph], function: Function, parts: tuple[Any, ...]) -> 
     return None
 
 
-def forget_graphs() -> None:
-    """Let the graphs of this thread go, with their memory on the device."""
-    vars(_kept).clear()
+def forget_graphs(*, of_modules: bool = False) -> None:
+    """Let the graphs of this thread go, with their memory on the device; or only those of modules, as a fit ends."""
+    graphs: dict[Hashable, _Graph | None] = vars(_kept).get("graphs", {})
+    if of_modules:
+        for key in [key for key, graph in graphs.items() if graph is not None and graph.modules]:
+            del graphs[key]
+    else:
+        vars(_kept).clear()
 
 
 # --- trees of tensors -------------------------------------------------------------------------------------------------
@@ -235,6 +240,10 @@ def map_tensors(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
 def tensors_of(tree: Any) -> list[Tensor]:
     """Return the tensors that :func:`map_tensors` changes."""
     return [leaf for leaf in _leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _modules_of(tree: Any) -> list[nn.Module]:
+    return [leaf for leaf in _leaves(tree) if isinstance(leaf, nn.Module)]
 
 
 def _leaves(tree: Any) -> list[Any]:

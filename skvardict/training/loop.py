@@ -20,6 +20,7 @@ from torch import Tensor
 from skvardict._utils import ranks
 from skvardict._utils.random import private_global_generator
 from skvardict.functional import mean_square, to_host
+from skvardict.functional.graphs import forget_graphs
 from skvardict.rows import Rows, Stream
 from skvardict.training.checkpoint import Checkpoint
 from skvardict.training.early_stopping import EarlyStopping
@@ -141,6 +142,8 @@ def train(
         session.load_arrays(last_good)
         session.cut_history()
         outcome.error = error
+    finally:
+        forget_graphs(of_modules=True)
     return outcome
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from skvardict.functional import to_device, to_host
+from skvardict.functional.graphs import forget_graphs
 from skvardict.rows import Rows
 from skvardict.rows.batches import batch_slices
 from skvardict.training.early_stopping import EarlyStopping
@@ -140,6 +141,8 @@ class _Training:
                     run.outcome.params = run.session.snapshot()
                 run.outcome.error = interrupt
             self._keep([])
+        finally:
+            forget_graphs(of_modules=True)
 
     def _remember(self) -> None:
         """Keep the state that a member returns to where it diverges."""

@@ -15,8 +15,8 @@ from benchmarks.launches import BATCH_SIZE, VARIANTS
 from skvardict.energies import L1, LinearProblem, VarianceHinge
 from skvardict.estimators import _together
 from skvardict.estimators._together import Member, fit_together
-from skvardict.functional import LateAnswer, to_host
-from skvardict.functional.graphs import Repeated, evaluated
+from skvardict.functional import LateAnswer, graphs, to_host
+from skvardict.functional.graphs import Repeated, evaluated, forget_graphs
 from skvardict.objectives.recorded import may_be_recorded, recorded_step
 from skvardict.rows import Rows
 from skvardict.solvers import FISTA
@@ -240,6 +240,19 @@ def test_a_recorded_step_puts_gradients_into_the_weights():
         assert trace.in_graphs > 0
         assert sums["n_rows"] == 20
         assert float(sums["error"].cpu()) == pytest.approx(expected_sum)
+
+
+def test_recordings_of_a_model_go_with_its_fit(X):
+    forget_graphs()
+    with pretend_gpu() as trace:
+        small("VDL", device="cuda").fit(X)
+        small("SVAE", device="cuda").fit(X)
+        assert trace.in_graphs > 0
+        kept = [graph for graph in vars(graphs._kept)["graphs"].values() if graph is not None]
+        assert kept  # of the solver: another fit goes on with them
+        assert not any(graph.modules for graph in kept)
+    forget_graphs()
+    assert not vars(graphs._kept)
 
 
 @pytest.mark.parametrize("part", [nn.Dropout(), nn.BatchNorm1d(3), nn.Linear(3, 3)])

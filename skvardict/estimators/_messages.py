@@ -16,6 +16,7 @@ _ADVICE = {
     "unpredicted": {"transform_algorithm": "set 'solver' as", "max_iter": "raise"},
     "shrinking": {"beta": "raise", "atom_norm": "set", "weight_decay": "raise"},
     "saturated": {"solver": "raise max_iter or tol of"},
+    "outgrown": {"solver": "set step_size='auto' in"},
 }
 _LASTING_EPOCHS = 5  # what was wrong for so long is said during training, what is wrong at the end then
 # Of the table of a verbose fit: title, width and format by name in the history. With times, it fits 80 columns.
@@ -105,11 +106,13 @@ class Watch:
         for kind, numbers in find_trouble(session.history, self.estimator.n_components, n_epochs):
             # An encoder catches up until the end, and matters where it gives the codes.
             matters = kind != "unpredicted" or (n_epochs == 1 and self.estimator.transform_algorithm != "solver")
+            # Other steps follow the decoder.
+            matters &= kind != "outgrown" or isinstance(getattr(self.estimator.solver, "step_size", None), float | int)
             if kind not in self.said and matters:
                 self.said.add(kind)
                 warn(
                     f"{_name(self.estimator)}: in epoch {session.n_epochs}, {numbers}. {_advise(self.estimator, kind)}",
-                    ConvergenceWarning if kind == "saturated" else UserWarning,
+                    ConvergenceWarning if kind in ("saturated", "outgrown") else UserWarning,
                 )
 
 

@@ -8,13 +8,16 @@ from skvardict.training.history import History
 _CODE_SHRINKAGE, _DECODER_GROWTH = 0.5, 2.5
 _DEAD_SHARE = 0.5
 _UNCONVERGED_SHARE = 0.5
+# VDL-NL on MNIST by the fixed step of its paper: from epoch 30 on twice as many rows every four epochs, with weights
+# 1.4 times those of the fewest iterations. 25 fits whose step was not too long stay below both.
+_OUTGROWN_SHARE, _MORE_ITERATIONS, _MORE_WEIGHT = 0.002, 1.25, 1.2
 _FEWEST_EPOCHS = 3  # of a run whose end is judged
 FEWEST_EPOCHS_OF_ENCODER = 5  # before which it is not expected to have learnt its part
 _STILL_TO_GAIN, _STILL_TO_GAIN_SCHEDULED = 0.1, 0.5  # what as many epochs again would gain, relative
 
 
 class Finding(NamedTuple):
-    """A kind of trouble ("dead", "unpredicted", "shrinking" or "saturated"), and the numbers that show it."""
+    """A kind of trouble, one of those of :func:`find_trouble`, and the numbers that show it."""
 
     kind: str
     numbers: str
@@ -28,7 +31,9 @@ def find_trouble(history: History, n_components: int, n_epochs: int = 1) -> list
       all;
     - shrinking: the L1 norm of codes has fallen below half of its maximum while the decoder's weights have grown by a
       factor of 2.5 since, and components deviate half as much: the penalty is paid by scale, not by sparsity;
-    - saturated: the solver stopped at its limit on more than half of the rows.
+    - saturated: the solver stopped at its limit on more than half of the rows;
+    - outgrown: it stops there on more and more rows, and needs more and more iterations, as the decoder's weights grow,
+      which is what a fixed step does that has become too long for them.
 
     Parameters
     ----------
@@ -93,7 +98,24 @@ def _find_in(history: History, n_components: int, epoch: int) -> list[Finding]:
         if n_unconverged > _UNCONVERGED_SHARE * n_rows:
             numbers = f"the solver did not converge on {n_unconverged:.0f} of {n_rows:.0f} rows"
             findings.append(Finding("saturated", numbers))
+        elif n_unconverged > _OUTGROWN_SHARE * n_rows and (growth := _find_growth(history, epoch)):
+            numbers = f"the solver did not converge on {n_unconverged:.0f} of {n_rows:.0f} rows; {growth}"
+            findings.append(Finding("outgrown", numbers))
     return findings
+
+
+def _find_growth(history: History, epoch: int) -> str:
+    """Return how iterations have grown with the decoder since they were fewest; nothing where they have not."""
+    if not {"solver_n_iter", "decoder_norm"} <= history.keys():
+        return ""
+    n_iter, norms = history["solver_n_iter"][: epoch + 1], history["decoder_norm"][: epoch + 1]
+    fewest = min(range(len(n_iter)), key=n_iter.__getitem__)
+    if not (n_iter[-1] > _MORE_ITERATIONS * n_iter[fewest] and norms[-1] > _MORE_WEIGHT * norms[fewest]):
+        return ""
+    return (
+        f"since epoch {fewest + 1} its iterations have grown from {n_iter[fewest]:.3g} to {n_iter[-1]:.3g} a row, and "
+        f"the norm of the decoder's weights from {norms[fewest]:.3g} to {norms[-1]:.3g}"
+    )
 
 
 def _has_narrowed(history: History, since: int, epoch: int) -> bool:

@@ -3,6 +3,7 @@
 import re
 import signal
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
+from skvardict.estimators._messages import Watch
 from skvardict.preprocessing import GlobalStandardizer
 from skvardict.solvers import FISTA
 from skvardict.training import Adam, TrainingDivergedError
@@ -151,6 +153,13 @@ def history(**columns):
     return {"epoch": list(range(1, 7)), **columns}
 
 
+OUTGROWN = {
+    "solver_n_unconverged": [0, 1, 1, 2, 4, 5],
+    "solver_n_iter": [3, 4, 5, 6, 7, 8],
+    "decoder_norm": [20, 25, 28, 30, 33, 35],
+}
+
+
 @pytest.mark.parametrize(
     ("columns", "kinds"),
     [
@@ -165,10 +174,27 @@ def history(**columns):
         ({"l1": [1, 2, 3, 4, 5, 6], "decoder_norm": [1, 3, 9, 27, 81, 99]}, []),
         ({"solver_n_unconverged": [60] * 6, "n_rows": [100] * 6}, ["saturated"]),
         ({"solver_n_unconverged": [40] * 6, "n_rows": [100] * 6}, []),
+        ({**OUTGROWN, "n_rows": [100] * 6}, ["outgrown"]),
+        ({**OUTGROWN, "n_rows": [3000] * 6}, []),  # too few rows
+        ({**OUTGROWN, "n_rows": [100] * 6, "decoder_norm": [20] * 6}, []),
+        ({**OUTGROWN, "n_rows": [100] * 6, "solver_n_iter": [9, 8, 7, 6, 6, 6]}, []),
     ],
 )
 def test_what_counts_as_trouble(columns, kinds):
     assert [finding.kind for finding in find_trouble(history(**columns), 10, n_epochs=4)] == kinds
+
+
+@pytest.mark.parametrize("step_size", [0.5, "auto"])
+def test_a_step_that_the_decoder_has_outgrown_is_said_where_it_is_fixed(step_size):
+    model = small(solver=FISTA(step_size=step_size))
+    past = history(**OUTGROWN, n_rows=[100] * 6)
+    watch = Watch(model, {}, 9)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        watch.after_epoch(SimpleNamespace(history=past, n_epochs=6, objective=None))
+    said = [str(warning.message) for warning in caught if "step_size='auto' in solver" in str(warning.message)]
+    assert len(said) == (step_size != "auto")
+    assert all("from 3 to 8 a row" in text and "from 20 to 35" in text for text in said)
 
 
 def test_no_trouble_without_a_history():

@@ -102,10 +102,10 @@ def table3(
     Notes
     -----
     The weight decay of WDL is lost in the paper's text; 5e-4 is that of the code which it cites. Nothing holds the
-    norms of WDL's decoder, so that no fixed step of the inference is safe: it has the "auto" step. The decoder of VDL-NL
-    grows too: on MNIST (``alpha=0.01``) the fixed step of the table leaves 37 of 55,000 rows unconverged in epoch 28, 436
-    in epoch 40 and 2,086 in epoch 45, whose iterations make an epoch five times as long. For long fits pass
-    ``solver=FISTA()``.
+    norms of WDL's decoder, so that no fixed step of the inference is safe: it has the "auto" step. The decoder of
+    VDL-NL grows too: on MNIST (``alpha=0.01``) the fixed step of the table leaves 37 of 55,000 rows unconverged in
+    epoch 28, 436 in epoch 40 and 2,086 in epoch 45, whose iterations make an epoch five times as long. For long fits
+    pass ``solver=FISTA()``.
 
     References
     ----------

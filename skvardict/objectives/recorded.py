@@ -58,7 +58,7 @@ def recorded_step(make: Callable[..., Step], parts: tuple[Any, ...], modules: It
             gradients = torch.autograd.grad(learnt, weights, allow_unused=True) if learnt else (None,) * len(weights)
         return made._replace(losses={name: loss.detach() for name, loss in made.losses.items()}), gradients
 
-    made, gradients = evaluated(learn, parts, make.__qualname__)
+    made, gradients = evaluated(learn, parts, (make.__module__, make.__qualname__))
     for weight, gradient in zip(weights, gradients, strict=True):
         weight.grad = gradient
     return made

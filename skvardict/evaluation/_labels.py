@@ -186,7 +186,7 @@ def low_label_summary(table: pd.DataFrame) -> pd.DataFrame:
     >>> low_label_summary(pd.DataFrame(rows, columns=names))[["candidate", "top1_error", "top1_se"]].values.tolist()
     [[2.0, 45.0, 1.0]]
     """
-    table = table if "seed" in table.columns else table.assign(seed=0)
+    table = _completed(table)
     of_model = _of_model(table)
     by = [*of_model, "candidate"]
     grouped = table.groupby(by, sort=False)
@@ -241,7 +241,7 @@ def low_label_differences(table: pd.DataFrame, reference: str) -> pd.DataFrame:
     known = table["model"].unique().tolist()
     if reference not in known:
         raise ValueError(f"low_label_differences: the table has no model {reference!r}. It has {known}.")
-    table = table if "seed" in table.columns else table.assign(seed=0)
+    table = _completed(table)
     of_model = _of_model(table)
     errors = ["top1_error", "top3_error"]
     summary = low_label_summary(table)
@@ -273,6 +273,16 @@ def _of_model(table: pd.DataFrame) -> list[str]:
     """Return the columns that tell one line of a figure, at one number of labels, from another."""
     several = "classifier" in table.columns and table.loc[table["classifier"] != "own", "classifier"].nunique() > 1
     return ["model", "classifier", "n_per_class"] if several else ["model", "n_per_class"]
+
+
+def _completed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with seeds, and with the empty name of a lone candidate where a file has lost it."""
+    if "seed" not in table.columns:
+        table = table.assign(seed=0)
+    candidates = table["candidate"]
+    if not candidates.isna().any():
+        return table
+    return table.assign(candidate=candidates.astype(object).where(candidates.notna(), ""))
 
 
 def _seeded(candidate: Any, n_seeds: int) -> list[Any]:

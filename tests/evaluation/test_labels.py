@@ -149,6 +149,22 @@ def test_both_classifiers_see_the_same_rows_and_the_papers_takes_features_as_the
         low_label_curve(models, *SPLITS, classifier="svm", **arguments)
 
 
+def test_a_table_read_from_a_file_keeps_its_baseline(tmp_path):
+    rows = [
+        (model, candidate, 1, draw, 0.5, error + draw, error / 2)
+        for model, candidate, error in [("pixels", "", 40.0), ("VDL", 0.01, 30.0), ("VDL", 0.02, 35.0)]
+        for draw in range(3)
+    ]
+    names = ["model", "candidate", "n_per_class", "draw", "validation_accuracy", "top1_error", "top3_error"]
+    table = pd.DataFrame(rows, columns=names)
+    table.to_csv(tmp_path / "table.csv", index=False)
+    read = pd.read_csv(tmp_path / "table.csv")
+    for function in (low_label_summary, lambda table: low_label_differences(table, "pixels")):
+        pd.testing.assert_frame_equal(function(read), function(table), check_dtype=False)
+    assert set(low_label_summary(read)["model"]) == {"pixels", "VDL"}
+    assert len(low_label_differences(read, "pixels")) == 1
+
+
 def test_differences_are_paired_by_draw_and_their_errors_are_over_seeds():
     rng = np.random.default_rng(0)
     of_draws = rng.normal(40, 10, size=4)

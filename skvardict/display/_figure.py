@@ -10,8 +10,11 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def line_styles() -> Iterator[dict[str, Any]]:
-    """Return colours and markers of one line after the other."""
-    return cycle({"color": color, "marker": marker} for color, marker in zip(COLORS, _MARKERS))
+    """Return colours and markers of one line after the other; after six lines they come again, dashed and dotted."""
+    dashes: tuple[dict[str, Any], ...] = ({}, {"linestyle": "--"}, {"linestyle": ":"})
+    return cycle(
+        {"color": color, "marker": marker, **dash} for dash in dashes for color, marker in zip(COLORS, _MARKERS)
+    )
 
 
 def new_axes(display: str, **parameters: Any) -> Any:

@@ -366,3 +366,11 @@ def test_a_missing_matplotlib_is_reported_by_every_display(regret_table, linear,
     for display in displays:
         with pytest.raises(ImportError, match=rf"{type(display).__name__}\.plot needs matplotlib.*pip install"):
             display.plot()
+
+
+def test_lines_beyond_the_colours_are_told_apart():
+    names = ["model", "candidate", "n_per_class", "draw", "validation_accuracy", "top1_error", "top3_error"]
+    rows = [(f"model {index}", "", n, 0, 0.5, 10.0 + index, 1.0) for index in range(9) for n in (1, 10)]
+    display = LowLabelDisplay(pd.DataFrame(rows, columns=names)).plot()
+    looks = {(line[0].get_color(), line[0].get_linestyle()) for line in display.lines_}
+    assert len(looks) == 9

@@ -46,7 +46,6 @@ from skvardict.evaluation import (
     low_label_differences,
     regret_curve,
 )
-from skvardict.evaluation._store import fit_together_or_load
 from skvardict.metrics import dead_components
 from skvardict.preprocessing import NormalizedPatches, extract_normalized_patches
 from skvardict.solvers import FISTA
@@ -177,31 +176,15 @@ def budget(arguments, kind: str) -> dict:
     }
 
 
-def unfitted(arguments, kind: str, alpha: float, *, seed: int, data: str = "mnist", **changes):
-    """Return the model that the command fits."""
-    changes = budget(arguments, kind) | changes
-    model = build(kind, data, alpha=alpha, random_state=seed, device=arguments.device, **changes)
-    return model.set_params(verbose=arguments.verbose)
-
-
 def fit(arguments, rows: Rows, kind: str, alpha: float, *, seed: int, data: str = "mnist", **changes):
     """Return a fitted model, from `--runs` where it is there."""
-    model = unfitted(arguments, kind, alpha, seed=seed, data=data, **changes)
-    print(f"{kind}  alpha {alpha:g}  seed {seed}  {budget(arguments, kind) | changes}", flush=True)
+    changes = budget(arguments, kind) | changes
+    model = build(kind, data, alpha=alpha, random_state=seed, device=arguments.device, **changes)
+    model.set_params(verbose=arguments.verbose)
+    print(f"{kind}  alpha {alpha:g}  seed {seed}  {changes}", flush=True)
     fitted = fit_or_load(model, rows.train, folder=arguments.runs / "models", fit_params={"X_val": rows.validation})
     print(f"    {fitted.fit_seconds_:.0f} s, best epoch {fitted.best_epoch_}, dead {fitted.n_dead_}", flush=True)
     return fitted
-
-
-def fit_as_one(arguments, rows: Rows, points: list[tuple[str, float, int]]) -> None:
-    """Put fitted models of (kind, alpha, seed) into `--runs`, those of a kind fitted as one program."""
-    models = [unfitted(arguments, kind, alpha, seed=seed) for kind, alpha, seed in points]
-    for point, fitted in zip(
-        points,
-        fit_together_or_load(models, rows.train, X_val=rows.validation, folder=arguments.runs / "models"),
-        strict=True,
-    ):
-        print(point, fitted if isinstance(fitted, Exception) else f"{fitted.fit_seconds_:.0f} s", flush=True)
 
 
 def released(arguments, output: Output) -> None:
@@ -246,8 +229,6 @@ def _line(model, kind: str, alpha: float, epochs: int, seed: int, measured: dict
 def table1(arguments, output: Output) -> None:
     """Measure clean and noisy test images, and set them beside the published table."""
     rows, tables = load_mnist(arguments), []
-    if arguments.together:
-        fit_as_one(arguments, rows, [(kind, ALPHA[kind], seed) for kind in arguments.kinds for seed in arguments.seeds])
     for kind in arguments.kinds:
         for seed in arguments.seeds:
             model = fit(arguments, rows, kind, ALPHA[kind], seed=seed)
@@ -301,11 +282,6 @@ def _regret(arguments, output: Output, rows: Rows, data: str, published: dict) -
 def low_labels(arguments, output: Output) -> None:
     """Classify test images from few labels: codes of the models of `regret`, raw pixels, LISTA from scratch."""
     rows = load_mnist(arguments)
-    if arguments.together:
-        points = product(arguments.kinds, arguments.seeds)
-        fit_as_one(
-            arguments, rows, [(kind, alpha, seed) for kind, seed in points for alpha in _alphas(arguments, kind)]
-        )
     models = {
         seed: {
             kind: {alpha: fit(arguments, rows, kind, alpha, seed=seed) for alpha in _alphas(arguments, kind)}
@@ -514,8 +490,6 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         if name in ("regret", "regret-patches", "low-labels", "patches"):
             command.add_argument("--alphas", type=float, nargs="+", help="instead of the table's")
             command.add_argument("--n-alphas", type=int, help="only the largest so many of the table's")
-        if name in ("table1", "low-labels"):
-            command.add_argument("--together", action="store_true", help="models of a kind as one program: on a GPU")
         if name == "low-labels":
             per_class = [1, 2, 5, 10, 20, 50, 100, 0]
             command.add_argument("--labels-per-class", type=int, nargs="+", default=per_class, help="0: all labels")

@@ -69,19 +69,15 @@ class Member:
         Fitted in place.
     rows : ndarray of int or None
         Its rows of the common X; None: all of them.
-    validation : ndarray of int or None
-        Rows of the common X on which its best epoch is chosen, as those of ``fit(X_val=)``; None: those that the
-        estimator holds out, if it does.
     """
 
     estimator: Any
     rows: np.ndarray | None = None
-    validation: np.ndarray | None = None
 
 
 @with_defaults
 def fit_together(members: Sequence[Member], X, *, max_bytes: int | None = None) -> list[Exception | None]:
-    """Fit every member on its rows of `X`, as ``estimator.fit(X[rows], X_val=X[validation])`` would.
+    """Fit every member on its rows of `X`, as ``estimator.fit(X[rows])`` would.
 
     Members of one architecture are trained as one program, their models one behind another along a first axis: as many
     at a time as `max_bytes` allows. What :func:`why_alone` speaks of is fitted by itself, and so is a member whose
@@ -143,17 +139,12 @@ def why_alone(estimator: Any) -> str | None:
 
 def _fit_alone(member: Member, X) -> Exception | None:
     try:
-        chosen = {} if member.validation is None else {"X_val": _rows_of(X, member.validation)}
-        member.estimator.fit(_rows_of(X, member.rows), **chosen)
+        if member.rows is not None:
+            X = X[member.rows] if isinstance(X, np.ndarray | torch.Tensor) else _safe_indexing(X, member.rows)
+        member.estimator.fit(X)
     except Exception as error:
         return error
     return None
-
-
-def _rows_of(X, rows: np.ndarray | None):
-    if rows is None:
-        return X
-    return X[rows] if isinstance(X, np.ndarray | torch.Tensor) else _safe_indexing(X, rows)
 
 
 class _Fit:
@@ -163,24 +154,22 @@ class _Fit:
     ----------
     index : int
         Place among the members.
-    member : Member
+    estimator : estimator
     X : ndarray or Tensor
         What it is given.
     checked : ndarray or Tensor
         The same, checked, in common with the others.
+    rows : ndarray of int or None
     """
 
-    def __init__(self, index: int, member: Member, X, checked):
-        self.index, self.draft = index, Draft(member.estimator)
+    def __init__(self, index: int, estimator: Any, X, checked, rows: np.ndarray | None):
+        self.index, self.draft = index, Draft(estimator)
         self.estimator = self.draft.copy
         validate_rows(self.estimator, X, reset=True)
-        whole = Rows(checked, device=self.estimator.device, owner=type(self.estimator).__name__)
-        self.rows = whole if member.rows is None else whole.subset(torch.as_tensor(member.rows, dtype=torch.long))
-        self.validation = None
-        if member.validation is not None:
-            self.validation = whole.subset(torch.as_tensor(member.validation, dtype=torch.long))
+        whole = Rows(checked, device=estimator.device, owner=type(estimator).__name__)
+        self.rows = whole if rows is None else whole.subset(torch.as_tensor(rows, dtype=torch.long))
         self.plan = self.estimator._plan(len(self.rows))
-        self.n_held_out = self.estimator._n_held_out(len(self.rows)) if self.validation is None else 0
+        self.n_held_out = self.estimator._n_held_out(len(self.rows))
         n_training = len(self.rows) - self.n_held_out
         self.n_batches = -(-n_training // self.plan.batch_size)
 
@@ -188,8 +177,7 @@ class _Fit:
         """Return the run, with fresh parts."""
         look_at_rows(self.draft.original, self.rows)
         seed = draw_seed(self.estimator.random_state)
-        training, held_out = self.rows.split(self.n_held_out, make_generator(seed))
-        validation = held_out if self.validation is None else self.validation
+        training, validation = self.rows.split(self.n_held_out, make_generator(seed))
         session = open_session(self.estimator, training, self.plan, continued=False, seed=seed)
         self.watch = Watch(self.draft.original, session.history, self.plan.max_epochs)
         return Run(session, self.plan, training, validation, self.after_epoch)
@@ -216,10 +204,11 @@ def _begin(members: Sequence[Member], X) -> dict[int, _Fit]:
     fits: dict[int, _Fit] = {}
     checked: Any = None
     for index in able if len(able) > 1 else ():
+        estimator, rows = members[index].estimator, members[index].rows
         try:
             if checked is None:
-                checked = Rows.check(clone(members[index].estimator), X, reset=True).X
-            fits[index] = _Fit(index, members[index], X, checked)
+                checked = Rows.check(clone(estimator), X, reset=True).X
+            fits[index] = _Fit(index, estimator, X, checked, rows)
         except Exception:
             continue
     return fits

@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from skvardict._utils.defaults import with_defaults
 from skvardict._utils.types import ArrayLike, FilePath
-from skvardict.estimators._together import Member, fit_together
 from skvardict.model_selection._fits import fit_all
 from skvardict.storage.points import ObjectStore, fingerprint_fit, point_key
 from skvardict.training import CheckpointMismatchError
@@ -80,12 +78,7 @@ def fit_or_load(estimator: Any, X: ArrayLike, *, folder: FilePath, fit_params: M
 
 
 def fit_together_or_load(
-    estimators: Sequence[Any],
-    X: ArrayLike,
-    *,
-    X_val: ArrayLike | None = None,
-    folder: FilePath | None = None,
-    max_bytes: int | None = None,
+    estimators: Sequence[Any], X: ArrayLike, *, folder: FilePath | None = None, max_bytes: int | None = None
 ) -> list[Any]:
     """Return fitted clones of estimators that can be trained together, or what their fits have raised.
 
@@ -94,8 +87,6 @@ def fit_together_or_load(
     estimators : sequence of estimator
         Of which :func:`skvardict.model_selection._fits.can_be_fitted_together` is true. Not modified.
     X : array-like or Tensor of shape (n_samples, n_features)
-    X_val : ndarray of shape (n_validation, n_features), optional
-        As in their `fit`; with an array `X`, and coders alone.
     folder : str or path, optional
         Where :func:`fit_or_load` finds them later; those that are there are not fitted again.
     max_bytes : int or None
@@ -107,18 +98,11 @@ def fit_together_or_load(
         With an equal share of the time in `fit_seconds_`.
     """
     models = None if folder is None else ObjectStore(folder)
-    given = {} if X_val is None else {"X_val": X_val}
-    keys = ["" if models is None else point_key(fingerprint_fit(estimator, X, given)) for estimator in estimators]
+    keys = ["" if models is None else point_key(fingerprint_fit(estimator, X, {})) for estimator in estimators]
     found = [None if models is None else models.load(key) for key in keys]
     new = {index: clone(estimators[index]) for index, model in enumerate(found) if model is None}
     begin = perf_counter()
-    if X_val is None:
-        errors = fit_all(list(new.values()), X, max_bytes=max_bytes)
-    else:
-        rows = np.concatenate([X, X_val])
-        training, validation = np.split(np.arange(len(rows)), [len(rows) - np.shape(X_val)[0]])
-        members = [Member(model, training, validation) for model in new.values()]
-        errors = fit_together(members, rows, max_bytes=max_bytes)
+    errors = fit_all(list(new.values()), X, max_bytes=max_bytes)
     seconds = (perf_counter() - begin) / max(len(new), 1)
     for (index, model), error in zip(new.items(), errors):
         model.fit_seconds_ = seconds

@@ -212,11 +212,11 @@ def test_an_evaluated_function_gives_its_results_and_moves_buffers_once_a_call()
             before = trace.in_graphs
             made, seen = evaluated(function, (part, X, {"offset": X[0]}), "follows")
             assert (trace.in_graphs > before) == (call > 1)
-            assert made["value"].cpu().tolist() == 2 * [3 * [float(call)]]
+            assert made["value"].cpu().tolist() == 2 * [3 * [float(call * call)]]
             assert made["sum"].cpu().tolist() == 3 * [3.0 * call]
             assert seen.cpu().tolist() == 3 * [call * (call + 1.0)]
             with torch.no_grad():
-                part.weight.copy_(part.weight)  # read where it is
+                part.weight.fill_(call + 1)  # read where it is
 
 
 def test_a_recorded_step_puts_gradients_into_the_weights():

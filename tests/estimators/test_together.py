@@ -247,21 +247,6 @@ def test_members_stop_at_epochs_of_their_own(name, X, sizes_of_programs):
         assert_same_state(one, member.estimator, tolerance_of(name))
 
 
-def test_members_choose_the_best_epoch_on_rows_they_are_given(X, sizes_of_programs):
-    members = [
-        Member(member.estimator, member.rows[:-40], member.rows[-40:])
-        for member in mixed(MODELS["VDL"], optimizer=Adam(0.02), early_stopping=False)
-    ]
-    expected = [clone(one.estimator).fit(X[one.rows], X_val=X[one.validation]) for one in members]
-    assert fit_together(members, X) == [None] * 4
-    assert sizes_of_programs == [4]
-    lone = [Member(clone(one.estimator), one.rows, one.validation) for one in members[:1]]
-    fit_together(lone, X)  # by itself
-    for one, member in zip([*expected, expected[0]], [*members, *lone], strict=True):
-        assert "validation_energy" in one.history_
-        assert_same_state(one, member.estimator, tolerance_of("VDL"))
-
-
 @pytest.mark.parametrize("decoder", ["linear", MLP((16,))])
 def test_one_that_diverges_leaves_and_the_others_go_on(decoder, X, sizes_of_programs):
     estimator = VarianceDictionaryLearning(decoder=decoder, optimizer=Adam(1e-3), early_stopping=False)

@@ -24,7 +24,6 @@ import skvardict.model_selection._blocks as blocks_module
 from skvardict import StandardDictionaryLearning, VarianceDictionaryLearning
 from skvardict.evaluation import evaluate_codes, fit_or_load, regret_curve, regret_summary
 from skvardict.evaluation._codes import seed_names
-from skvardict.evaluation._store import fit_together_or_load
 from skvardict.metrics import psnr, sparsity
 from skvardict.preprocessing import GlobalStandardizer
 from skvardict.storage.fingerprint import fingerprint
@@ -383,15 +382,3 @@ def test_the_summary_of_a_curve_has_means_and_standard_errors_over_seeds():
     assert summary.loc[0, "psnr_se"] == pytest.approx(np.std([10, 14], ddof=1) / np.sqrt(2))
     assert summary.loc[0, "sparsity_se"] == pytest.approx(0.1)
     assert np.isnan(summary.loc[1, "psnr_se"])
-
-
-def test_models_fitted_as_one_are_found_as_those_of_their_own_fits(tmp_path):
-    models = [VarianceDictionaryLearning(5, alpha=alpha, max_iter=2, random_state=0) for alpha in (0.01, 0.1)]
-    training, validation = X[:-50], X[-50:]
-    fitted = fit_together_or_load(models, training, X_val=validation, folder=tmp_path)
-    for model, one in zip(models, fitted, strict=True):
-        found = fit_or_load(model, training, folder=tmp_path, fit_params={"X_val": validation})
-        assert found.fit_seconds_ == one.fit_seconds_
-        expected = clone(model).fit(training, X_val=validation)
-        assert found.best_epoch_ == expected.best_epoch_
-        np.testing.assert_allclose(found.components_, expected.components_, rtol=1e-3, atol=1e-4)
